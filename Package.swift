@@ -1,0 +1,144 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One package. `Domain` <- `Shared/*` <- `Services/*`: each target names what it may import, and the
+// compiler holds it to that. Only the wrapper of a C library depends on the library's `C…` target.
+
+let packages: [Package.Dependency] = [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+]
+
+let arguments: Target.Dependency =
+    .product(name: "ArgumentParser", package: "swift-argument-parser")
+let deques: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heaps: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+
+/// What every service is built on.
+let platformParts: [Target.Dependency] = [
+    "Coordination", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "Outbox", "PostgresClient",
+    "RedisClient", "Telemetry", crypto, logging,
+]
+
+/// What every executable names beside its own.
+let serviceParts: [Target.Dependency] = platformParts + ["Platform", arguments]
+
+let common: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// A library that wraps a C library: the only kind that may hold unsafe code.
+func wrapper(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(
+        name: name,
+        dependencies: dependencies,
+        path: "Shared/\(name)",
+        swiftSettings: common
+    )
+}
+
+/// A library without C: the compiler proves that it holds no unsafe code.
+func shared(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(
+        name: name,
+        dependencies: dependencies,
+        path: "Shared/\(name)",
+        swiftSettings: common + [.strictMemorySafety()]
+    )
+}
+
+func service(
+    _ name: String,
+    product: String,
+    _ dependencies: [Target.Dependency]
+) -> Target {
+    .executableTarget(
+        name: product,
+        dependencies: dependencies,
+        path: "Services/\(name)",
+        swiftSettings: common + [.strictMemorySafety()]
+    )
+}
+
+/// A test suite; `Tests/<name>`.
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: name,
+        dependencies: dependencies,
+        path: "Tests/\(name)",
+        swiftSettings: common
+    )
+}
+
+/// A program that checks outside this package drive; `Tests/<name>`.
+func probe(_ name: String, product: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: product,
+        dependencies: dependencies,
+        path: "Tests/\(name)",
+        swiftSettings: common
+    )
+}
+
+let package = Package(
+    name: "switchboard",
+    dependencies: packages,
+    targets: [
+        .systemLibrary(name: "CLinux", path: "Shared/CLinux"),
+        .systemLibrary(name: "CLibPQ", path: "Shared/CLibPQ", pkgConfig: "libpq"),
+        // Its pkg-config file carries a flag that SwiftPM refuses with a warning at every build.
+        .systemLibrary(name: "CHiredis", path: "Shared/CHiredis"),
+        .systemLibrary(name: "CLibCurl", path: "Shared/CLibCurl", pkgConfig: "libcurl"),
+
+        wrapper("EventLoop", ["CLinux", heaps]),
+        shared("JSON"),
+        shared("Telemetry", ["EventLoop", "JSON", logging, metrics]),
+        shared("HTTPServer", ["EventLoop", "JSON", crypto, logging]),
+        wrapper("HTTPClient", ["EventLoop", "CLibCurl", deques]),
+        wrapper("RedisClient", ["CHiredis", "EventLoop", deques]),
+        wrapper("PostgresClient", ["CLibPQ", "EventLoop", deques]),
+        shared("FaultPoints"),
+        shared("Coordination", ["EventLoop", "PostgresClient", "RedisClient", crypto]),
+        shared("Outbox", ["EventLoop", "JSON", "PostgresClient", "RedisClient"]),
+        shared("Platform", platformParts),
+        shared("Domain"),
+        wrapper("TestSupport", ["EventLoop"]),
+        service("AssignmentEngine", product: "assignment-engine", serviceParts),
+        service("Messaging", product: "messaging", serviceParts + ["Domain"]),
+        service("DispatchWorker", product: "dispatch-worker", serviceParts + ["FaultPoints"]),
+
+        probe(
+            "SlackStandIn",
+            product: "slack-standin",
+            ["EventLoop", "HTTPServer", "JSON", crypto]
+        ),
+        tests("DispatchWorkerTests", ["dispatch-worker", "EventLoop", "HTTPClient", "JSON"]),
+        tests("EventLoopTests", ["EventLoop"]),
+        tests("JSONTests", ["JSON"]),
+        tests("HTTPServerTests", ["HTTPServer", "EventLoop", "JSON", crypto]),
+        tests("TelemetryTests", ["Telemetry", "EventLoop", "JSON", logging, metrics]),
+        probe("HTTPParserProbe", product: "HTTPParserProbe", ["HTTPServer"]),
+        tests("PostgresClientTests", ["EventLoop", "PostgresClient", "TestSupport", deques]),
+        tests("TidyTests", []),
+        tests("CoordinationTests", ["Coordination", "EventLoop", "RedisClient"]),
+        tests("OutboxTests", ["EventLoop", "Outbox"]),
+        tests("PlatformTests", ["EventLoop", "Platform", "RedisClient"]),
+        tests("AssignmentEngineTests", ["assignment-engine", "EventLoop", "JSON"]),
+        tests("HTTPClientTests", ["HTTPClient", "EventLoop", "TestSupport"]),
+        tests("FaultPointsTests", ["FaultPoints"]),
+        tests("TestSupportTests", ["TestSupport", "EventLoop"]),
+        tests("DomainTests", ["Domain"]),
+        tests("RedisClientTests", ["EventLoop", "RedisClient", "TestSupport"]),
+    ]
+)

@@ -1,0 +1,114 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import Logging
+internal import Platform
+
+/// The queue drains itself: whenever an agent may have room, and by a sweep behind it.
+///
+/// Triggers of one tenant coalesce: one run at a time, and however many arrive during it cause
+/// exactly one more.
+@LoopActor
+final class QueueDrainer {
+    /// Sessions that one run looks at.
+    static let sessionsPerRun = 100
+    /// Between two sweeps over all tenants.
+    static let sweepInterval: Duration = .seconds(15)
+    /// Tenants that one sweep looks at.
+    static let tenantsPerSweep = 1000
+
+    private let service: AssignmentService
+    private let sessions: SessionRepository
+    private let logger: Logger
+    private var running: Set<UUID> = []
+    private var again: Set<UUID> = []
+    private var isStopped = false
+    private var sweeper: LoopTimer?
+
+    init(service: AssignmentService, sessions: SessionRepository, logger: Logger) {
+        self.service = service
+        self.sessions = sessions
+        self.logger = logger
+    }
+
+    func start() {
+        scheduleSweep()
+    }
+
+    /// Ends after the runs under way.
+    func stop() async {
+        isStopped = true
+        if let sweeper { EventLoop.shared.cancel(sweeper) }
+        while !running.isEmpty { try? await EventLoop.shared.sleep(for: .milliseconds(10)) }
+    }
+
+    /// Something changed for this tenant: look at its queue.
+    func trigger(_ tenant: Tenant) {
+        guard !isStopped else { return }
+        guard running.insert(tenant.id).inserted else {
+            again.insert(tenant.id)
+            return
+        }
+        Task {
+            repeat {
+                again.remove(tenant.id)
+                do {
+                    _ = try await assignQueuedSessionsToAvailableAgents(tenant, team: nil)
+                } catch {
+                    logger.warning(
+                        "the queue could not be drained",
+                        metadata: ["tenant": "\(tenant.code)", "reason": "\(error)"]
+                    )
+                }
+            } while again.contains(tenant.id) && !isStopped
+            running.remove(tenant.id)
+        }
+    }
+
+    /// Runs the engine for queued sessions in the order of the queue.
+    ///
+    /// Returns how many were assigned.
+    ///
+    /// A team in which nobody has room is passed over for the rest of the run, so that its head does
+    /// not hold up the others.
+    func assignQueuedSessionsToAvailableAgents(
+        _ tenant: Tenant,
+        team: UUID?
+    ) async throws -> Int {
+        var assigned = 0
+        var blocked: Set<UUID?> = []
+        let queue = try await sessions.queued(
+            tenant,
+            team: team,
+            limit: QueueDrainer.sessionsPerRun
+        )
+        for session in queue where !blocked.contains(session.teamID) {
+            let result = try await service.run(tenant, session, source: .queue)
+            switch result.outcome {
+            case .assign: assigned += 1
+            case .skip where result.reason == "busy": break
+            case .skip, .error: blocked.insert(session.teamID)
+            case .stop: break
+            }
+        }
+        return assigned
+    }
+
+    private func scheduleSweep() {
+        guard !isStopped else { return }
+        sweeper = EventLoop.shared.schedule(after: QueueDrainer.sweepInterval) { [weak self] in
+            guard let self else { return }
+            Task { await self.sweep() }
+        }
+    }
+
+    private func sweep() async {
+        do {
+            for tenant in try await sessions.tenantsWaiting(limit: QueueDrainer.tenantsPerSweep) {
+                trigger(tenant)
+            }
+        } catch {
+            logger.warning("the queues could not be swept", metadata: ["reason": "\(error)"])
+        }
+        scheduleSweep()
+    }
+}

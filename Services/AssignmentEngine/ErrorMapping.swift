@@ -1,0 +1,25 @@
+internal import Coordination
+internal import EventLoop
+internal import HTTPServer
+internal import Platform
+
+/// What callers see of errors: the only place where they become problems.
+enum ErrorMapping {
+    /// A handler whose errors become problems.
+    static func mapped(_ handler: @escaping Route.Handler) -> Route.Handler {
+        { request in
+            do {
+                return try await handler(request)
+            } catch {
+                throw problem(error)
+            }
+        }
+    }
+
+    private static func problem(_ error: any Error) -> any Error {
+        if let error = error as? CoordinationError {
+            return Problem.unavailable("\(error.operation) is not to be had")
+        }
+        return CommonErrors.problem(error)
+    }
+}

@@ -1,0 +1,158 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
+internal import Platform
+internal import PostgresClient
+
+/// Teams and agents, in the schema `assignment`.
+///
+/// Every write is one function call and audited there.
+@LoopActor
+struct RosterRepository {
+    let postgres: PostgresClient
+
+    /// Makes or changes a team; answers `{created, team}`.
+    func putTeam(
+        _ tenant: Tenant,
+        _ id: UUID,
+        name: String,
+        strategy: Strategy?,
+        audit: AuditNote
+    ) async throws -> JSON {
+        try await call(
+            "select assignment.put_team($1, $2, $3, $4, $5, $6) as answer",
+            [
+                .uuid(tenant.id), .uuid(id), .string(name), PostgresValue(strategy?.rawValue),
+                .string(audit.actor), .string(audit.requestID),
+            ]
+        )
+    }
+
+    /// The team, or null.
+    func team(_ tenant: Tenant, _ id: UUID) async throws -> JSON {
+        try await look(
+            "select assignment.team_json(t) as answer from assignment.teams t "
+                + "where t.tenant_id = $1 and t.id = $2 and t.deleted_at is null",
+            tenant,
+            id
+        )
+    }
+
+    /// Makes an agent a member; answers `{team}` or `{missing}`.
+    func putMember(
+        _ tenant: Tenant,
+        team: UUID,
+        agent: UUID,
+        weight: Int?,
+        autoAssign: Bool?,
+        audit: AuditNote
+    ) async throws -> JSON {
+        try await call(
+            "select assignment.put_member($1, $2, $3, $4, $5, $6, $7) as answer",
+            [
+                .uuid(tenant.id), .uuid(team), .uuid(agent), PostgresValue(weight),
+                PostgresValue(autoAssign), .string(audit.actor), .string(audit.requestID),
+            ]
+        )
+    }
+
+    /// Ends a membership; answers `{team}` or `{missing}`.
+    func deleteMember(
+        _ tenant: Tenant,
+        team: UUID,
+        agent: UUID,
+        audit: AuditNote
+    ) async throws -> JSON {
+        try await call(
+            "select assignment.delete_member($1, $2, $3, $4, $5) as answer",
+            [
+                .uuid(tenant.id), .uuid(team), .uuid(agent), .string(audit.actor),
+                .string(audit.requestID),
+            ]
+        )
+    }
+
+    /// Makes or changes an agent; answers `{created, agent}`.
+    func putAgent(
+        _ tenant: Tenant,
+        _ id: UUID,
+        _ agent: AgentBody,
+        audit: AuditNote
+    ) async throws
+        -> JSON
+    {
+        try await call(
+            "select assignment.put_agent($1, $2, $3, $4, $5, $6::jsonb, $7, $8) as answer",
+            [
+                .uuid(tenant.id), .uuid(id), .string(agent.name),
+                PostgresValue(agent.capacityUnits), PostgresValue(agent.presenceMode?.rawValue),
+                agent.skills.map { .json($0.text) } ?? .null, .string(audit.actor),
+                .string(audit.requestID),
+            ]
+        )
+    }
+
+    /// The agent, or null.
+    func agent(_ tenant: Tenant, _ id: UUID) async throws -> JSON {
+        try await look(
+            "select assignment.agent_json(a) as answer from assignment.agents a "
+                + "where a.tenant_id = $1 and a.id = $2 and a.deleted_at is null",
+            tenant,
+            id
+        )
+    }
+
+    /// Sets what an agent chose; the agent, or null.
+    func setStatus(
+        _ tenant: Tenant,
+        _ id: UUID,
+        _ status: AgentStatus,
+        presence: Duration,
+        audit: AuditNote
+    ) async throws -> JSON {
+        try await call(
+            """
+            select assignment.set_status($1, $2, $3, $4, $5 * interval '1 ms', $6, $7) as answer
+            """,
+            [
+                .uuid(tenant.id), .string(tenant.code), .uuid(id), .string(status.rawValue),
+                .int(presence.milliseconds), .string(audit.actor), .string(audit.requestID),
+            ]
+        )
+    }
+
+    /// Notes a sign of life; the agent, or null.
+    func heartbeat(_ tenant: Tenant, _ id: UUID, presence: Duration) async throws -> JSON {
+        try await call(
+            "select (select assignment.heartbeat($1, $2, $3 * interval '1 ms')) as answer",
+            [.uuid(tenant.id), .uuid(id), .int(presence.milliseconds)]
+        )
+    }
+
+    private func call(_ sql: String, _ parameters: [PostgresValue]) async throws -> JSON {
+        try JSON(stored: try await postgres.query(sql, parameters).one())
+    }
+
+    private func look(_ sql: String, _ tenant: Tenant, _ id: UUID) async throws -> JSON {
+        let rows = try await postgres.read(sql, [.uuid(tenant.id), .uuid(id)])
+        return try rows.first.map { try JSON(stored: $0) } ?? .null
+    }
+}
+
+/// What an agent chooses.
+enum AgentStatus: String, Sendable, CaseIterable {
+    case online, busy, away, offline
+}
+
+/// What counts as being there.
+enum PresenceMode: String, Sendable, CaseIterable {
+    case strict, manual, schedule
+}
+
+/// An agent as a caller describes it.
+struct AgentBody: Sendable {
+    let name: String
+    let capacityUnits: Int?
+    let presenceMode: PresenceMode?
+    let skills: JSON?
+}

@@ -1,0 +1,247 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Platform
+
+/// Sessions, their decisions, and the queue.
+@LoopActor
+struct SessionRoutes {
+    let service: AssignmentService
+    let sessions: SessionRepository
+    let drainer: QueueDrainer
+
+    var routes: [Route] {
+        [open, assign, close, get, list, decisions, queue, drain]
+    }
+
+    private static let outcomes: [Int: RouteResponse] = [
+        200: RouteResponse("The session was there already.", schema: Shapes.outcome),
+        201: RouteResponse("The session was opened.", schema: Shapes.outcome),
+        503: RouteResponse("Outcome `error`: try again.", schema: Shapes.outcome),
+    ]
+
+    private var open: Route {
+        Route(
+            .post,
+            "/v1/sessions",
+            access: .roleOrService(.agent),
+            summary: "Hand a conversation to a person",
+            description: "Opens the conversation's session, or finds the open one, and runs the "
+                + "engine.",
+            tag: "Sessions",
+            idempotency: .replayed,
+            requestSchema: Shapes.handover,
+            responses: SessionRoutes.outcomes,
+            handler: ErrorMapping.mapped { request in
+                let handover = try request.read(SessionRoutes.handover)
+                let (created, result) = try await service.requestAssignment(
+                    Tenant(request),
+                    handover
+                )
+                return SessionRoutes.answer(result, created: created)
+            }
+        )
+    }
+
+    private enum Source: String, CaseIterable { case handover }
+
+    private nonisolated static func handover(_ body: inout JSONFields) -> HandoverRequest {
+        let request = HandoverRequest(
+            conversationID: body.uuid("conversation_id"),
+            contactID: body.string("contact_id", length: 1...200),
+            teamID: body.optionalUUID("team_id"),
+            priority: body.optionalInt("priority", in: 0...4),
+            context: body.optionalJSONObject("context").map(JSON.object) ?? [:]
+        )
+        _ = body.choice("source", of: Source.self)
+        return request
+    }
+
+    private nonisolated static func answer(_ result: RunResult, created: Bool) -> Response {
+        var document: JSONObject = [
+            "session": result.session.document, "outcome": .string(result.outcome.rawValue),
+            "reason": .string(result.reason), "agent_id": JSON(result.agentID?.text),
+            "strategy": .string(result.strategy.rawValue),
+            "decision_id": .string(result.decisionID.text),
+        ]
+        guard result.outcome == .error else {
+            return .json(created ? 201 : 200, .object(document))
+        }
+        document["retryable"] = true
+        return .json(503, .object(document)).withField("Retry-After", "1")
+    }
+
+    private var assign: Route {
+        Route(
+            .post,
+            "/v1/sessions/{id}/assign",
+            access: .role(.agent),
+            summary: "Run the engine for a session",
+            tag: "Sessions",
+            idempotency: .replayed,
+            responses: SessionRoutes.outcomes,
+            handler: ErrorMapping.mapped { request in
+                let tenant = try Tenant(request)
+                guard let session = try await sessions.find(tenant, request.id()) else {
+                    throw Problem.notFound
+                }
+                let result = try await service.assignSession(tenant, session)
+                return SessionRoutes.answer(result, created: false)
+            }
+        )
+    }
+
+    private var close: Route {
+        Route(
+            .post,
+            "/v1/sessions/{id}/close",
+            access: .role(.agent),
+            summary: "End a session",
+            description: "Its capacity is given back, and the conversation goes back to the bot.",
+            tag: "Sessions",
+            idempotency: .replayed,
+            requestSchema: Shapes.close,
+            responses: [200: RouteResponse("The session.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                let reason = try request.readOptional { body in
+                    body.optionalString("reason", length: 0...500)
+                }
+                let tenant = try Tenant(request)
+                let closed = try await sessions.close(
+                    tenant,
+                    request.id(),
+                    audit: AuditNote(request, reason: reason)
+                )
+                guard let closed else { throw Problem.notFound }
+                drainer.trigger(tenant)
+                return .json(200, closed.document)
+            }
+        )
+    }
+
+    private var get: Route {
+        Route(
+            .get,
+            "/v1/sessions/{id}",
+            access: .roleOrService(.viewer),
+            summary: "A session",
+            tag: "Sessions",
+            responses: [200: RouteResponse("It.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                guard let session = try await sessions.find(Tenant(request), request.id()) else {
+                    throw Problem.notFound
+                }
+                return .json(200, session.document)
+            }
+        )
+    }
+
+    private var list: Route {
+        Route(
+            .get,
+            "/v1/sessions",
+            access: .role(.viewer),
+            summary: "Sessions, newest first",
+            tag: "Sessions",
+            queryParameters: Page.parameters + [
+                QueryParameter("state", "Only those in this state."),
+                QueryParameter("team_id", "Only those of this team."),
+                QueryParameter("agent_id", "Only those of this agent."),
+            ],
+            responses: [200: RouteResponse("A page.", schema: Shapes.list)],
+            handler: ErrorMapping.mapped { request in
+                let (limit, after) = try Page.read(request)
+                var filter = SessionFilter(before: after, limit: limit + 1)
+                filter.state = request.query["state"]
+                filter.team = try queryID(request, "team_id")
+                filter.agent = try queryID(request, "agent_id")
+                return Page.answer(try await sessions.list(Tenant(request), filter), limit: limit)
+            }
+        )
+    }
+
+    private var decisions: Route {
+        Route(
+            .get,
+            "/v1/sessions/{id}/decisions",
+            access: .role(.viewer),
+            summary: "Why a session went to whom, newest first",
+            tag: "Sessions",
+            queryParameters: Page.parameters,
+            responses: [200: RouteResponse("A page.", schema: Shapes.list)],
+            handler: ErrorMapping.mapped { request in
+                let (limit, after) = try Page.read(request)
+                let (tenant, id) = (try Tenant(request), try request.id())
+                guard try await sessions.find(tenant, id) != nil else { throw Problem.notFound }
+                let rows = try await sessions.decisions(
+                    tenant,
+                    id,
+                    limit: limit + 1,
+                    before: after
+                )
+                return Page.answer(rows.map(SessionRoutes.explained), limit: limit)
+            }
+        )
+    }
+
+    private nonisolated static func explained(_ decision: JSON) -> JSON {
+        var members = decision.objectValue ?? [:]
+        members["explanation"] = .string(Explanation.text(of: decision))
+        return .object(members)
+    }
+
+    private var queue: Route {
+        Route(
+            .get,
+            "/v1/queue",
+            access: .role(.viewer),
+            summary: "Who waits, in the order of service",
+            tag: "Queue",
+            queryParameters: [
+                Page.parameters[0], QueryParameter("team_id", "Only those of this team."),
+            ],
+            responses: [200: RouteResponse("The head of the queue.", schema: Shapes.list)],
+            handler: ErrorMapping.mapped { request in
+                let limit = try request.query.int("limit", in: Page.limits) ?? Page.limitDefault
+                let waiting = try await sessions.queued(
+                    Tenant(request),
+                    team: queryID(request, "team_id"),
+                    limit: limit
+                )
+                return .json(
+                    200,
+                    ["items": .array(waiting.map(\.document)), "next_cursor": .null]
+                )
+            }
+        )
+    }
+
+    private var drain: Route {
+        Route(
+            .post,
+            "/v1/queue/drain",
+            access: .role(.operator),
+            summary: "Give waiting sessions to whoever has room",
+            tag: "Queue",
+            requestSchema: Shapes.drain,
+            responses: [200: RouteResponse("How many were assigned.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                let team = try request.readOptional { $0.optionalUUID("team_id") }
+                let count = try await drainer.assignQueuedSessionsToAvailableAgents(
+                    Tenant(request),
+                    team: team
+                )
+                return .json(200, ["assigned": .int(Int64(count))])
+            }
+        )
+    }
+
+    private func queryID(_ request: Request, _ name: String) throws(Problem) -> UUID? {
+        guard let text = request.query[name] else { return nil }
+        guard let id = UUID(uuidString: text) else {
+            throw Problem.invalid("/query/\(name)", "is not a UUID")
+        }
+        return id
+    }
+}

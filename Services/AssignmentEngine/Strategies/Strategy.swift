@@ -1,0 +1,109 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+
+/// How one of the candidates is chosen.
+///
+/// Each gives an order; the first who has room when the claim is made gets the session.
+enum Strategy: String, Sendable, CaseIterable {
+    /// Turns by a counter that all instances share.
+    case roundRobin = "round_robin"
+    /// Even shares by weight, also when people come and go.
+    case fair
+    /// Who waited longest since the last assignment.
+    case leastRecentlyAssigned = "least_recently_assigned"
+    /// Who has the least open work.
+    case leastActive = "least_active"
+    /// Who has the most room.
+    case mostAvailable = "most_available"
+
+    /// The candidates in the order in which they are tried; `round_robin` needs its index.
+    func order(_ candidates: [Candidate], index: Int = 0) -> [Candidate] {
+        switch self {
+        case .roundRobin: Strategy.pickRoundRobinFromCandidates(candidates, index: index)
+        case .fair: candidates.sorted { Strategy.before($0, $1, by: \.virtualTime) }
+        case .leastRecentlyAssigned: candidates.sorted(by: Strategy.longestWithout)
+        case .leastActive:
+            candidates.sorted { left, right in
+                left.activeUnits == right.activeUnits
+                    ? Strategy.longestWithout(left, right) : left.activeUnits < right.activeUnits
+            }
+        case .mostAvailable:
+            candidates.sorted { left, right in
+                left.freeUnits == right.freeUnits
+                    ? Strategy.longestWithout(left, right) : left.freeUnits > right.freeUnits
+            }
+        }
+    }
+
+    /// The ring from `index` on: whoever follows is tried when the claim of one fails.
+    static func pickRoundRobinFromCandidates(
+        _ candidates: [Candidate],
+        index: Int
+    ) -> [Candidate] {
+        guard !candidates.isEmpty else { return [] }
+        let start = index % candidates.count
+        return Array(candidates[start...] + candidates[..<start])
+    }
+
+    private static func before(
+        _ left: Candidate,
+        _ right: Candidate,
+        by key: KeyPath<Candidate, Double>
+    ) -> Bool {
+        let (one, other) = (left[keyPath: key], right[keyPath: key])
+        return one == other ? left.id.uuidString < right.id.uuidString : one < other
+    }
+
+    private static func longestWithout(_ left: Candidate, _ right: Candidate) -> Bool {
+        switch (left.lastAssignedAt, right.lastAssignedAt) {
+        case (nil, nil): left.id.uuidString < right.id.uuidString
+        case (nil, _): true
+        case (_, nil): false
+        case (let one?, let other?):
+            one == other ? left.id.uuidString < right.id.uuidString : one < other
+        }
+    }
+}
+
+/// What a strategy chose.
+struct Choice: Sendable {
+    let order: [Candidate]
+    /// The index that the shared counter gave; nil for strategies without one.
+    let roundRobinIndex: Int?
+}
+
+/// Applies a team's strategy; the counter is injected and never made here.
+@LoopActor
+struct StrategyDispatcher {
+    let contexts: any RoundRobinContextProvider
+
+    /// Orders the candidates of a session.
+    ///
+    /// Counts one turn per call, and none when nobody is there.
+    ///
+    /// - Throws: `CoordinationError` when the shared counter cannot be reached.
+    func pickAgentForSession(
+        _ candidates: [Candidate],
+        strategy: Strategy,
+        contextKey: String
+    ) async throws(CoordinationError) -> Choice {
+        guard !candidates.isEmpty else { return Choice(order: [], roundRobinIndex: nil) }
+        guard strategy == .roundRobin else {
+            return Choice(order: strategy.order(candidates), roundRobinIndex: nil)
+        }
+        let index = try await pickNextRoundRobinId(candidates, contextKey: contextKey)
+        return Choice(order: strategy.order(candidates, index: index), roundRobinIndex: index)
+    }
+
+    /// Whose turn it is among `candidates`: an index from 0 on.
+    private func pickNextRoundRobinId(
+        _ candidates: [Candidate],
+        contextKey: String
+    ) async throws(CoordinationError) -> Int {
+        try await contexts.getNextIndex(
+            contextKey: contextKey,
+            candidateCount: candidates.count
+        )
+    }
+}

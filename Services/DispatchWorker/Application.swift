@@ -1,0 +1,87 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Logging
+internal import Outbox
+internal import Platform
+internal import RedisClient
+
+/// The service: its routes, and what sends in the background.
+@LoopActor
+final class Application {
+    private let configuration: DispatchConfiguration
+    private let runtime: ServiceRuntime
+    private let requests: MessageRequestRepository
+    private let repository: ConfigurationRepository
+    private var sender: Sender?
+
+    init(_ configuration: DispatchConfiguration) {
+        self.configuration = configuration
+        runtime = ServiceRuntime(configuration.service)
+        requests = MessageRequestRepository(postgres: runtime.postgres)
+        repository = ConfigurationRepository(
+            postgres: runtime.postgres,
+            box: configuration.service.secretBox
+        )
+    }
+
+    /// Serves until SIGTERM.
+    func run() async throws {
+        try await runtime.start()
+        if let redis = runtime.redis {
+            let sender = Sender(runtime, redis, configuration, requests)
+            self.sender = sender
+            await sender.start()
+        } else {
+            runtime.logger.warning("without Redis requests are stored and nothing is sent")
+        }
+        try await runtime.serve(
+            routes,
+            title: "Switchboard dispatch-worker",
+            schemas: Schemas.named,
+            health: { [weak self] in self?.health ?? [:] },
+            readiness: { [weak self] in self?.sender == nil ? "redis is disabled" : nil },
+            stop: { [weak self] in await self?.sender?.stop() }
+        )
+    }
+
+    private var health: JSONObject {
+        [
+            "sender": [
+                "running": .bool(sender != nil),
+                "in_flight": .int(Int64(sender?.worker.inFlight ?? 0)),
+                "concurrency": .int(Int64(configuration.concurrency)),
+            ],
+            "policies": [
+                "dispatch_lock": "fail_closed", "send_lock": "fail_closed",
+                "projection": "read_database",
+            ],
+        ]
+    }
+
+    private var routes: [Route] {
+        let committed: @LoopActor () -> Void = { [weak self] in self?.committed() }
+        return MessageRequestRoutes(repository: requests, committed: committed).routes
+            + MessageRequestActions(repository: requests) { [weak self] tenant, id in
+                await self?.settled(tenant, id)
+            }.routes
+            + WorkspaceRoutes(
+                repository: repository,
+                allowedHosts: configuration.service.allowedHosts,
+                committed: committed
+            ).routes
+            + ChannelRoutes(repository: repository, committed: committed).routes
+    }
+
+    private func committed() {
+        runtime.relay.wake()
+        sender?.worker.wake()
+    }
+
+    private func settled(_ tenant: Tenant, _ id: UUID) async {
+        await sender?.parts.idempotency.dropSendLock(tenant.code, id)
+        committed()
+    }
+}

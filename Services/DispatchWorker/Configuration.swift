@@ -1,0 +1,34 @@
+internal import Platform
+internal import RedisClient
+
+/// What the dispatcher is told by its environment.
+struct DispatchConfiguration: Sendable {
+    /// What all services are told.
+    let service: ServiceConfiguration
+    /// How many messages are being sent at once.
+    let concurrency: Int
+    /// Slack's Web API, for workspaces that name no other.
+    let slackBaseURL: String
+
+    /// Reads the process's environment.
+    ///
+    /// - Parameter noRedis: `--no-redis`, the same as `REDIS_MODE=disabled`.
+    init(noRedis: Bool) throws(SettingsError) {
+        var environment = Settings.ofProcess().environment
+        if noRedis { environment["REDIS_MODE"] = "disabled" }
+        try self.init(settings: Settings(environment: environment))
+    }
+
+    /// Reads `settings`; every fault is named at once.
+    init(settings: Settings) throws(SettingsError) {
+        var settings = settings
+        concurrency = settings.integer("DISPATCH_CONCURRENCY", default: 16, in: 1...256)
+        slackBaseURL = settings.optional("SLACK_API_BASE_URL") ?? "https://slack.com/api"
+        service = try ServiceConfiguration(
+            name: "dispatch-worker",
+            defaultPort: 8083,
+            redisDefault: .required,
+            settings: &settings
+        )
+    }
+}

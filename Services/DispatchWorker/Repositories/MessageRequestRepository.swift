@@ -1,0 +1,165 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Platform
+internal import PostgresClient
+
+/// A message request that is to be accepted, and what its acceptance depends on.
+struct NewMessageRequest: Sendable {
+    /// The id that the caller chose; nil makes one that grows with time.
+    let id: UUID?
+    /// The request's fields as `dispatch.accept` reads them.
+    let fields: JSON
+    /// The service that hears of the outcome.
+    let reportTo: String?
+    let traceparent: String
+    let idempotency: IdempotentCall?
+}
+
+/// A caller's key and what it is bound to.
+struct IdempotentCall: Sendable {
+    let key: String
+    let path: String
+    let bodyHash: [UInt8]
+}
+
+/// What `dispatch.accept` did.
+struct Acceptance: Sendable {
+    enum Result: String {
+        case created, replayed, reused
+        case inProgress = "in_progress"
+        case noChannel = "no_channel"
+    }
+
+    let result: Result
+    /// The request as JSON text; empty when there is none.
+    let document: [UInt8]
+}
+
+/// Message requests in the schema `dispatch`; every write is one function call.
+@LoopActor
+struct MessageRequestRepository {
+    let postgres: PostgresClient
+
+    /// Stores a request together with its event and its idempotency key.
+    func accept(_ tenant: Tenant, _ new: NewMessageRequest) async throws -> Acceptance {
+        let row = try await postgres.query(
+            """
+            select a.answer->>'result' as result, (a.answer->'request')::text as request
+              from (select dispatch.accept($1, $2, coalesce($3::uuid, platform.uuid_v7()),
+                      $4::jsonb, $5, $6, $7, $8, $9) as answer) a
+            """,
+            [
+                .uuid(tenant.id), .string(tenant.code), PostgresValue(new.id),
+                .json(new.fields.text),
+                PostgresValue(new.reportTo), .string(new.traceparent),
+                PostgresValue(new.idempotency?.key), PostgresValue(new.idempotency?.path),
+                new.idempotency.map { .bytes($0.bodyHash) } ?? .null,
+            ]
+        ).one()
+        guard let result = Acceptance.Result(rawValue: try row.string("result")) else {
+            throw UnexpectedAnswer(function: "dispatch.accept")
+        }
+        let document = try row.optionalString("request") ?? ""
+        return Acceptance(result: result, document: Array(document.utf8))
+    }
+
+    /// The request of this id with its attempts, or nil.
+    func find(_ tenant: Tenant, _ id: UUID) async throws -> JSON? {
+        let rows = try await postgres.read(
+            """
+            select dispatch.request_json(m, true) as answer from dispatch.message_requests m
+             where m.tenant_id = $1 and m.id = $2
+            """,
+            [.uuid(tenant.id), .uuid(id)]
+        )
+        return try rows.first.map { try JSON(stored: $0) }
+    }
+
+    /// What a list is narrowed to.
+    struct Filter: Sendable {
+        var status: String?
+        var channelCode: String?
+        /// A piece of the text.
+        var query: String?
+        var from: Int64?
+        var to: Int64?
+    }
+
+    /// A page of requests, the newest ids first, one more than `limit`.
+    func list(
+        _ tenant: Tenant,
+        _ filter: Filter,
+        limit: Int,
+        after: UUID?
+    ) async throws -> [JSON] {
+        let rows = try await postgres.query(
+            """
+            select dispatch.request_json(m, false) as answer from dispatch.message_requests m
+             where m.tenant_id = $1 and ($2::text is null or m.status = $2)
+               and ($3::text is null or m.channel_code = $3)
+               and ($4::text is null or position(lower($4) in lower(m.text)) > 0
+                    or m.id::text = lower($4))
+               and ($5::timestamptz is null or m.created_at >= $5)
+               and ($6::timestamptz is null or m.created_at < $6)
+               and ($7::uuid is null or m.id < $7)
+             order by m.id desc limit $8
+            """,
+            [
+                .uuid(tenant.id), PostgresValue(filter.status), PostgresValue(filter.channelCode),
+                PostgresValue(filter.query), filter.from.map { .time(milliseconds: $0) } ?? .null,
+                filter.to.map { .time(milliseconds: $0) } ?? .null, PostgresValue(after),
+                .int(Int64(limit + 1)),
+            ],
+            idempotent: true
+        )
+        return try rows.map { try JSON(stored: $0) }
+    }
+
+    /// Stops a request; the answer is `{result, request}`, or null when there is none.
+    func cancel(_ tenant: Tenant, _ id: UUID, _ note: AuditNote) async throws -> JSON {
+        try JSON(
+            stored: try await postgres.query(
+                "select dispatch.cancel($1, $2, $3, $4, $5) as answer",
+                [
+                    .uuid(tenant.id), .uuid(id), .string(note.actor), PostgresValue(note.reason),
+                    .string(note.requestID),
+                ]
+            ).one()
+        )
+    }
+
+    /// What a request in `unknown` becomes.
+    struct Settlement: Sendable {
+        enum State: String { case sent, failed, retryWait = "retry_wait" }
+
+        let state: State
+        var providerTS: String?
+        var error: String?
+    }
+
+    /// Settles a request that is `unknown`; nil when it is not (any more).
+    ///
+    /// - Parameter note: who decided, when it was a person.
+    func settle(
+        _ tenant: UUID,
+        _ id: UUID,
+        generation: Int,
+        _ settlement: Settlement,
+        note: AuditNote? = nil
+    ) async throws -> JSON? {
+        let answer = try JSON(
+            stored: try await postgres.query(
+                "select dispatch.settle_unknown($1, $2, $3, $4, $5, $6, $7, $8, $9) as answer",
+                [
+                    .uuid(tenant), .uuid(id), .int(Int64(generation)),
+                    .string(settlement.state.rawValue), PostgresValue(settlement.providerTS),
+                    PostgresValue(settlement.error), PostgresValue(note?.actor),
+                    PostgresValue(note?.reason), PostgresValue(note?.requestID),
+                ]
+            ).one()
+        )
+        return answer.present
+    }
+}

@@ -1,0 +1,202 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
+internal import Platform
+internal import PostgresClient
+
+/// The states of sending, in the schema `dispatch`; PostgreSQL decides who sends.
+@LoopActor
+struct SendRepository {
+    /// How long a sender owns a request unless it renews.
+    static let leaseMilliseconds: Int64 = 60_000
+    /// How long the projector has its chance before the worker takes an accepted request itself.
+    static let projectorLeadMilliseconds: Int64 = 3_000
+    /// How many rows one sweep settles.
+    static let sweepLimit = 200
+
+    let postgres: PostgresClient
+
+    /// What is due, the most urgent first; nothing is claimed by looking.
+    func due(limit: Int) async throws -> [SendMessageJob] {
+        let rows = try await postgres.query(
+            "select * from dispatch.due($1, $2 * interval '1 ms')",
+            [.int(Int64(limit)), .int(SendRepository.projectorLeadMilliseconds)],
+            idempotent: true
+        )
+        return try rows.map { row in
+            SendMessageJob(
+                tenantID: try row.uuid("tenant_id"),
+                tenant: try row.string("tenant"),
+                messageRequestID: try row.uuid("id"),
+                generation: try row.int("generation"),
+                channelCode: try row.string("channel_code")
+            )
+        }
+    }
+
+    /// Dispatch once, `accepted` to `dispatched`: `{dispatched, request}`; nil without such a row.
+    func markDispatched(_ tenant: UUID, _ id: UUID, generation: Int) async throws -> JSON? {
+        let answer = try JSON(
+            stored: try await postgres.query(
+                "select dispatch.mark_dispatched($1, $2, $3) as answer",
+                [.uuid(tenant), .uuid(id), .int(Int64(generation))]
+            ).one()
+        )
+        return answer.present
+    }
+
+    /// How the channel is configured now; nil when it is gone.
+    func configuration(_ job: SendMessageJob) async throws -> ChannelConfiguration? {
+        let rows = try await postgres.read(
+            "select dispatch.configuration($1, $2) as answer",
+            [.uuid(job.tenantID), .string(job.channelCode)]
+        )
+        return try rows.first.flatMap { ChannelConfiguration(try JSON(stored: $0)) }
+    }
+
+    /// The request with its configuration; nil when there is no such request.
+    func resolve(_ tenant: UUID, _ id: UUID) async throws -> JSON? {
+        let rows = try await postgres.read(
+            "select dispatch.resolve($1, $2) as answer",
+            [.uuid(tenant), .uuid(id)]
+        )
+        guard let row = rows.first else { return nil }
+        let answer = try JSON(stored: row)
+        return answer.present
+    }
+
+    /// Puts a request off that cannot be sent now; no attempt is spent.
+    func postpone(_ job: SendMessageJob, by wait: Duration, reason: String?) async throws {
+        _ = try await postgres.query(
+            "select dispatch.postpone($1, $2, $3, $4 * interval '1 ms', $5)",
+            place(of: job) + [.int(max(1, wait.milliseconds)), PostgresValue(reason)],
+            idempotent: true
+        )
+    }
+
+    /// How `dispatch.begin_send` answered.
+    struct Beginning: Sendable {
+        let hasBegun: Bool
+        let status: String
+        let attempts: Int
+    }
+
+    /// The one commit before the first byte: who gets `hasBegun` may send, nobody else.
+    func begin(_ job: SendMessageJob, token: UUID) async throws -> Beginning {
+        let answer = try JSON(
+            stored: try await postgres.query(
+                "select dispatch.begin_send($1, $2, $3, $4, $5 * interval '1 ms') as answer",
+                place(of: job) + [.uuid(token), .int(SendRepository.leaseMilliseconds)]
+            ).one()
+        )
+        return Beginning(
+            hasBegun: answer["begun"] == true,
+            status: answer["status"]?.stringValue ?? "",
+            attempts: Int(answer["attempts"]?.intValue ?? 0)
+        )
+    }
+
+    /// Keeps the lease; false when the request is somebody else's by now.
+    func renew(_ job: SendMessageJob, token: UUID) async throws -> Bool {
+        try await postgres.query(
+            "select dispatch.renew_lease($1, $2, $3, $4 * interval '1 ms') as answer",
+            [
+                .uuid(job.tenantID), .uuid(job.messageRequestID), .uuid(token),
+                .int(SendRepository.leaseMilliseconds),
+            ],
+            idempotent: true
+        ).one().bool("answer")
+    }
+
+    /// What is recorded of an attempt.
+    struct Ending: Sendable {
+        let status: String
+        var providerTS: String?
+        var error: String?
+        var httpStatus: Int?
+        var retryAfter: Duration?
+        var wait: Duration?
+        var counts = true
+        var took: Duration
+    }
+
+    /// Records how an attempt ended.
+    ///
+    /// - Returns: the state that came of it; nil when it was not ours.
+    func finish(_ job: SendMessageJob, token: UUID, _ ending: Ending) async throws -> String? {
+        let answer = try JSON(
+            stored: try await postgres.query(
+                """
+                select dispatch.finish_send($1, $2, $3, $4, $5, $6, $7, $8,
+                  $9 * interval '1 ms', $10, $11) as answer
+                """,
+                [
+                    .uuid(job.tenantID), .uuid(job.messageRequestID), .uuid(token),
+                    .string(ending.status), PostgresValue(ending.providerTS),
+                    PostgresValue(ending.error), PostgresValue(ending.httpStatus),
+                    PostgresValue(ending.retryAfter?.milliseconds),
+                    PostgresValue(ending.wait?.milliseconds), .bool(ending.counts),
+                    .double(ending.took.inSeconds * 1000),
+                ]
+            ).one()
+        )
+        return answer["recorded"] == true ? answer["status"]?.stringValue : nil
+    }
+
+    /// Stops sending for a workspace until it is configured again.
+    func pause(_ job: SendMessageJob, workspace: String, reason: String) async throws {
+        _ = try await postgres.query(
+            "select dispatch.pause_workspace($1, $2, $3)",
+            [.uuid(job.tenantID), .string(workspace), .string(reason)],
+            idempotent: true
+        )
+    }
+
+    /// Settles leases and deadlines that ran out, and counts them.
+    func sweep() async throws -> (unknown: Int, expired: Int) {
+        let row = try await postgres.query(
+            """
+            select dispatch.expire_leases($1) as unknown, dispatch.expire_deadlines($1) as expired
+            """,
+            [.int(Int64(SendRepository.sweepLimit))],
+            idempotent: true
+        ).one()
+        return (try row.int("unknown"), try row.int("expired"))
+    }
+
+    /// Delivers through the embedded transport, once per request and generation; answers the ts.
+    func deliverLocally(_ message: ResolvedMessage) async throws -> String {
+        let job = message.job
+        let answer = try JSON(
+            stored: try await postgres.query(
+                "select dispatch.deliver_local($1, $2, $3, $4, $5, $6, $7, $8::jsonb) as answer",
+                place(of: job) + [
+                    .string(job.channelCode), .string(message.channel.providerChannelID),
+                    PostgresValue(message.content.threadTS), PostgresValue(message.content.text),
+                    message.content.blocks.map { .json($0.text) } ?? .null,
+                ],
+                idempotent: true
+            ).one()
+        )
+        guard let ts = answer["ts"]?.stringValue else {
+            throw UnexpectedAnswer(function: "dispatch.deliver_local")
+        }
+        return ts
+    }
+
+    /// The ts under which the embedded transport delivered a request, or nil.
+    func deliveredLocally(_ job: SendMessageJob) async throws -> String? {
+        let rows = try await postgres.read(
+            """
+            select ts from dispatch.local_outbox
+             where tenant_id = $1 and message_request_id = $2 and generation = $3
+            """,
+            place(of: job)
+        )
+        return try rows.first?.string("ts")
+    }
+
+    private func place(of job: SendMessageJob) -> [PostgresValue] {
+        [.uuid(job.tenantID), .uuid(job.messageRequestID), .int(Int64(job.generation))]
+    }
+}

@@ -1,0 +1,160 @@
+internal import Crypto
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Platform
+
+/// Message requests: accepted here, sent by the worker.
+@LoopActor
+struct MessageRequestRoutes {
+    /// How long a repeat waits for the first request with its key, and how often it looks.
+    static let idempotencyWait: Duration = .seconds(5)
+    static let idempotencyPause: Duration = .milliseconds(100)
+
+    let repository: MessageRequestRepository
+    /// Called after a commit that left something to send or to tell.
+    let committed: @LoopActor () -> Void
+
+    var routes: [Route] { [accept, find, list] }
+
+    private var accept: Route {
+        Route(
+            .post,
+            "/v1/message-requests",
+            access: .roleOrService(.agent),
+            summary: "Ask for a message to be sent",
+            description: "202 says that it is stored: it will be sent, or its state says why not.",
+            tag: "Message requests",
+            idempotency: .inHandler,
+            requestSchema: MessageRequestBody.schema,
+            responses: [
+                202: RouteResponse("It is stored.", schema: Schemas.reference("MessageRequest"))
+            ],
+            handler: ErrorMapping.mapped { request in
+                let tenant = try Tenant(request)
+                let new = try newRequest(request)
+                let acceptance = try await acceptInTurn(tenant, new)
+                switch acceptance.result {
+                case .created:
+                    committed()
+                    return .json(202, bytes: acceptance.document)
+                case .replayed:
+                    return .json(202, bytes: acceptance.document)
+                        .withField("Idempotency-Replayed", "true")
+                case .reused: throw Problem.idempotencyKeyReused
+                case .inProgress: throw Problem.idempotencyInProgress
+                case .noChannel:
+                    throw Problem.invalid("/channel_code", "names no channel of this tenant")
+                }
+            }
+        )
+    }
+
+    private func newRequest(_ request: Request) throws -> NewMessageRequest {
+        let isService = request.context.principal?.isService == true
+        let body = try request.read { MessageRequestBody.read(&$0, isService: isService) }
+        return NewMessageRequest(
+            id: body.id,
+            fields: body.document,
+            reportTo: isService ? "messaging" : nil,
+            traceparent: request.context.traceparent.description,
+            idempotency: request.context.idempotencyKey.map {
+                IdempotentCall(
+                    key: $0,
+                    path: request.path,
+                    bodyHash: Array(SHA256.hash(data: request.body))
+                )
+            }
+        )
+    }
+
+    /// Another process may be at the same key: it is asked again, holding nothing meanwhile.
+    private func acceptInTurn(
+        _ tenant: Tenant,
+        _ new: NewMessageRequest
+    ) async throws -> Acceptance {
+        let deadline = MonotonicTime.now() + MessageRequestRoutes.idempotencyWait
+        while true {
+            let acceptance = try await repository.accept(tenant, new)
+            guard acceptance.result == .inProgress, MonotonicTime.now() < deadline else {
+                return acceptance
+            }
+            try await EventLoop.shared.sleep(for: MessageRequestRoutes.idempotencyPause)
+        }
+    }
+
+    private var find: Route {
+        Route(
+            .get,
+            "/v1/message-requests/{id}",
+            access: .roleOrService(.viewer),
+            summary: "A message request with every attempt",
+            tag: "Message requests",
+            responses: [200: RouteResponse("It.", schema: Schemas.reference("MessageRequest"))],
+            handler: ErrorMapping.mapped { request in
+                guard
+                    let found = try await repository.find(try Tenant(request), try request.id())
+                else { throw Problem.notFound }
+                return .json(200, found)
+            }
+        )
+    }
+
+    private var list: Route {
+        Route(
+            .get,
+            "/v1/message-requests",
+            access: .roleOrService(.viewer),
+            summary: "Message requests, the newest first",
+            tag: "Message requests",
+            queryParameters: [
+                QueryParameter(
+                    "status",
+                    "Only those in this state.",
+                    schema: Schemas.oneOf(MessageRequestStatus.allCases.map(\.rawValue))
+                ),
+                QueryParameter("channel_code", "Only those of this channel."),
+                QueryParameter("q", "A piece of the text, or an id."),
+                QueryParameter("from", "Made at this time or later.", schema: Schemas.time),
+                QueryParameter("to", "Made before this time.", schema: Schemas.time),
+            ] + Page.parameters,
+            responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "MessageRequest"))],
+            handler: ErrorMapping.mapped { request in
+                let page = try Page.read(request)
+                let items = try await repository.list(
+                    try Tenant(request),
+                    try filter(request.query),
+                    limit: page.limit,
+                    after: page.after
+                )
+                return Page.answer(items, limit: page.limit)
+            }
+        )
+    }
+
+    private func filter(
+        _ query: QueryParameters
+    ) throws(Problem) -> MessageRequestRepository.Filter {
+        var filter = MessageRequestRepository.Filter()
+        if let status = query["status"] {
+            guard MessageRequestStatus(rawValue: status) != nil else {
+                throw Problem.invalid("/query/status", "is no state of a message request")
+            }
+            filter.status = status
+        }
+        filter.channelCode = query["channel_code"]
+        filter.query = query["q"]
+        filter.from = try time(query, "from")
+        filter.to = try time(query, "to")
+        return filter
+    }
+
+    private func time(_ query: QueryParameters, _ name: String) throws(Problem) -> Int64? {
+        guard let text = query[name] else { return nil }
+        guard let time = RFC3339.parse(text) else {
+            throw Problem.invalid("/query/\(name)", "is not a time like 2026-01-31T12:00:00.000Z")
+        }
+        return time
+    }
+}

@@ -1,0 +1,121 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import Logging
+internal import Outbox
+internal import Platform
+internal import RedisClient
+
+/// Everything that runs beside the routes: projector, worker, sweeper, timers.
+@LoopActor
+final class Sender {
+    /// How long what is being sent may still take at the end.
+    static let drainLimit: Duration = .seconds(22)
+
+    let parts: SendParts
+    let worker: SendMessageWorker
+    private let sweeper: SendSweeper
+    private let consumer: StreamConsumer
+    private let blocking: RedisBlockingConnection
+    private let timers: TimerRunner
+
+    init(
+        _ runtime: ServiceRuntime,
+        _ redis: RedisClient,
+        _ configuration: DispatchConfiguration,
+        _ requests: MessageRequestRepository
+    ) {
+        let logger = runtime.logger
+        let parts = Sender.parts(runtime, redis, configuration)
+        self.parts = parts
+        let worker = SendMessageWorker(parts, redis: redis, concurrency: configuration.concurrency)
+        self.worker = worker
+        sweeper = SendSweeper(parts.repository, metrics: parts.metrics, logger: logger)
+        let committed: @LoopActor () -> Void = { [weak runtime] in
+            runtime?.relay.wake()
+            worker.wake()
+        }
+        let projector = MessageRequestProjector(parts, wake: committed)
+        blocking = RedisBlockingConnection(configuration.service.redis)
+        consumer = StreamConsumer(
+            redis: redis,
+            blocking: blocking,
+            stream: EventStreams.switchboard,
+            group: MessageRequestProjector.group,
+            consumer: "dispatch-worker-\(UUID().text)",
+            observer: { Sender.note($0, logger) },
+            handler: { try await projector.handle($0) }
+        )
+        let verifier = UnknownVerifier(parts, requests: requests, wake: committed)
+        timers = TimerRunner(
+            owner: "dispatch-worker",
+            postgres: runtime.postgres,
+            failed: { logger.warning("timer", metadata: ["error": "\($0)"]) },
+            handler: { try await verifier.handle($0) }
+        )
+    }
+
+    private static func parts(
+        _ runtime: ServiceRuntime,
+        _ redis: RedisClient,
+        _ configuration: DispatchConfiguration
+    ) -> SendParts {
+        let repository = SendRepository(postgres: runtime.postgres)
+        let slack = SlackApiService(
+            http: runtime.http,
+            baseURL: configuration.slackBaseURL,
+            allowedHosts: configuration.service.allowedHosts
+        )
+        return SendParts(
+            repository: repository,
+            resolver: MessageResolver(
+                repository: repository,
+                projection: MessageRequestProjection(redis: redis),
+                box: configuration.service.secretBox
+            ),
+            idempotency: DispatchIdempotencyService(locks: RedisLockStore(redis), redis: redis),
+            slots: SendSlots(RedisPacer(redis)),
+            transports: [.slack: slack, .local: LocalTransport(repository)],
+            metrics: SendMetrics(),
+            logger: runtime.logger
+        )
+    }
+
+    private static func note(_ event: StreamEvent, _ logger: Logger) {
+        switch event {
+        case .failed(let entry, let reason):
+            logger.warning(
+                "an event could not be projected",
+                metadata: ["event_id": "\(entry.fields["id"] ?? "")", "error": "\(reason)"]
+            )
+        case .deadLettered(let entry, let reason):
+            logger.error(
+                "an event was laid aside",
+                metadata: ["event_id": "\(entry.fields["id"] ?? "")", "error": "\(reason)"]
+            )
+        case .unavailable(let reason):
+            logger.warning("events could not be read", metadata: ["error": "\(reason)"])
+        }
+    }
+
+    /// Begins to project and to send.
+    func start() async {
+        do {
+            try await blocking.start()
+        } catch {
+            parts.logger.warning("redis is away at start", metadata: ["error": "\(error)"])
+        }
+        consumer.start()
+        worker.start()
+        sweeper.start()
+        timers.start()
+    }
+
+    /// Takes nothing more and finishes what is being sent.
+    func stop() async {
+        await consumer.stop()
+        await timers.stop()
+        await sweeper.stop()
+        await worker.stop(within: Sender.drainLimit)
+    }
+}

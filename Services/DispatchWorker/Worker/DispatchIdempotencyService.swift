@@ -1,0 +1,88 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import RedisClient
+
+/// The two locks that save double work: one on dispatching a request, one on sending it.
+///
+/// They prove nothing: the states in PostgreSQL decide. When Redis is away both refuse (the work
+/// stays where it is), and a send lock whose owner died is taken over once the lease of an attempt
+/// would have run out.
+@LoopActor
+struct DispatchIdempotencyService {
+    /// How long a dispatch is remembered.
+    static let dispatchTTL: Duration = .seconds(300)
+    /// How long a send is remembered.
+    static let sendTTL: Duration = .seconds(600)
+    /// A send lock older than this belongs to nobody who may still send.
+    static let sendTakeover: Duration = .milliseconds(SendRepository.leaseMilliseconds)
+
+    let locks: any LockStore
+    let redis: RedisClient
+
+    nonisolated static func dispatchKey(_ tenant: String, _ id: UUID) -> String {
+        "mr:dispatch:{\(tenant)}:\(id.uuidString.lowercased())"
+    }
+
+    nonisolated static func sendKey(_ tenant: String, _ id: UUID) -> String {
+        "mr:send:{\(tenant)}:\(id.uuidString.lowercased())"
+    }
+
+    /// Takes the right to dispatch; false when somebody has it or had it lately.
+    func acquireDispatchLock(
+        _ tenant: String,
+        _ id: UUID,
+        token: String
+    ) async throws(CoordinationError) -> Bool {
+        try await locks.acquire(
+            DispatchIdempotencyService.dispatchKey(tenant, id),
+            value: token,
+            ttl: DispatchIdempotencyService.dispatchTTL
+        )
+    }
+
+    /// Gives the right back when dispatching failed.
+    func releaseDispatchLock(_ tenant: String, _ id: UUID, token: String) async {
+        _ = try? await locks.release(
+            DispatchIdempotencyService.dispatchKey(tenant, id),
+            value: token
+        )
+    }
+
+    /// What came of asking for a send lock.
+    enum SendLock: Sendable, Hashable {
+        case acquired
+        /// Somebody may still be sending; ask again after this long.
+        case held(Duration)
+    }
+
+    /// Takes the lock of an attempt, its owner being the attempt's token.
+    func acquireSendLock(
+        _ job: SendMessageJob,
+        token: UUID
+    ) async throws(CoordinationError) -> SendLock {
+        let key = DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID)
+        let value = token.uuidString.lowercased()
+        let ttl = DispatchIdempotencyService.sendTTL
+        if try await locks.acquire(key, value: value, ttl: ttl) { return .acquired }
+        guard let holder = try await locks.holder(of: key) else { return .held(.milliseconds(100)) }
+        let left = DispatchIdempotencyService.sendTakeover - (ttl - holder.remaining)
+        guard left <= .zero else { return .held(min(left, .seconds(5))) }
+        try await locks.release(key, value: holder.value)
+        return try await locks.acquire(key, value: value, ttl: ttl)
+            ? .acquired : .held(.milliseconds(100))
+    }
+
+    /// Frees the lock of an attempt whose outcome is certain.
+    func releaseSendLock(_ job: SendMessageJob, token: UUID) async {
+        _ = try? await locks.release(
+            DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID),
+            value: token.uuidString.lowercased()
+        )
+    }
+
+    /// Frees whatever lock is left of a request that was settled in the database.
+    func dropSendLock(_ tenant: String, _ id: UUID) async {
+        _ = try? await redis.send(["DEL", .string(DispatchIdempotencyService.sendKey(tenant, id))])
+    }
+}

@@ -1,0 +1,79 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
+
+/// A reference to a request that is to be sent: nothing of its content, no secret.
+struct SendMessageJob: Sendable, Hashable {
+    let tenantID: UUID
+    let tenant: String
+    let messageRequestID: UUID
+    let generation: Int
+    let channelCode: String
+}
+
+/// What is said to the provider, as it was accepted.
+struct MessageContent: Sendable, Hashable {
+    let text: String?
+    let blocks: JSON?
+    let threadTS: String?
+
+    /// Reads the members of a request's document.
+    init(_ document: JSON) {
+        text = document["text"]?.stringValue
+        blocks = document["blocks"].flatMap(\.present)
+        threadTS = document["thread_ts"]?.stringValue
+    }
+}
+
+/// How a channel is configured at the time of sending.
+struct ChannelConfiguration: Sendable {
+    let workspaceCode: String
+    let provider: Provider
+    let baseURL: String?
+    let pausedReason: String?
+    let providerChannelID: String
+    let policy: UnknownPolicy
+    let perSecond: Double
+    let burst: Int
+    let sealedToken: SealedSecret?
+
+    /// Reads what `dispatch.configuration` made; nil when it is null.
+    init?(_ document: JSON) {
+        guard let workspace = document["workspace_code"]?.stringValue,
+            let provider = document["provider"]?.stringValue.flatMap(Provider.init(rawValue:)),
+            let channel = document["provider_channel_id"]?.stringValue,
+            let policy = document["unknown_policy"]?.stringValue
+                .flatMap(UnknownPolicy.init(rawValue:))
+        else { return nil }
+        workspaceCode = workspace
+        self.provider = provider
+        providerChannelID = channel
+        self.policy = policy
+        baseURL = document["api_base_url"]?.stringValue
+        pausedReason = document["paused_reason"]?.stringValue
+        perSecond = document["rate_per_second"]?.doubleValue ?? 1
+        burst = Int(document["rate_burst"]?.intValue ?? 1)
+        // PostgreSQL breaks base64 into lines.
+        let lines = document["token_sealed"]?.stringValue?.filter { !$0.isNewline }
+        if let keyID = document["token_key_id"]?.stringValue,
+            let bytes = lines.flatMap({ Data(base64Encoded: $0) })
+        {
+            sealedToken = SealedSecret(keyID: keyID, bytes: Array(bytes))
+        } else {
+            sealedToken = nil
+        }
+    }
+}
+
+/// Everything that one send needs.
+struct ResolvedMessage: Sendable {
+    let job: SendMessageJob
+    let content: MessageContent
+    let channel: ChannelConfiguration
+}
+
+extension JSON {
+    /// The value unless it is null. (`nil` alone would be JSON's null here.)
+    var present: JSON? { isNull ? Optional.none : Optional.some(self) }
+}

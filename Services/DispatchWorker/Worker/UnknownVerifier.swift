@@ -1,0 +1,152 @@
+internal import Coordination
+internal import EventLoop
+internal import FaultPoints
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Logging
+internal import Platform
+internal import PostgresClient
+
+/// Finds out whether a message was sent of which nobody knows, and settles it by its channel's
+/// policy.
+///
+/// It is sent again only after two looks, some seconds apart, did not find it.
+@LoopActor
+final class UnknownVerifier {
+    /// The timer of the first look; `finish_send` sets it.
+    nonisolated static let first = "unknown_verify"
+    /// The timer of the second.
+    nonisolated static let second = "unknown_verify_again"
+    /// Between the two.
+    nonisolated static let pauseMilliseconds: Int64 = 5_000
+    /// After so many looks that told nothing a person has to decide.
+    nonisolated static let looksLimit = 8
+
+    /// Nobody can tell at the moment: the timer comes again.
+    struct NotNow: Error {
+        let reason: String
+    }
+
+    private let parts: SendParts
+    private let requests: MessageRequestRepository
+    private let wake: @LoopActor () -> Void
+
+    init(
+        _ parts: SendParts,
+        requests: MessageRequestRepository,
+        wake: @escaping @LoopActor () -> Void
+    ) {
+        self.parts = parts
+        self.requests = requests
+        self.wake = wake
+    }
+
+    /// Acts for a timer; safe to repeat.
+    func handle(_ timer: DueTimer) async throws {
+        guard timer.kind == UnknownVerifier.first || timer.kind == UnknownVerifier.second,
+            let document = try await parts.repository.resolve(timer.tenantID, timer.refID),
+            document["status"] == "unknown",
+            document["generation"]?.intValue == timer.refSeq
+        else { return }
+        let job = SendMessageJob(
+            tenantID: timer.tenantID,
+            tenant: timer.tenant,
+            messageRequestID: timer.refID,
+            generation: Int(timer.refSeq),
+            channelCode: document["channel_code"]?.stringValue ?? ""
+        )
+        guard let message = MessageResolver.message(job, document) else { return }
+        switch message.channel.policy {
+        case .park: return
+        case .resend: try await settle(job, .init(state: .retryWait, error: "resent_by_policy"))
+        case .verify:
+            let since = document["begun_s"]?.intValue ?? 0
+            let finding = try await look(message, since: since)
+            try await follow(finding, timer, job)
+        }
+    }
+
+    private func look(_ message: ResolvedMessage, since: Int64) async throws -> Finding {
+        guard let transport = parts.transports[message.channel.provider] else {
+            return .impossible(reason: "no_transport")
+        }
+        let token: Secret?
+        do {
+            token = try parts.resolver.token(of: message)
+        } catch {
+            return .impossible(reason: "token_does_not_open")
+        }
+        let wait = try await parts.slots.reserveLook(message)
+        guard wait == .zero else { return .later(reason: "looks are limited") }
+        try await FaultPoints.reached("dispatch.before_look")
+        return await transport.find(message, token: token, since: since)
+    }
+
+    private func follow(_ finding: Finding, _ timer: DueTimer, _ job: SendMessageJob) async throws {
+        switch finding {
+        case .found(let ts):
+            try await settle(job, .init(state: .sent, providerTS: ts))
+        case .absent where timer.kind == UnknownVerifier.first:
+            _ = try await parts.repository.postgres.query(
+                """
+                select platform.set_timer($1, $2, $3, $4, $5, $6,
+                  now() + $7 * interval '1 ms', '{}')
+                """,
+                [
+                    "dispatch-worker", .uuid(job.tenantID), .string(job.tenant),
+                    .string(UnknownVerifier.second), .uuid(job.messageRequestID),
+                    .int(Int64(job.generation)), .int(UnknownVerifier.pauseMilliseconds),
+                ]
+            )
+        case .absent:
+            try await settle(job, .init(state: .retryWait, error: "not_found_at_the_provider"))
+        case .later(let reason):
+            guard timer.attempts < UnknownVerifier.looksLimit else { return park(job, reason) }
+            throw NotNow(reason: reason)
+        case .impossible(let reason):
+            park(job, reason)
+        }
+    }
+
+    private func park(_ job: SendMessageJob, _ reason: String) {
+        parts.logger.error(
+            "a message stays unknown: somebody has to look",
+            metadata: [
+                "tenant": "\(job.tenant)", "error": "\(reason)",
+                "message_request_id": "\(job.messageRequestID.text)",
+            ]
+        )
+    }
+
+    private func settle(
+        _ job: SendMessageJob,
+        _ settlement: MessageRequestRepository.Settlement
+    ) async throws {
+        try await FaultPoints.reached("dispatch.before_settle")
+        guard
+            let document = try await requests.settle(
+                job.tenantID,
+                job.messageRequestID,
+                generation: job.generation,
+                settlement
+            )
+        else { return }
+        // The database has decided: whatever lock the lost attempt left is in the way.
+        await parts.idempotency.dropSendLock(job.tenant, job.messageRequestID)
+        let status = document["status"]?.stringValue ?? ""
+        parts.logger.info(
+            "an unknown message was settled",
+            metadata: [
+                "tenant": "\(job.tenant)", "state": "\(status)",
+                "message_request_id": "\(job.messageRequestID.text)",
+            ]
+        )
+        try? await parts.resolver.projection.note(
+            job,
+            status: status,
+            providerTS: settlement.providerTS
+        )
+        wake()
+    }
+}

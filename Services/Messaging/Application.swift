@@ -1,0 +1,172 @@
+internal import PostgresClient
+internal import RedisClient
+internal import Outbox
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Platform
+
+/// Puts the service together and runs it.
+@LoopActor
+final class Application {
+    private let configuration: MessagingConfiguration
+    private let runtime: ServiceRuntime
+    private let messages: MessageRepository
+    private let conversations: ConversationRepository
+    private let settings: ConfigurationRepository
+    private let jobs: AIJobRepository
+    private let lock: ConversationLock
+    private let post: PostMessage
+    private let autoAssign: AutoAssignMessageUseCase
+    private let deferred: DeferredAssignments
+    private let bot: BotRunner
+
+    init(_ configuration: MessagingConfiguration) {
+        self.configuration = configuration
+        let runtime = ServiceRuntime(configuration.service)
+        self.runtime = runtime
+        messages = MessageRepository(postgres: runtime.postgres)
+        conversations = ConversationRepository(postgres: runtime.postgres)
+        settings = ConfigurationRepository(
+            postgres: runtime.postgres,
+            secrets: configuration.service.secretBox
+        )
+        jobs = AIJobRepository(postgres: runtime.postgres)
+        let stores = Application.stores(runtime, configuration)
+        lock = ConversationLock(
+            store: stores.locks,
+            ttl: configuration.conversationLock,
+            instance: "messaging-\(UUID().text.prefix(8))"
+        )
+        let limiter = RoomLimiter(
+            limiter: stores.limiter,
+            limit: configuration.rateLimit,
+            window: configuration.rateWindow
+        )
+        let messageLock = MessageLock(store: stores.locks, ttl: configuration.messageLock)
+        let queue = ConversationQueue()
+        post = PostMessage(
+            messages: messages,
+            conversations: conversations,
+            configuration: configuration,
+            limiter: limiter,
+            lock: messageLock,
+            queue: queue
+        )
+        autoAssign = AutoAssignMessageUseCase(
+            messages: messages,
+            limiter: limiter,
+            lock: messageLock,
+            queue: queue
+        )
+        deferred = DeferredAssignments(
+            postgres: runtime.postgres,
+            useCase: autoAssign,
+            logger: runtime.logger
+        )
+        bot = BotRunner(
+            jobs: BotJobs(postgres: runtime.postgres, worker: lock.instance),
+            lock: lock,
+            mirror: JobMirror(redis: runtime.redis),
+            secrets: configuration.service.secretBox,
+            providers: [
+                "simulated": SimulatedProvider(),
+                "openai": OpenAIProvider(
+                    http: runtime.http,
+                    allowedHosts: configuration.service.allowedHosts
+                ),
+            ],
+            logger: runtime.logger,
+            committed: { runtime.relay.wake() }
+        )
+    }
+
+    /// Locks and counters: in Redis, or in memory where this process is the only one.
+    private static func stores(
+        _ runtime: ServiceRuntime,
+        _ configuration: MessagingConfiguration
+    ) -> (locks: (any LockStore)?, limiter: (any RateLimiter)?) {
+        if let redis = runtime.redis {
+            return (
+                RedisLockStore(redis),
+                RedisRateLimiter(redis, algorithm: configuration.rateAlgorithm)
+            )
+        }
+        guard configuration.service.isSingleInstance else { return (nil, nil) }
+        return (MemoryLockStore(), MemoryRateLimiter(algorithm: configuration.rateAlgorithm))
+    }
+
+    func run() async throws {
+        try await runtime.start()
+        deferred.start()
+        bot.start()
+        try await runtime.serve(
+            routes,
+            title: "Switchboard messaging",
+            schemas: Schemas.components,
+            stop: { [self] in
+                await deferred.stop()
+                await bot.stop()
+            }
+        )
+    }
+
+    private var routes: [Route] {
+        ConversationRoutes(
+            conversations: conversations,
+            handover: Handover(conversations: conversations, services: runtime.services)
+        ).routes
+            + MessageRoutes(
+                post: post,
+                messages: messages,
+                conversations: conversations,
+                committed: { [self] in await committed($0, $1, $2) }
+            ).routes
+            + AssignmentRoutes(useCase: autoAssign).routes
+            + ConfigurationRoutes(settings: settings).routes
+            + JobRoutes(
+                jobs: jobs,
+                conversations: conversations,
+                lock: lock,
+                status: { [self] in handlerStatus() }
+            ).routes
+            + InternalRoutes(
+                messages: messages,
+                conversations: conversations,
+                settings: settings
+            ).routes
+    }
+
+    /// After a commit: events and calls leave at once, and a new lock is shown.
+    private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
+        runtime.relay.wake()
+        guard let bot = (try? JSON(parsing: answer))?["bot"],
+            let job = bot["ai_job_id"]?.stringValue
+        else { return }
+        switch bot["status"]?.stringValue {
+        case "ai_processing_started":
+            self.bot.wake()
+            guard let lockID = bot["lock_id"]?.stringValue else { return }
+            await lock.show(caller, conversation: conversation, lockID: lockID, job: job)
+        case "stopped", "human": await lock.clear(caller, conversation: conversation)
+        default: break
+        }
+    }
+
+    private func handlerStatus() -> JSON {
+        let redis = runtime.redis?.isConnected ?? false
+        let database = runtime.postgres.isAvailable
+        return [
+            "status": .string(database ? (redis ? "healthy" : "degraded") : "unhealthy"),
+            "components": [
+                "redis_connected": .bool(redis), "database_connected": .bool(database),
+            ],
+            "policies": [
+                "message_lock": "proceed", "rate_limit": "proceed",
+                "conversation_lock": "postgres", "ai_job_status": "postgres",
+            ],
+        ]
+    }
+}

@@ -1,0 +1,64 @@
+internal import Coordination
+internal import EventLoop
+internal import JSON
+
+/// One turn of a conversation, as a provider sees it.
+struct AITurn: Sendable, Hashable {
+    enum Role: String, Sendable {
+        case system, user, assistant
+    }
+
+    let role: Role
+    let content: String
+}
+
+/// What a provider is asked.
+struct AIRequest: Sendable {
+    let turns: [AITurn]
+    let botName: String
+    /// Messages that this answer is for.
+    let consolidated: Int
+    let endpoint: String
+    let token: Secret?
+    let model: String?
+    /// How long an answer may take.
+    let timeout: Duration
+    /// Of the simulated provider: how long it thinks, and how often it fails, 0 to 1.
+    let delay: Duration
+    let failRate: Double
+    /// The job's id, which identifies the call to the other side's support.
+    let jobID: String
+}
+
+/// What a provider answered.
+struct AIAnswer: Sendable, Hashable {
+    /// The longest answer that is kept, in characters.
+    static let lengthLimit = 8000
+
+    let text: String
+    /// Tokens billed, when the provider says so.
+    var tokens: Int?
+
+    /// An answer, cut to ``lengthLimit``: what a model writes is not trusted to be short.
+    init(text: String, tokens: Int? = nil) {
+        self.text = String(text.prefix(AIAnswer.lengthLimit))
+        self.tokens = tokens
+    }
+}
+
+/// Why there is no answer.
+struct AIProviderError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// Whether trying again is of no use.
+    let isFinal: Bool
+    /// What happened, without any part of the conversation or of a token.
+    let description: String
+    /// How long the provider asks to wait.
+    var retryAfter: Duration?
+}
+
+/// Writes the bot's answers.
+@LoopActor
+protocol AIProvider: AnyObject {
+    /// The answer to the last turns of a conversation. Cancelling the task aborts the call.
+    func answer(_ request: AIRequest) async throws(AIProviderError) -> AIAnswer
+}

@@ -1,0 +1,112 @@
+internal import Coordination
+internal import EventLoop
+internal import HTTPClient
+internal import JSON
+
+/// Any endpoint that speaks OpenAI's chat completions.
+@LoopActor
+final class OpenAIProvider: AIProvider {
+    /// The model that is asked for when the configuration names none.
+    nonisolated static let defaultModel = "gpt-4o-mini"
+    /// A longer pause than this is not waited for.
+    nonisolated static let longestWait: Duration = .seconds(120)
+
+    private let http: HTTPClient
+    private let allowedHosts: AllowedHosts
+
+    /// - Parameter allowedHosts: hosts beyond the public ones that may be called.
+    init(http: HTTPClient, allowedHosts: AllowedHosts) {
+        self.http = http
+        self.allowedHosts = allowedHosts
+    }
+
+    func answer(_ request: AIRequest) async throws(AIProviderError) -> AIAnswer {
+        var outgoing = OutgoingRequest(
+            .post,
+            request.endpoint,
+            fields: OpenAIProvider.fields(request),
+            body: OpenAIProvider.body(request)
+        )
+        outgoing.firstByteTimeout = min(.seconds(30), request.timeout)
+        outgoing.totalTimeout = request.timeout
+        outgoing.destination = .guarded(allowHosts: allowedHosts)
+        let response: IncomingResponse
+        do {
+            response = try await http.send(outgoing)
+        } catch {
+            let isFinal: Bool
+            switch error.code {
+            case .badURL, .badHeader, .refusedAddress: isFinal = true
+            default: isFinal = false
+            }
+            throw AIProviderError(isFinal: isFinal, description: error.message)
+        }
+        return try OpenAIProvider.read(response)
+    }
+
+    private nonisolated static func fields(_ request: AIRequest) -> [(String, String)] {
+        var fields = [
+            ("Content-Type", "application/json"), ("Accept", "application/json"),
+            ("X-Request-Id", request.jobID),
+        ]
+        if let token = request.token {
+            fields.append(("Authorization", "Bearer \(token.reveal())"))
+        }
+        return fields
+    }
+
+    /// The request's document.
+    nonisolated static func body(_ request: AIRequest) -> [UInt8] {
+        let turns = request.turns.map { turn -> JSON in
+            ["role": .string(turn.role.rawValue), "content": .string(turn.content)]
+        }
+        let document: JSON = [
+            "model": .string(request.model ?? defaultModel), "messages": .array(turns),
+            "n": 1, "stream": false,
+        ]
+        return document.serialized()
+    }
+
+    /// Reads an answer; only `choices` is relied upon.
+    nonisolated static func read(
+        _ response: IncomingResponse
+    ) throws(AIProviderError) -> AIAnswer {
+        let document = try? JSON(parsing: response.body, limits: .foreign)
+        guard (200..<300).contains(response.status) else {
+            throw failure(response, code: document?["error"]?["code"]?.stringValue)
+        }
+        let choice = document?["choices"]?.arrayValue?.first
+        guard let text = choice?["message"]?["content"]?.stringValue, !text.isEmpty else {
+            // A refusal, a filter, or something that is no chat completion at all.
+            let reason = choice?["finish_reason"]?.stringValue ?? "no content"
+            throw AIProviderError(isFinal: false, description: "no answer: \(reason)")
+        }
+        let tokens = document?["usage"]?["total_tokens"]?.intValue.map(Int.init)
+        return AIAnswer(text: text, tokens: tokens)
+    }
+
+    private nonisolated static func failure(
+        _ response: IncomingResponse,
+        code: String?
+    ) -> AIProviderError {
+        let status = response.status
+        let mayPass = [408, 409, 429].contains(status) || status >= 500
+        let refused = response.field("x-should-retry")?.lowercased() == "false"
+        let wait = pause(response)
+        let isFinal =
+            !mayPass || refused || code == "insufficient_quota"
+            || (wait ?? .zero) > longestWait
+        return AIProviderError(
+            isFinal: isFinal,
+            description: "status \(status)\(code.map { " \($0)" } ?? "")",
+            retryAfter: wait
+        )
+    }
+
+    private nonisolated static func pause(_ response: IncomingResponse) -> Duration? {
+        if let text = response.field("retry-after-ms"), let value = Int(text) {
+            return .milliseconds(value)
+        }
+        return response.field("retry-after").flatMap(Int.init).map(Duration.seconds)
+    }
+}

@@ -1,0 +1,50 @@
+internal import RedisClient
+internal import Coordination
+internal import Platform
+
+/// The settings of messaging.
+struct MessagingConfiguration: Sendable {
+    /// What all services have.
+    let service: ServiceConfiguration
+    /// How assignments of a room are counted.
+    let rateAlgorithm: RateLimitAlgorithm
+    /// How long an assignment counts.
+    let rateWindow: Duration
+    /// How many assignments a room may have in a window.
+    let rateLimit: Int
+    /// How long the bot waits for the next message of a burst; 0 answers each at once.
+    let debounce: Duration
+    /// How long a burst may put the bot's answer off.
+    let debounceMax: Duration
+    /// So many messages of a burst are answered at once.
+    let debounceCount: Int
+    /// How long the lock of a message's assignment lasts.
+    let messageLock: Duration
+    /// How long the lock of a conversation lasts unless renewed.
+    let conversationLock: Duration
+
+    /// Reads the settings.
+    ///
+    /// - Throws: `SettingsError` with everything that is wrong.
+    init(settings: Settings) throws(SettingsError) {
+        var settings = settings
+        rateAlgorithm = settings.choice("RATE_LIMIT_ALGORITHM", default: .slidingLog)
+        rateWindow = settings.milliseconds("RATE_LIMIT_WINDOW_MS", default: 60_000)
+        rateLimit = settings.integer(
+            "MAX_ASSIGNMENTS_PER_WINDOW",
+            default: 10,
+            in: 1...1_000_000
+        )
+        debounce = settings.milliseconds("DEBOUNCE_MS", default: 1500, in: 0...60_000)
+        debounceMax = settings.milliseconds("DEBOUNCE_MAX_MS", default: 10_000, in: 0...600_000)
+        debounceCount = settings.integer("DEBOUNCE_COUNT", default: 10, in: 1...1000)
+        messageLock = settings.milliseconds("MESSAGE_LOCK_MS", default: 30_000)
+        conversationLock = settings.milliseconds("CONVERSATION_LOCK_MS", default: 300_000)
+        service = try ServiceConfiguration(
+            name: "messaging",
+            defaultPort: 8081,
+            redisDefault: .optional,
+            settings: &settings
+        )
+    }
+}

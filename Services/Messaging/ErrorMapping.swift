@@ -1,0 +1,43 @@
+internal import EventLoop
+internal import HTTPClient
+internal import HTTPServer
+internal import JSON
+internal import PostgresClient
+
+/// Turns what the lower layers throw into problems that a caller can act on.
+enum ErrorMapping {
+    /// Runs a handler with its failures translated.
+    ///
+    /// What stays untranslated is a fault of ours: 500.
+    @LoopActor
+    static func translating(_ handler: @escaping Route.Handler) -> Route.Handler {
+        { request in
+            do {
+                return try await handler(request)
+            } catch let error as JSONFieldErrors {
+                throw Problem.invalid(
+                    error.faults.map { Problem.Fault(pointer: $0.pointer, detail: $0.detail) }
+                )
+            } catch let error as JSONError {
+                throw Problem.badRequest(
+                    "the body is not JSON: \(error.message) at byte \(error.offset)",
+                    code: "invalid_json"
+                )
+            } catch let error as PostgresError where error.isUnavailable {
+                throw Problem.unavailable("the database is away")
+            }
+        }
+    }
+
+    /// A callee that gave no answer, or one that says it cannot now.
+    static func unreachable(_ service: String, _ error: HTTPClientError) -> Problem {
+        .unavailable("\(service) gave no answer: \(error.code)")
+    }
+}
+
+extension Request {
+    /// The body, read strictly as an object; no body is an empty one.
+    func fields<Value>(_ read: (inout JSONFields) -> Value) throws -> Value {
+        try JSONFields.read(body.isEmpty ? [:] : try JSON(parsing: body), read)
+    }
+}

@@ -1,0 +1,168 @@
+internal import Domain
+internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
+internal import PostgresClient
+
+/// Where a message is to go, and on which state of the threads that was decided.
+struct PlacedChoice: Sendable {
+    let choice: ThreadChoice
+    let version: Int64
+    /// Take it although the threads have changed since.
+    let isForced: Bool
+}
+
+/// What a write of a message came to.
+struct MessageOutcome: Sendable {
+    let outcome: Outcome
+    /// With `stale_choice`: the threads as they are now.
+    let snapshot: ThreadSnapshot?
+
+    init(_ row: PostgresRow) throws {
+        outcome = try Outcome(row)
+        snapshot = try row.optionalUTF8("snapshot").map { try ThreadSnapshot(parsing: $0) }
+    }
+}
+
+/// Messages in the database.
+///
+/// See `0002_messaging.sql` for what each function promises.
+@LoopActor
+struct MessageRepository {
+    let postgres: PostgresClient
+
+    func post(
+        _ caller: Caller,
+        _ message: NewMessage,
+        _ placed: PlacedChoice?,
+        deferredFor delay: Duration?,
+        mailbox: MessagingConfiguration
+    ) async throws -> MessageOutcome {
+        let key = message.key
+        let parameters: [PostgresValue] = [
+            .uuid(caller.tenant), .string(caller.code), .uuid(message.conversation),
+            .uuid(message.id), .string(message.sender.kind.rawValue), .string(message.sender.id),
+            .string(message.text), PostgresValue(message.externalID),
+            PostgresValue(message.replyTo), PostgresValue(message.thread),
+            PostgresValue(placed?.choice.method.rawValue), PostgresValue(placed?.choice.thread),
+            PostgresValue(placed?.choice.score), PostgresValue(placed?.version),
+            .bool(placed?.isForced ?? false), .string(ThreadTitle.make(from: message.text)),
+            .string(ThreadScore.algorithm), .bytes(message.features.packedTerms),
+            .strings(message.features.mentions), interval(delay),
+            PostgresValue(message.control?.rawValue), interval(mailbox.debounce),
+            interval(mailbox.debounceMax), .int(mailbox.debounceCount),
+            PostgresValue(key?.key), PostgresValue(key?.method), PostgresValue(key?.path),
+            key.map { .bytes($0.bodyHash) } ?? .null, .string(caller.actor),
+        ]
+        return try MessageOutcome(
+            try await postgres.query(
+                """
+                select * from messaging.post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+                  $12, $13, $14, $15, $16, $17, $18, $19, $20::interval, $21, $22::interval,
+                  $23::interval, $24, $25, $26, $27, $28, $29)
+                """,
+                parameters
+            ).one()
+        )
+    }
+
+    func assign(
+        _ caller: Caller,
+        _ message: UUID,
+        text: String,
+        features: TextFeatures,
+        _ placed: PlacedChoice
+    ) async throws -> MessageOutcome {
+        try MessageOutcome(
+            try await postgres.query(
+                """
+                select * from messaging.auto_assign(
+                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                """,
+                [
+                    .uuid(caller.tenant), .string(caller.code), .uuid(message),
+                    .string(placed.choice.method.rawValue), PostgresValue(placed.choice.thread),
+                    .double(placed.choice.score), .int(placed.version), .bool(placed.isForced),
+                    .string(ThreadTitle.make(from: text)), .string(ThreadScore.algorithm),
+                    .bytes(features.packedTerms), .strings(features.mentions),
+                ],
+                idempotent: true
+            ).one()
+        )
+    }
+
+    /// A stored message with the state of its conversation, as JSON; `nil` when there is none.
+    func snapshot(_ caller: Caller, _ message: UUID) async throws -> JSON? {
+        let row = try await postgres.read(
+            "select messaging.message_snapshot($1, $2) snapshot",
+            [.uuid(caller.tenant), .uuid(message)]
+        ).one()
+        return try row.optionalUTF8("snapshot").map { try JSON(parsing: $0) }
+    }
+
+    func find(_ caller: Caller, _ id: UUID) async throws -> [UInt8]? {
+        try await postgres.read(
+            """
+            select messaging.message_json(m) item from messaging.messages m
+            where m.tenant_id = $1 and m.id = $2 and m.deleted_at is null
+            """,
+            [.uuid(caller.tenant), .uuid(id)]
+        ).first?.utf8("item")
+    }
+
+    /// Newest first.
+    func list(
+        _ caller: Caller,
+        _ conversation: UUID,
+        thread: UUID?,
+        page: Page
+    ) async throws -> PostgresRows {
+        try await postgres.query(
+            """
+            select messaging.message_json(m) item, m.seq::text as key from messaging.messages m
+            where m.tenant_id = $1 and m.conversation_id = $2 and m.deleted_at is null
+              and ($3::uuid is null or m.thread_id = $3) and ($4::bigint is null or m.seq < $4)
+            order by m.seq desc limit $5
+            """,
+            [
+                .uuid(caller.tenant), .uuid(conversation), PostgresValue(thread),
+                PostgresValue(try page.afterNumber()), .int(page.limit + 1),
+            ],
+            idempotent: true
+        )
+    }
+
+    private func interval(_ duration: Duration?) -> PostgresValue {
+        duration.map { .string("\($0.milliseconds) ms") } ?? .null
+    }
+}
+
+extension MessageRepository {
+    func reply(_ caller: Caller, _ reply: NewReply) async throws -> Outcome {
+        let features = TextFeatures(reply.text)
+        return try Outcome(
+            try await postgres.query(
+                "select * from messaging.store_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                [
+                    .uuid(caller.tenant), .string(caller.code), .uuid(reply.conversation),
+                    .string(reply.sender.kind.rawValue), .string(reply.sender.id),
+                    .string(reply.text), PostgresValue(reply.thread),
+                    .bytes(features.packedTerms), .strings(features.mentions),
+                    .string(caller.actor),
+                ]
+            ).one()
+        )
+    }
+
+    func applyDelivery(_ caller: Caller, _ news: DeliveryNews) async throws -> String {
+        try await postgres.query(
+            "select outcome from messaging.apply_delivery($1, $2, $3, $4, $5, $6, $7, $8) outcome",
+            [
+                .uuid(caller.tenant), .string(caller.code), .uuid(news.request),
+                .int(news.generation), .int(news.version), .string(news.status),
+                PostgresValue(news.providerTS), PostgresValue(news.error),
+            ],
+            idempotent: true
+        ).one().string("outcome")
+    }
+}

@@ -1,0 +1,208 @@
+internal import Crypto
+internal import Domain
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+
+/// Messages: written, read, answered.
+@LoopActor
+struct MessageRoutes {
+    /// The longest text of a message, in Unicode scalars.
+    static let textMax = 40_000
+
+    let post: PostMessage
+    let messages: MessageRepository
+    let conversations: ConversationRepository
+    /// Called after a commit that left something to do.
+    let committed: @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
+
+    var routes: [Route] { [write, list, find, reply] }
+
+    private var write: Route {
+        Route(
+            .post,
+            "/v1/conversations/{id}/messages",
+            access: .roleOrService(.agent),
+            summary: "Post a message",
+            description: "Stores it, finds its thread and gives it to the bot's mailbox, in one "
+                + "transaction. A repeat by `external_id` gets the first result with 200.",
+            tag: "Messages",
+            idempotency: .inHandler,
+            requestSchema: Schemas.object(
+                [
+                    "sender": Schemas.sender, "text": Schemas.text, "external_id": Schemas.text,
+                    "reply_to": Schemas.uuid, "thread_id": Schemas.uuid,
+                ],
+                required: ["sender", "text"]
+            ),
+            responses: [
+                200: RouteResponse("It was there.", schema: Schemas.reference("PostedMessage")),
+                201: RouteResponse("It is stored.", schema: Schemas.reference("PostedMessage")),
+            ],
+            handler: ErrorMapping.translating { request in
+                let caller = try request.caller()
+                let message = try MessageRoutes.message(of: request)
+                let outcome = try await post.execute(caller, message)
+                if outcome.name == "created" {
+                    await committed(caller, message.conversation, outcome.answer)
+                }
+                return try MessageRoutes.response(to: outcome)
+            }
+        )
+    }
+
+    private static func message(of request: Request) throws -> NewMessage {
+        let conversation = try request.id()
+        let key = request.context.idempotencyKey.map { key in
+            RequestKey(
+                key: key,
+                method: "POST",
+                path: request.path,
+                bodyHash: Array(SHA256.hash(data: request.body))
+            )
+        }
+        return try request.fields { fields in
+            let sender = MessageRoutes.sender(&fields)
+            let text = fields.string("text", length: 1...textMax)
+            return NewMessage(
+                id: .version7(milliseconds: WallClock.milliseconds()),
+                conversation: conversation,
+                sender: sender,
+                text: text,
+                externalID: fields.optionalString("external_id", length: 1...255),
+                replyTo: fields.optionalUUID("reply_to"),
+                thread: fields.optionalUUID("thread_id"),
+                key: key,
+                features: TextFeatures(text),
+                control: sender.kind == .contact ? ControlWord(text) : nil
+            )
+        }
+    }
+
+    private static func sender(_ fields: inout JSONFields) -> Sender {
+        fields.object("sender") { sender in
+            Sender(
+                kind: sender.choice("kind", of: Sender.Kind.self),
+                id: sender.string("id", length: 1...255)
+            )
+        }
+    }
+
+    /// The answer that an outcome of `post_message` or `store_reply` calls for.
+    private static func response(to outcome: Outcome) throws -> Response {
+        switch outcome.name {
+        case "created": return .json(201, bytes: outcome.answer)
+        case "duplicate": return .json(200, bytes: outcome.answer)
+        case "replayed":
+            return Response.json(201, bytes: outcome.answer)
+                .withField("Idempotency-Replayed", "true")
+        case "invalid":
+            let fault = try JSON(parsing: outcome.answer)
+            throw Problem.invalid(
+                fault["pointer"]?.stringValue ?? "",
+                fault["detail"]?.stringValue ?? "is not valid"
+            )
+        case "closed":
+            throw Problem.conflict("conversation_closed", "the conversation is closed")
+        case "reused":
+            throw Problem(
+                status: 422,
+                code: "idempotency_key_reused",
+                detail: "the key was used with another body"
+            )
+        case "in_progress":
+            throw Problem.conflict(
+                "idempotency_in_progress",
+                "the first request with this key has not ended"
+            )
+        default: throw Problem.notFound
+        }
+    }
+
+    private var list: Route {
+        Route(
+            .get,
+            "/v1/conversations/{id}/messages",
+            access: .roleOrService(.viewer),
+            summary: "The messages of a conversation, newest first",
+            tag: "Messages",
+            queryParameters: [
+                QueryParameter("thread_id", "Only those of a thread.", schema: Schemas.uuid)
+            ] + Page.parameters,
+            responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "Message"))],
+            handler: ErrorMapping.translating { request in
+                let caller = try request.caller()
+                let id = try request.id()
+                let page = try Page(request.query)
+                var thread: UUID?
+                if let text = request.query["thread_id"] {
+                    thread = UUID(uuidString: text)
+                    guard thread != nil else {
+                        throw Problem.invalid("/query/thread_id", "must be a UUID")
+                    }
+                }
+                guard try await conversations.contact(caller, id) != nil else {
+                    throw Problem.notFound
+                }
+                return try page.response(
+                    try await messages.list(caller, id, thread: thread, page: page)
+                )
+            }
+        )
+    }
+
+    private var find: Route {
+        Route(
+            .get,
+            "/v1/messages/{id}",
+            access: .roleOrService(.viewer),
+            summary: "A message",
+            tag: "Messages",
+            responses: [200: RouteResponse("It.", schema: Schemas.reference("Message"))],
+            handler: ErrorMapping.translating { request in
+                guard
+                    let item = try await messages.find(try request.caller(), try request.id())
+                else { throw Problem.notFound }
+                return .json(bytes: item)
+            }
+        )
+    }
+
+    private var reply: Route {
+        Route(
+            .post,
+            "/v1/conversations/{id}/replies",
+            access: .roleOrService(.agent),
+            summary: "Answer the contact",
+            description: "Stores the message and asks dispatch-worker to deliver it; what becomes "
+                + "of it appears in the message's `delivery`.",
+            tag: "Messages",
+            idempotency: .replayed,
+            requestSchema: Schemas.object(
+                ["text": Schemas.text, "thread_id": Schemas.uuid, "sender": Schemas.sender],
+                required: ["text", "sender"]
+            ),
+            responses: [
+                202: RouteResponse("It is stored and will be delivered.", schema: Schemas.free)
+            ],
+            handler: ErrorMapping.translating { request in
+                let caller = try request.caller()
+                let conversation = try request.id()
+                let reply = try request.fields { fields in
+                    NewReply(
+                        conversation: conversation,
+                        sender: MessageRoutes.sender(&fields),
+                        text: fields.string("text", length: 1...MessageRoutes.textMax),
+                        thread: fields.optionalUUID("thread_id")
+                    )
+                }
+                let outcome = try await messages.reply(caller, reply)
+                var response = try MessageRoutes.response(to: outcome)
+                response.status = 202
+                await committed(caller, conversation, outcome.answer)
+                return response
+            }
+        )
+    }
+}

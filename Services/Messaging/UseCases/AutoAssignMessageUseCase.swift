@@ -1,0 +1,160 @@
+internal import Coordination
+internal import Domain
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+
+/// Assigns a stored message to a thread, once, whoever asks how often.
+///
+/// Checks run in this order: lock, already assigned (a success), the room's limit. Nothing that
+/// decides is kept in this process: the lock and the counter are in Redis, the proof is the row.
+@LoopActor
+final class AutoAssignMessageUseCase {
+    /// How long it waits for another instance that works on the same message.
+    static let lockPatience: Duration = .seconds(2)
+    /// How often it looks meanwhile.
+    static let lockPoll: Duration = .milliseconds(100)
+
+    private let messages: MessageRepository
+    private let limiter: RoomLimiter
+    private let lock: MessageLock
+    private let queue: ConversationQueue
+
+    init(
+        messages: MessageRepository,
+        limiter: RoomLimiter,
+        lock: MessageLock,
+        queue: ConversationQueue
+    ) {
+        self.messages = messages
+        self.limiter = limiter
+        self.lock = lock
+        self.queue = queue
+    }
+
+    /// Assigns the message.
+    ///
+    /// - Returns: `assignment` of the answer, as JSON.
+    /// - Throws: a problem: 404, 409 `already_processing`, 429 `rate_limited`.
+    func execute(_ caller: Caller, message id: UUID) async throws -> [UInt8] {
+        async let held = lock.acquire(id)
+        async let known = messages.snapshot(caller, id)
+        let hold = await held
+        do {
+            let answer = try await assign(caller, id, hold, try await known)
+            await lock.release(id, hold)
+            return answer
+        } catch {
+            await lock.release(id, hold)
+            throw error
+        }
+    }
+
+    /// Whether somebody works on the message at this instant.
+    ///
+    /// Advisory: it may have ended since.
+    func isMessageBeingProcessed(_ id: UUID) async -> Bool {
+        guard let store = lock.store else { return false }
+        return (try? await store.holder(of: "lock:message:\(id.text)")) != nil
+    }
+
+    private func assign(
+        _ caller: Caller,
+        _ id: UUID,
+        _ hold: MessageLock.Hold,
+        _ known: JSON?
+    ) async throws -> [UInt8] {
+        guard let known else { throw Problem.notFound }
+        if case .taken = hold { return try await waitForOther(caller, id) }
+        if let assignment = known["assignment"], !assignment.isNull {
+            return assignment.serialized()
+        }
+        guard let text = known["text"]?.stringValue,
+            let author = known["sender_id"]?.stringValue,
+            let conversation = known["conversation_id"]?.stringValue.flatMap(UUID.init)
+        else { throw Problem.internalError }
+        if let delay = await limiter.delay(conversation: conversation, member: id.text) {
+            throw Problem.tooManyRequests(
+                AutoAssignMessageUseCase.failure(id, "rate limit of the room is reached"),
+                retryAfterMilliseconds: Int(delay.milliseconds)
+            )
+        }
+        return try await queue.run(conversation) {
+            try await place(caller, id, text, author, ThreadSnapshot(known["snapshot"] ?? .null))
+        }
+    }
+
+    private func place(
+        _ caller: Caller,
+        _ id: UUID,
+        _ text: String,
+        _ author: String,
+        _ first: ThreadSnapshot
+    ) async throws -> [UInt8] {
+        let features = TextFeatures(text)
+        var snapshot = first
+        for round in 1...PostMessage.choicesMax {
+            let choice = ThreadChoice.choose(
+                explicit: nil,
+                replyThread: nil,
+                features: features,
+                author: author,
+                threads: snapshot.threads,
+                now: snapshot.now
+            )
+            let result = try await messages.assign(
+                caller,
+                id,
+                text: text,
+                features: features,
+                PlacedChoice(
+                    choice: choice,
+                    version: snapshot.version,
+                    isForced: round == PostMessage.choicesMax
+                )
+            )
+            switch result.outcome.name {
+            case "assigned", "already": return result.outcome.answer
+            case "not_found": throw Problem.notFound
+            default: snapshot = result.snapshot ?? snapshot
+            }
+        }
+        throw Problem.internalError
+    }
+
+    /// Another instance holds the lock: its result is ours, if it comes in time.
+    private func waitForOther(_ caller: Caller, _ id: UUID) async throws -> [UInt8] {
+        let deadline = MonotonicTime.now() + AutoAssignMessageUseCase.lockPatience
+        while MonotonicTime.now() < deadline {
+            let known = try await messages.snapshot(caller, id)
+            if let assignment = known?["assignment"], !assignment.isNull {
+                return assignment.serialized()
+            }
+            try await EventLoop.shared.sleep(for: AutoAssignMessageUseCase.lockPoll)
+        }
+        var problem = Problem.conflict(
+            "already_processing",
+            AutoAssignMessageUseCase.failure(id, "already being processed")
+        )
+        problem.retryable = true
+        problem.retryAfterMilliseconds = 1000
+        throw problem
+    }
+
+    nonisolated static func failure(_ id: UUID, _ reason: String) -> String {
+        "[AutoAssignMessageUseCase] Failed to auto-assign message \(id.text): \(reason)"
+    }
+
+    /// The 422 for a message that cannot be one.
+    nonisolated static let invalidMessage = Problem.invalid(
+        [
+            Problem.Fault(
+                pointer: "",
+                detail: "[AutoAssignMessageUseCase] Invalid message object: "
+                    + "missing id or roomId"
+            )
+        ],
+        code: "invalid_message"
+    )
+}

@@ -1,0 +1,79 @@
+internal import Crypto
+internal import Domain
+internal import FoundationEssentials
+
+/// Who writes.
+struct Sender: Sendable {
+    enum Kind: String, Sendable, CaseIterable {
+        case contact, agent, bot
+    }
+
+    let kind: Kind
+    let id: String
+}
+
+/// The caller's idempotency key, with what it is bound to.
+struct RequestKey: Sendable {
+    let key: String
+    let method: String
+    let path: String
+    let bodyHash: [UInt8]
+
+    /// SHA-256 in hex.
+    static func hash(_ text: String) -> String {
+        SHA256.hash(data: Data(text.utf8)).map { byte in
+            (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }.joined()
+    }
+}
+
+/// A message to be stored.
+struct NewMessage: Sendable {
+    let id: UUID
+    let conversation: UUID
+    let sender: Sender
+    let text: String
+    let externalID: String?
+    let replyTo: UUID?
+    let thread: UUID?
+    let key: RequestKey?
+    let features: TextFeatures
+    let control: ControlWord?
+
+    /// What the room's limit counts: the same for a repeat of the request.
+    var member: String { externalID ?? key?.key ?? id.text }
+}
+
+/// An agent's answer, to be stored and delivered.
+struct NewReply: Sendable {
+    let conversation: UUID
+    let sender: Sender
+    let text: String
+    let thread: UUID?
+}
+
+/// What dispatch-worker tells of a message request.
+struct DeliveryNews: Sendable {
+    let request: UUID
+    let generation: Int
+    let version: Int
+    let status: String
+    let providerTS: String?
+    let error: String?
+}
+
+extension UUID {
+    /// A version 7 id: it grows with time, so indexes stay dense.
+    static func version7(milliseconds: Int64) -> UUID {
+        var bytes = UUID().uuid
+        let time = UInt64(bitPattern: milliseconds)
+        bytes.0 = UInt8(truncatingIfNeeded: time >> 40)
+        bytes.1 = UInt8(truncatingIfNeeded: time >> 32)
+        bytes.2 = UInt8(truncatingIfNeeded: time >> 24)
+        bytes.3 = UInt8(truncatingIfNeeded: time >> 16)
+        bytes.4 = UInt8(truncatingIfNeeded: time >> 8)
+        bytes.5 = UInt8(truncatingIfNeeded: time)
+        bytes.6 = bytes.6 & 0x0f | 0x70
+        return UUID(uuid: bytes)
+    }
+}

@@ -1,0 +1,79 @@
+internal import EventLoop
+public import RedisClient
+
+/// What a round-robin run does when Redis fails after start-up (`RR_RUNTIME_FALLBACK`).
+public enum RoundRobinRuntimeFallback: String, Sendable, CaseIterable {
+    /// The run ends as an error and is tried again: no instance ever counts on its own.
+    case off
+    /// The run counts in memory: never an error, but instances may repeat each other's turns.
+    case memory
+}
+
+/// Chooses the provider once, from configuration and connectivity.
+public enum RoundRobinContextProviderFactory {
+    /// The provider for a service.
+    ///
+    /// - Parameters:
+    ///   - redis: `nil` when Redis is disabled: then turns are counted in memory.
+    ///   - fallback: what happens when Redis fails later.
+    @LoopActor
+    public static func make(
+        redis: RedisClient?,
+        fallback: RoundRobinRuntimeFallback = .off
+    ) -> any RoundRobinContextProvider {
+        guard let redis else { return InMemoryRoundRobinContextProvider() }
+        return BootFallbackRoundRobinContextProvider(
+            shared: RedisRoundRobinContextProvider(redis),
+            isReachable: { redis.isConnected },
+            fallback: fallback
+        )
+    }
+}
+
+/// Counts in memory until Redis was reached for the first time, and in Redis from then on.
+///
+/// An instance that started during an outage thus joins the others as soon as it can, instead of
+/// staying apart for its lifetime.
+@LoopActor
+final class BootFallbackRoundRobinContextProvider: RoundRobinContextProvider {
+    private let shared: any RoundRobinContextProvider
+    private let memory = InMemoryRoundRobinContextProvider()
+    private let isReachable: @LoopActor () -> Bool
+    private let fallback: RoundRobinRuntimeFallback
+    private var wasReached = false
+
+    init(
+        shared: any RoundRobinContextProvider,
+        isReachable: @escaping @LoopActor () -> Bool,
+        fallback: RoundRobinRuntimeFallback
+    ) {
+        self.shared = shared
+        self.isReachable = isReachable
+        self.fallback = fallback
+    }
+
+    var name: String { current.name }
+
+    private var current: any RoundRobinContextProvider {
+        if !wasReached { wasReached = isReachable() }
+        return wasReached ? shared : memory
+    }
+
+    func getNextIndex(
+        contextKey: String,
+        candidateCount: Int
+    ) async throws(CoordinationError) -> Int {
+        do {
+            return try await current.getNextIndex(
+                contextKey: contextKey,
+                candidateCount: candidateCount
+            )
+        } catch {
+            guard fallback == .memory else { throw error }
+            return try await memory.getNextIndex(
+                contextKey: contextKey,
+                candidateCount: candidateCount
+            )
+        }
+    }
+}

@@ -1,0 +1,230 @@
+internal import EventLoop
+
+extension HTTPConnection {
+    static let comment = Array(": still here\n\n".utf8)
+
+    /// Answers the request that has just become whole; its handler may end before this returns.
+    func answerCurrent() {
+        guard let progress = current else { preconditionFailure("there is no request") }
+        server.readings.bodyBytes -= progress.body.count
+        switch progress.target {
+        case .answer(let response):
+            answer(response, principal: nil)
+        case .route(let entry, let parameters):
+            guard let request = Request(progress, entry, parameters, peer) else {
+                let response = Problem.invalidQuery.response(
+                    requestID: progress.id.text,
+                    instance: progress.head.target
+                )
+                return answer(response, principal: nil)
+            }
+            current?.body = []
+            current?.bodySize = request.body.count
+            call(entry, request)
+        }
+    }
+
+    private func call(_ entry: RouteEntry, _ request: Request) {
+        if let immediate = entry.route.immediateHandler {
+            let response = server.pipeline.respond(request, entry, at: immediate)
+            return answer(response, principal: nil)
+        }
+        exchange &+= 1
+        let exchange = exchange
+        server.readings.requestsInFlight += 1
+        let started = Task.immediate { @LoopActor [self] in
+            let (response, principal) = await server.pipeline.respond(request, entry)
+            server.readings.requestsInFlight -= 1
+            finished(exchange, response, principal)
+        }
+        if machine.isHandling { task = started }
+    }
+
+    /// A handler has ended; nobody wants the answer of a request that was given up.
+    private func finished(_ exchange: Int, _ response: Response, _ principal: Principal?) {
+        guard machine.isHandling, exchange == self.exchange else {
+            if case .stream(let stream) = response.body { stream.finish(.clientGone) }
+            return
+        }
+        task = nil
+        perform { answer(response, principal: principal) }
+    }
+
+    /// Writes the answer to the request in progress.
+    private func answer(_ response: Response, principal: Principal?) {
+        guard let progress = current else { return }
+        current = nil
+        let isHead = progress.head.method == .head
+        switch response.body {
+        case .stream(let stream) where !isHead:
+            startStream(stream, response, progress)
+        case .stream(let stream):
+            stream.finish(.closed)
+            write(response, [], isHead, progress)
+        case .bytes(let body):
+            write(response, body, isHead, progress)
+        }
+        report(response, progress, principal)
+    }
+
+    private func write(
+        _ response: Response,
+        _ body: [UInt8],
+        _ isHead: Bool,
+        _ progress: RequestInProgress
+    ) {
+        let keepsAlive = machine.keepsAliveAfterAnswer(hasMoreInput: unread > 0)
+        server.appendHead(
+            of: response,
+            id: progress.id,
+            framing: .length(body.count),
+            version: progress.head.version,
+            keepsAlive: keepsAlive,
+            to: &output
+        )
+        if !isHead && !ResponseSerializer.isBodiless(response.status) {
+            output.append(contentsOf: body)
+        }
+        machine.answered(
+            keepsAlive: keepsAlive,
+            hasUnreadInput: unread > 0,
+            now: EventLoop.shared.now
+        )
+    }
+
+    private func report(
+        _ response: Response,
+        _ progress: RequestInProgress,
+        _ principal: Principal?
+    ) {
+        server.readings.answered += 1
+        guard let observer = server.observer else { return }
+        var entry: RouteEntry?
+        if case .route(let found, _) = progress.target { entry = found }
+        observer.answered(
+            AnsweredRequest(
+                routeIndex: entry?.index,
+                route: entry?.route.pattern ?? "",
+                method: progress.head.method,
+                status: response.status,
+                duration: MonotonicTime.now() - progress.received,
+                requestBytes: progress.bodySize,
+                responseBytes: response.bytes.count,
+                id: progress.id,
+                tenant: principal?.tenant
+            )
+        )
+    }
+
+    // MARK: Refusing
+
+    /// Answers once more and closes: what follows on the connection cannot be trusted or waited for.
+    func refuse(_ problem: Problem) {
+        let id = current?.id ?? server.identifiers.requestID()
+        let instance = current?.head.target ?? "/"
+        refuse(problem.response(requestID: id.text, instance: instance), id)
+    }
+
+    /// The same with an answer that is there already.
+    func refuse(_ response: Response) {
+        refuse(response, current?.id ?? server.identifiers.requestID())
+    }
+
+    private func refuse(_ response: Response, _ id: RequestID) {
+        let progress = current
+        forgetRequest()
+        exchange &+= 1
+        task = nil
+        input = []
+        inputPosition = 0
+        unread = 0
+        server.appendHead(
+            of: response,
+            id: id,
+            framing: .length(response.bytes.count),
+            version: progress?.head.version ?? .http11,
+            keepsAlive: false,
+            to: &output
+        )
+        if progress?.head.method != .head { output.append(contentsOf: response.bytes) }
+        machine.refused()
+        if let progress { report(response, progress, nil) }
+    }
+}
+
+// MARK: - Event streams
+
+extension HTTPConnection: EventStreamCarrier {
+    private func startStream(
+        _ stream: EventStream,
+        _ response: Response,
+        _ progress: RequestInProgress
+    ) {
+        server.appendHead(
+            of: response,
+            id: progress.id,
+            framing: progress.head.version == .http11 ? .chunked : .untilClose,
+            version: progress.head.version,
+            keepsAlive: false,
+            to: &output
+        )
+        machine.streamStarted(now: EventLoop.shared.now)
+        isChunked = progress.head.version == .http11
+        self.stream = stream
+        stream.attach(self)
+        if server.isDraining { stream.close() }
+        if machine.hasInputEnded { machine.lost() }
+    }
+
+    /// Moves what the stream has to the output, unless that is full.
+    func pumpStream() {
+        guard let stream, !isBlocked, !machine.isClosed else { return }
+        appendToStream(stream.takeWaiting())
+        guard !stream.isOpen else { return }
+        if isChunked { ResponseSerializer.appendLastChunk(to: &output) }
+        machine.streamEnded()
+        self.stream = nil
+    }
+
+    func appendToStream(_ bytes: [UInt8]) {
+        guard !bytes.isEmpty else { return }
+        if isChunked {
+            ResponseSerializer.appendChunk(bytes, to: &output)
+        } else {
+            output.append(contentsOf: bytes)
+        }
+        machine.streamWritten(now: EventLoop.shared.now)
+    }
+
+    func streamChanged() {
+        EventLoop.shared.flushLater(self)
+    }
+
+    func streamOverflowed() {
+        cut(.streamOverflow)
+    }
+}
+
+extension Request {
+    /// The request that a handler sees; nil when its query is not UTF-8.
+    @LoopActor
+    init?(
+        _ progress: RequestInProgress,
+        _ entry: RouteEntry,
+        _ parameters: PathParameters,
+        _ peer: SocketAddress
+    ) {
+        let queryBytes = progress.head.queryBytes
+        let query = queryBytes.isEmpty ? QueryParameters() : QueryParameters(queryBytes)
+        guard let query else { return nil }
+        message = Message(head: progress.head, body: progress.body, query: query, peer: peer)
+        context = RequestContext(
+            id: progress.id,
+            isHead: progress.head.method == .head,
+            parameters: parameters,
+            traceparent: progress.traceparent,
+            route: entry.route.pattern,
+            received: progress.received
+        )
+    }
+}

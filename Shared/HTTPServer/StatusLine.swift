@@ -1,0 +1,41 @@
+/// The first line of a response.
+enum StatusLine {
+    /// Appends `HTTP/1.1 status phrase CRLF`.
+    static func append(_ status: Int, to output: inout [UInt8]) {
+        if lines.indices.contains(status - 200) {
+            output.append(contentsOf: lines[status - 200])
+        } else {
+            output.append(contentsOf: line(status))
+        }
+    }
+
+    /// The phrase of a status (RFC 9110 section 15); empty when there is none.
+    static func phrase(_ status: Int) -> String {
+        phrases[status] ?? ""
+    }
+
+    private static func line(_ status: Int) -> [UInt8] {
+        Array("HTTP/1.1 \(status) \(phrase(status))\r\n".utf8)
+    }
+
+    /// The lines of the statuses 200 to 599, made once.
+    private static let lines: [[UInt8]] = (200...599).map(line)
+
+    private static let phrases: [Int: String] = [
+        200: "OK", 201: "Created", 202: "Accepted", 203: "Non-Authoritative Information",
+        204: "No Content", 205: "Reset Content", 206: "Partial Content",
+        300: "Multiple Choices", 301: "Moved Permanently", 302: "Found", 303: "See Other",
+        304: "Not Modified", 307: "Temporary Redirect", 308: "Permanent Redirect",
+        400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden",
+        404: "Not Found", 405: "Method Not Allowed", 406: "Not Acceptable",
+        407: "Proxy Authentication Required", 408: "Request Timeout", 409: "Conflict",
+        410: "Gone", 411: "Length Required", 412: "Precondition Failed",
+        413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
+        416: "Range Not Satisfiable", 417: "Expectation Failed", 421: "Misdirected Request",
+        422: "Unprocessable Content", 425: "Too Early", 426: "Upgrade Required",
+        428: "Precondition Required", 429: "Too Many Requests",
+        431: "Request Header Fields Too Large", 451: "Unavailable For Legal Reasons",
+        500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
+        503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
+    ]
+}

@@ -1,0 +1,144 @@
+public import FoundationEssentials
+
+extension JSONFields {
+    /// An array of objects, each read by `body`.
+    public mutating func array<Value>(
+        _ name: String,
+        count: ClosedRange<Int>,
+        of body: (inout JSONFields) -> Value
+    ) -> [Value] {
+        requiredElements(name, count) { fields, element, index in
+            fields.nested(element, at: fields.place(name, index), body)
+        }
+    }
+
+    /// An array of objects, each read by `body`, or nil.
+    public mutating func optionalArray<Value>(
+        _ name: String,
+        count: ClosedRange<Int>,
+        of body: (inout JSONFields) -> Value
+    ) -> [Value]? {
+        optionalElements(name, count) { fields, element, index in
+            fields.nested(element, at: fields.place(name, index), body)
+        }
+    }
+
+    /// An array of strings.
+    public mutating func strings(
+        _ name: String,
+        count: ClosedRange<Int>,
+        length: ClosedRange<Int> = 1...10_000,
+        pattern: TextPattern? = nil
+    ) -> [String] {
+        requiredElements(name, count) { fields, element, index in
+            fields.settle(name, index, JSONRead.text(element, length, pattern))
+        }
+    }
+
+    /// An array of strings, or nil.
+    public mutating func optionalStrings(
+        _ name: String,
+        count: ClosedRange<Int>,
+        length: ClosedRange<Int> = 1...10_000,
+        pattern: TextPattern? = nil
+    ) -> [String]? {
+        optionalElements(name, count) { fields, element, index in
+            fields.settle(name, index, JSONRead.text(element, length, pattern))
+        }
+    }
+
+    /// An array of integers.
+    public mutating func ints(
+        _ name: String,
+        count: ClosedRange<Int>,
+        in range: ClosedRange<Int>
+    ) -> [Int] {
+        requiredElements(name, count) { fields, element, index in
+            fields.settle(name, index, JSONRead.int(element, range))
+        }
+    }
+
+    /// An array of integers, or nil.
+    public mutating func optionalInts(
+        _ name: String,
+        count: ClosedRange<Int>,
+        in range: ClosedRange<Int>
+    ) -> [Int]? {
+        optionalElements(name, count) { fields, element, index in
+            fields.settle(name, index, JSONRead.int(element, range))
+        }
+    }
+
+    /// An array of UUIDs.
+    public mutating func uuids(_ name: String, count: ClosedRange<Int>) -> [UUID] {
+        requiredElements(name, count) { fields, element, index in
+            fields.settle(name, index, JSONRead.uuid(element))
+        }
+    }
+
+    /// An array of UUIDs, or nil.
+    public mutating func optionalUUIDs(_ name: String, count: ClosedRange<Int>) -> [UUID]? {
+        optionalElements(name, count) { fields, element, index in
+            fields.settle(name, index, JSONRead.uuid(element))
+        }
+    }
+
+    // MARK: Any element
+
+    private typealias ReadElement<Value> = (inout JSONFields, JSON, _ index: Int) -> Value?
+
+    private mutating func requiredElements<Value>(
+        _ name: String,
+        _ count: ClosedRange<Int>,
+        _ read: ReadElement<Value>
+    ) -> [Value] {
+        guard let value = take(name) else {
+            fault(name, "is required")
+            return []
+        }
+        return elements(name, value, count, read)
+    }
+
+    private mutating func optionalElements<Value>(
+        _ name: String,
+        _ count: ClosedRange<Int>,
+        _ read: ReadElement<Value>
+    ) -> [Value]? {
+        take(name).map { elements(name, $0, count, read) }
+    }
+
+    private mutating func elements<Value>(
+        _ name: String,
+        _ value: JSON,
+        _ count: ClosedRange<Int>,
+        _ read: ReadElement<Value>
+    ) -> [Value] {
+        guard case .array(let elements) = value else {
+            fault(name, "must be an array")
+            return []
+        }
+        guard count.contains(elements.count) else {
+            fault(name, JSONRead.bounds(count, of: "elements"))
+            return []
+        }
+        return elements.enumerated().compactMap { read(&self, $1, $0) }
+    }
+
+    private mutating func settle<Value>(
+        _ name: String,
+        _ index: Int,
+        _ reading: JSONReading<Value>
+    ) -> Value? {
+        switch reading {
+        case .value(let value): return value
+        case .fault(let detail):
+            fault(at: place(name, index), detail)
+            return nil
+        }
+    }
+
+    /// The pointer of an element.
+    private func place(_ name: String, _ index: Int) -> String {
+        pointer + JSONPointer.component(name) + JSONPointer.component(index)
+    }
+}

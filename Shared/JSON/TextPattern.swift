@@ -1,0 +1,37 @@
+/// A form that a text has to have, with the words that tell somebody so.
+public struct TextPattern: Sendable {
+    /// What a text of another form is told: "must be …".
+    public let detail: String
+    private let isMatch: @Sendable (String) -> Bool
+
+    /// A pattern that `isMatch` decides.
+    public init(_ detail: String, isMatch: @escaping @Sendable (String) -> Bool) {
+        self.detail = detail
+        self.isMatch = isMatch
+    }
+
+    /// Whether `text` has this form.
+    public func matches(_ text: String) -> Bool { isMatch(text) }
+
+    /// The form of every code (of a tenant, a channel, a template): `[a-z0-9][a-z0-9_.-]{0,62}`.
+    public static let code = TextPattern(
+        "must be 1 to 63 characters of a-z, 0-9, '_', '.' and '-', the first a letter or digit"
+    ) { text in
+        guard let first = text.utf8.first, text.utf8.count <= 63, isCodeStart(first) else {
+            return false
+        }
+        return text.utf8.allSatisfy { isCodeStart($0) || "_.-".utf8.contains($0) }
+    }
+
+    /// Text without line breaks and other control characters.
+    public static let singleLine = TextPattern("must not contain control characters") { text in
+        text.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
+    }
+
+    private static func isCodeStart(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,220 @@
+public import EventLoop
+internal import FoundationEssentials
+public import PostgresClient
+
+/// Calls another service on behalf of a committed row.
+@LoopActor
+public protocol OutboxCaller: AnyObject {
+    /// Delivers `row.payload` to `row.path` of the service `row.target`, with the row's event id as
+    /// idempotency key.
+    func call(_ row: OutboxRow) async -> CallOutcome
+}
+
+/// What the relay reports; telemetry listens.
+public enum OutboxEvent: Sendable {
+    /// So many events went to the stream.
+    case published(Int)
+    /// A call was delivered.
+    case called(OutboxRow)
+    /// A delivery must wait: the reason, and for how long.
+    case postponed(OutboxRow, String, Duration)
+    /// A call was refused so often that it was laid aside.
+    case laidAside(OutboxRow, String)
+    /// Redis or PostgreSQL would not answer; the pass is tried again.
+    case passFailed(String)
+}
+
+/// Delivers what transactions left behind: events to the stream, calls to other services.
+///
+/// One relay at a time works on a service's rows (an advisory lock chooses it), in the order of their
+/// ids within a key. A row is marked only after its delivery, so a crash in between delivers it
+/// again: consumers know events by id, callees know calls by idempotency key.
+@LoopActor
+public final class OutboxRelay {
+    /// How many rows one pass takes.
+    public static let batchLimit = 256
+    /// How many calls are under way at once.
+    public static let callsLimit = 16
+    /// After so many refusals a call is laid aside.
+    public static let refusalsLimit = 5
+    /// How long a relay sleeps when nobody wakes it.
+    public static let pollInterval: Duration = .milliseconds(500)
+
+    private let source: String
+    private let postgres: PostgresClient
+    private let stream: StreamProducer
+    private let caller: any OutboxCaller
+    private let locks: PostgresAdvisoryLocks
+    private let observer: @LoopActor (OutboxEvent) -> Void
+
+    /// Keys with a call under way or waiting; the value is when it may be tried again.
+    private var busy: [String: MonotonicTime] = [:]
+    private var callsUnderWay = 0
+    private var isLeader = false
+    private var isStopped = false
+    private var isWoken = false
+    private var sleeper: CheckedContinuation<Void, Never>?
+    private var timer: LoopTimer?
+    private var worker: Task<Void, Never>?
+
+    /// A relay for the rows of `source`, the service's own name.
+    public init(
+        source: String,
+        postgres: PostgresClient,
+        stream: StreamProducer,
+        caller: any OutboxCaller,
+        locks: PostgresAdvisoryLocks,
+        observer: @escaping @LoopActor (OutboxEvent) -> Void
+    ) {
+        self.source = source
+        self.postgres = postgres
+        self.stream = stream
+        self.caller = caller
+        self.locks = locks
+        self.observer = observer
+    }
+
+    /// Starts delivering.
+    public func start() {
+        worker = Task { await run() }
+    }
+
+    /// Ends after the pass under way; calls under way are waited for.
+    public func stop() async {
+        isStopped = true
+        wake()
+        await worker?.value
+        while callsUnderWay > 0 { try? await EventLoop.shared.sleep(for: .milliseconds(10)) }
+        // Closing the connection frees the lock too, should this fail.
+        if isLeader { try? await locks.release(lockKey) }
+        isLeader = false
+    }
+
+    /// Looks at the table at once: called after a commit of this process, or by a hint of another.
+    public func wake() {
+        isWoken = true
+        let waiting = sleeper
+        sleeper = nil
+        waiting?.resume()
+    }
+
+    /// Called when the connection that held the leader's lock was lost.
+    public func leadershipLost() {
+        isLeader = false
+    }
+
+    private var lockKey: String { "outbox:\(source)" }
+
+    private func run() async {
+        while !isStopped {
+            isWoken = false
+            var found = 0
+            do {
+                if try await lead() { found = try await pass() }
+            } catch {
+                observer(.passFailed("\(error)"))
+            }
+            if found < OutboxRelay.batchLimit && !isWoken && !isStopped { await rest() }
+        }
+    }
+
+    private func lead() async throws(PostgresError) -> Bool {
+        if !isLeader { isLeader = try await locks.tryAcquire(lockKey) }
+        return isLeader
+    }
+
+    /// One look at the table.
+    ///
+    /// Returns how many rows it dealt with now.
+    private func pass() async throws -> Int {
+        let now = MonotonicTime.now()
+        busy = busy.filter { $0.value > now }
+        let rows = try await postgres.query(
+            "select * from platform.outbox_pending($1, $2, $3::text[])",
+            [.string(source), .int(Int64(OutboxRelay.batchLimit)), .strings(Array(busy.keys))]
+        )
+        var pending: [OutboxRow] = []
+        for row in rows { pending.append(try OutboxRow(row)) }
+        let plan = OutboxPlan(rows: pending, busy: Set(busy.keys))
+        for call in plan.calls where callsUnderWay < OutboxRelay.callsLimit { begin(call) }
+        guard !plan.events.isEmpty else { return 0 }
+        try await stream.publish(plan.events)
+        try await mark(plan.events)
+        observer(.published(plan.events.count))
+        return plan.events.count
+    }
+
+    private func begin(_ row: OutboxRow) {
+        busy[row.key] = .distantFuture
+        callsUnderWay += 1
+        Task {
+            let outcome = await caller.call(row)
+            await settle(row, outcome)
+            callsUnderWay -= 1
+            wake()
+        }
+    }
+
+    private func settle(_ row: OutboxRow, _ outcome: CallOutcome) async {
+        do {
+            switch outcome {
+            case .delivered:
+                try await mark([row])
+                busy[row.key] = nil
+                observer(.called(row))
+            case .later(let reason):
+                try await postpone(row, reason)
+            case .refused(let reason) where row.attempts + 1 >= OutboxRelay.refusalsLimit:
+                _ = try await postgres.query(
+                    "select platform.outbox_lay_aside($1, $2, $3)",
+                    [.int(row.id), .time(milliseconds: row.createdAt), .string(reason)],
+                    idempotent: true
+                )
+                busy[row.key] = nil
+                observer(.laidAside(row, reason))
+            case .refused(let reason):
+                try await postpone(row, reason)
+            }
+        } catch {
+            // The row is still pending; its key rests a moment and is then delivered again.
+            busy[row.key] = MonotonicTime.now() + RelayBackoff.first
+            observer(.passFailed("\(error)"))
+        }
+    }
+
+    private func postpone(_ row: OutboxRow, _ reason: String) async throws(PostgresError) {
+        let delay = RelayBackoff.delay(
+            attempts: row.attempts + 1,
+            random: Double.random(in: 0..<1)
+        )
+        busy[row.key] = MonotonicTime.now() + delay
+        _ = try await postgres.query(
+            "select platform.outbox_postpone($1, $2, $3)",
+            [.int(row.id), .time(milliseconds: row.createdAt), .string(reason)],
+            idempotent: true
+        )
+        observer(.postponed(row, reason, delay))
+        EventLoop.shared.schedule(after: delay) { [weak self] in self?.wake() }
+    }
+
+    private func mark(_ rows: [OutboxRow]) async throws(PostgresError) {
+        // The oldest time lets the statement look into few partitions.
+        let oldest = rows.map(\.createdAt).min() ?? 0
+        _ = try await postgres.query(
+            "select platform.outbox_published($1::bigint[], $2)",
+            [.ints(rows.map(\.id)), .time(milliseconds: oldest)],
+            idempotent: true
+        )
+    }
+
+    private func rest() async {
+        await withCheckedContinuation { continuation in
+            sleeper = continuation
+            timer = EventLoop.shared.schedule(after: OutboxRelay.pollInterval) { [weak self] in
+                self?.wake()
+            }
+        }
+        if let timer { EventLoop.shared.cancel(timer) }
+        timer = nil
+    }
+}

@@ -1,0 +1,211 @@
+public import EventLoop
+public import RedisClient
+
+/// An entry of a stream.
+public struct StreamEntry: Sendable, Hashable {
+    /// The stream's own id of the entry.
+    public let entryID: String
+    /// Its fields.
+    public let fields: [String: String]
+    /// How often it was delivered, this time included.
+    public let deliveries: Int
+}
+
+/// What a consumer reports.
+public enum StreamEvent: Sendable {
+    /// An entry's handler threw; it comes again.
+    case failed(StreamEntry, String)
+    /// An entry failed too often and stands in the dead-letter stream now.
+    case deadLettered(StreamEntry, String)
+    /// Redis would not answer.
+    case unavailable(String)
+}
+
+/// Reads a stream as one of a group: each entry is handled by one consumer, again by another when
+/// that one dies, and laid aside when it keeps failing.
+///
+/// An entry is acknowledged after its handler returned. It can therefore come twice: the handler
+/// knows it by its `id` field.
+@LoopActor
+public final class StreamConsumer {
+    /// How many entries one read takes.
+    public static let batchLimit = 64
+    /// Deliveries after which an entry goes to `<stream>:dead`.
+    public static let deliveriesLimit = 5
+    /// How long the dead-letter stream may grow, about.
+    public static let deadLetterLimit: Int64 = 10_000
+
+    private let redis: RedisClient
+    private let blocking: RedisBlockingConnection
+    private let stream: String
+    private let group: String
+    private let consumer: String
+    private let claimIdle: Duration
+    private let handler: @LoopActor (StreamEntry) async throws -> Void
+    private let observer: @LoopActor (StreamEvent) -> Void
+    private var isStopped = false
+    private var worker: Task<Void, Never>?
+    private var lastClaim = MonotonicTime(nanoseconds: 0)
+
+    /// A consumer of `stream` in `group`.
+    ///
+    /// - Parameters:
+    ///   - blocking: a connection of its own; its reads wait in Redis.
+    ///   - consumer: this process's name within the group.
+    ///   - claimIdle: how long an entry rests unacknowledged before another consumer takes it.
+    public init(
+        redis: RedisClient,
+        blocking: RedisBlockingConnection,
+        stream: String,
+        group: String,
+        consumer: String,
+        claimIdle: Duration = .seconds(60),
+        observer: @escaping @LoopActor (StreamEvent) -> Void,
+        handler: @escaping @LoopActor (StreamEntry) async throws -> Void
+    ) {
+        self.redis = redis
+        self.blocking = blocking
+        self.stream = stream
+        self.group = group
+        self.consumer = consumer
+        self.claimIdle = claimIdle
+        self.observer = observer
+        self.handler = handler
+    }
+
+    /// Starts reading.
+    public func start() {
+        worker = Task { await run() }
+    }
+
+    /// Ends after the entry under way.
+    public func stop() async {
+        isStopped = true
+        await blocking.stop()
+        await worker?.value
+    }
+
+    private func run() async {
+        while !isStopped {
+            do {
+                try await createGroup()
+                while !isStopped {
+                    try await claimAbandoned()
+                    try await readNew()
+                }
+            } catch {
+                guard !isStopped else { return }
+                observer(.unavailable("\(error)"))
+                try? await EventLoop.shared.sleep(for: .milliseconds(500))
+            }
+        }
+    }
+
+    private func createGroup() async throws(RedisError) {
+        do {
+            _ = try await redis.send([
+                "XGROUP", "CREATE", .string(stream), .string(group), "0", "MKSTREAM",
+            ])
+        } catch {
+            // Somebody made it already.
+            if error.serverCode != "BUSYGROUP" { throw error }
+        }
+    }
+
+    private func readNew() async throws(RedisError) {
+        let reply = try await blocking.send(
+            [
+                "XREADGROUP", "GROUP", .string(group), .string(consumer), "COUNT",
+                .int(Int64(StreamConsumer.batchLimit)), "BLOCK", 1000, "STREAMS", .string(stream),
+                ">",
+            ],
+            within: .seconds(3)
+        )
+        for (_, entries) in streams(of: reply) {
+            for entry in StreamConsumer.entries(entries, deliveries: 1) { try await handle(entry) }
+        }
+    }
+
+    private func streams(of reply: RedisValue) -> [(RedisValue, RedisValue)] {
+        (reply.array ?? []).compactMap { pair in
+            guard let pair = pair.array, pair.count == 2 else { return nil }
+            return (pair[0], pair[1])
+        }
+    }
+
+    /// Takes over what a dead consumer left; looks at most twice per idle time.
+    private func claimAbandoned() async throws(RedisError) {
+        let now = MonotonicTime.now()
+        guard now - lastClaim > claimIdle / 2 else { return }
+        lastClaim = now
+        var cursor = "0-0"
+        repeat {
+            let reply = try await redis.send([
+                "XAUTOCLAIM", .string(stream), .string(group), .string(consumer),
+                .int(claimIdle.milliseconds), .string(cursor), "COUNT",
+                .int(Int64(StreamConsumer.batchLimit)),
+            ])
+            guard let parts = reply.array, parts.count >= 2 else { return }
+            cursor = parts[0].text ?? "0-0"
+            for entry in StreamConsumer.entries(parts[1], deliveries: 2) {
+                try await handle(try await counted(entry))
+            }
+        } while cursor != "0-0" && !isStopped
+    }
+
+    private func counted(_ entry: StreamEntry) async throws(RedisError) -> StreamEntry {
+        let reply = try await redis.send([
+            "XPENDING", .string(stream), .string(group), .string(entry.entryID),
+            .string(entry.entryID), 1,
+        ])
+        let deliveries = reply.array?.first?.array?.last?.integer ?? 2
+        return StreamEntry(
+            entryID: entry.entryID,
+            fields: entry.fields,
+            deliveries: Int(deliveries)
+        )
+    }
+
+    private func handle(_ entry: StreamEntry) async throws(RedisError) {
+        do {
+            try await handler(entry)
+        } catch {
+            guard entry.deliveries >= StreamConsumer.deliveriesLimit else {
+                observer(.failed(entry, "\(error)"))
+                return
+            }
+            try await layAside(entry, reason: "\(error)")
+        }
+        _ = try await redis.send(["XACK", .string(stream), .string(group), .string(entry.entryID)])
+    }
+
+    private func layAside(_ entry: StreamEntry, reason: String) async throws(RedisError) {
+        var command: [RedisArgument] = [
+            "XADD", .string("\(stream):dead"), "MAXLEN", "~",
+            .int(StreamConsumer.deadLetterLimit), "*", "entry", .string(entry.entryID), "group",
+            .string(group), "reason", .string(reason),
+        ]
+        for (name, value) in entry.fields.sorted(by: { $0.key < $1.key }) {
+            command += [.string("field:\(name)"), .string(value)]
+        }
+        _ = try await redis.send(command)
+        observer(.deadLettered(entry, reason))
+    }
+
+    /// Reads entries from a reply; those trimmed meanwhile come as null and are passed over.
+    nonisolated static func entries(_ reply: RedisValue, deliveries: Int) -> [StreamEntry] {
+        (reply.array ?? []).compactMap { element in
+            guard let pair = element.array, pair.count == 2, let id = pair[0].text,
+                let list = pair[1].array
+            else { return nil }
+            var fields: [String: String] = [:]
+            for index in stride(from: 0, to: list.count - 1, by: 2) {
+                guard let name = list[index].text, let value = list[index + 1].text else {
+                    continue
+                }
+                fields[name] = value
+            }
+            return StreamEntry(entryID: id, fields: fields, deliveries: deliveries)
+        }
+    }
+}

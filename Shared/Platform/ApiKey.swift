@@ -1,0 +1,60 @@
+internal import Crypto
+internal import Coordination
+internal import FoundationEssentials
+
+/// A tenant's key as a caller shows it: `sb_<key id>_<secret>`.
+public struct ApiKey: Sendable {
+    /// The public part: it names the row.
+    public let keyID: String
+    let secret: Secret
+
+    /// Makes a key with 8 random bytes of id and 32 of secret, both in hex.
+    public static func make() -> ApiKey {
+        var generator = SystemRandomNumberGenerator()
+        func hex(_ count: Int) -> String {
+            (0..<count).map { _ in
+                let byte = UInt8.random(in: .min ... .max, using: &generator)
+                return (byte < 16 ? "0" : "") + String(byte, radix: 16)
+            }.joined()
+        }
+        return ApiKey(keyID: hex(8), secret: Secret(hex(32)))
+    }
+
+    init(keyID: String, secret: Secret) {
+        self.keyID = keyID
+        self.secret = secret
+    }
+
+    /// Reads a key; `nil` when it has not the form of one.
+    public init?(parsing text: some StringProtocol) {
+        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[0] == "sb", (1...64).contains(parts[1].count),
+            (16...128).contains(parts[2].count),
+            parts[1].utf8.allSatisfy(ApiKey.isPlain), parts[2].utf8.allSatisfy(ApiKey.isPlain)
+        else { return nil }
+        keyID = String(parts[1])
+        secret = Secret(String(parts[2]))
+    }
+
+    /// The whole key, to be shown once.
+    public func reveal() -> String { "sb_\(keyID)_\(secret.reveal())" }
+
+    /// SHA-256 of the secret: what is stored.
+    public var digest: [UInt8] { ApiKey.digest(secret) }
+
+    static func digest(_ secret: Secret) -> [UInt8] {
+        Array(SHA256.hash(data: Data(secret.reveal().utf8)))
+    }
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        (0x30...0x39).contains(byte) || (0x61...0x7a).contains(byte) || (0x41...0x5a).contains(byte)
+    }
+}
+
+/// Compares two byte strings in a time that depends on their lengths alone.
+func constantTimeEquals(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+    guard left.count == right.count else { return false }
+    var difference: UInt8 = 0
+    for index in left.indices { difference |= left[index] ^ right[index] }
+    return difference == 0
+}

@@ -1,0 +1,129 @@
+internal import EventLoop
+internal import HTTPServer
+internal import JSON
+internal import PostgresClient
+internal import RedisClient
+internal import Telemetry
+
+/// `/healthz`, `/readyz`, `/health` and `/metrics`: the same for every service.
+@LoopActor
+struct OperationRoutes {
+    let runtime: ServiceRuntime
+    let health: @LoopActor () -> JSONObject
+    let readiness: @LoopActor () -> String?
+
+    var routes: [Route] { [alive, ready, components, metrics] }
+
+    private static let ok = Response.json(200, ["status": "ok"])
+
+    private var alive: Route {
+        Route(
+            .get,
+            "/healthz",
+            access: .open,
+            summary: "The process is alive",
+            tag: "Operations",
+            responses: [200: RouteResponse("It is.", schema: ["type": "object"])]
+        ) { _ in OperationRoutes.ok }
+    }
+
+    private var ready: Route {
+        Route(
+            .get,
+            "/readyz",
+            access: .open,
+            summary: "The service can serve",
+            tag: "Operations",
+            responses: [
+                200: RouteResponse("It can.", schema: ["type": "object"]),
+                503: RouteResponse("Something that it needs is away.", schema: ["type": "object"]),
+            ]
+        ) { _ in
+            let faults = faults()
+            return .json(
+                faults.isEmpty ? 200 : 503,
+                [
+                    "status": faults.isEmpty ? "ready" : "not_ready",
+                    "reasons": .array(faults.map(JSON.string)),
+                ]
+            )
+        }
+    }
+
+    private func faults() -> [String] {
+        var faults: [String] = []
+        if !runtime.postgres.isAvailable { faults.append("postgres is away") }
+        if runtime.configuration.redis.mode == .required, runtime.redis?.isConnected != true {
+            faults.append("redis is away")
+        }
+        if let reason = readiness() { faults.append(reason) }
+        return faults
+    }
+
+    private var components: Route {
+        Route(
+            .get,
+            "/health",
+            access: .roleOrService(.viewer),
+            summary: "Components, and what stands in when one is away",
+            tag: "Operations",
+            responses: [200: RouteResponse("Their state.", schema: ["type": "object"])]
+        ) { _ in
+            var document: JSONObject = [
+                "service": .string(runtime.configuration.name),
+                "version": .string(Schema.release),
+                "schema_version": .int(Int64(Schema.version)),
+                "uptime_s": .int((MonotonicTime.now() - runtime.startedAt).milliseconds / 1000),
+                "status": faults().isEmpty ? "ready" : "not_ready",
+                "reasons": .array(faults().map(JSON.string)),
+                "postgres": postgres(),
+                "redis": redis(),
+                "degraded": .object(degraded()),
+            ]
+            for (name, value) in health().members { document[name] = value }
+            return .json(200, .object(document))
+        }
+    }
+
+    private func degraded() -> JSONObject {
+        JSONObject(
+            Degradation.counts.sorted { $0.key < $1.key }.map {
+                ($0.key, JSON.int(Int64($0.value)))
+            }
+        )
+    }
+
+    private func postgres() -> JSON {
+        [
+            "connected": .bool(runtime.postgres.isAvailable),
+            "server_version": .int(Int64(runtime.postgres.serverVersion)),
+        ]
+    }
+
+    private func redis() -> JSON {
+        guard let redis = runtime.redis else { return ["mode": "disabled", "connected": false] }
+        return [
+            "mode": .string(runtime.configuration.redis.mode.rawValue),
+            "connected": .bool(redis.isConnected),
+            "server_version": JSON(redis.server?.version),
+            "maxmemory_policy": JSON(redis.server?.maxMemoryPolicy),
+            "pending_commands": .int(Int64(redis.readings.pending)),
+        ]
+    }
+
+    private var metrics: Route {
+        Route(
+            .get,
+            "/metrics",
+            access: .open,
+            summary: "Prometheus metrics",
+            tag: "Operations",
+            responses: [200: RouteResponse("The metrics.", contentType: "text/plain")]
+        ) { _ in
+            Response(
+                contentType: "text/plain; version=0.0.4; charset=utf-8",
+                body: .bytes(PrometheusRegistry.shared.exposition())
+            )
+        }
+    }
+}

@@ -1,0 +1,106 @@
+public import Coordination
+internal import EventLoop
+public import HTTPClient
+public import PostgresClient
+public import RedisClient
+
+/// What all three services are told by their environment.
+public struct ServiceConfiguration: Sendable {
+    /// The service's own name: `messaging`, `assignment-engine`, `dispatch-worker`.
+    public let name: String
+    /// Where it listens.
+    public let host: String
+    /// The port it listens on.
+    public let port: Int
+    /// The database.
+    public let postgres: PostgresConfiguration
+    /// The Redis, or `nil` when `REDIS_MODE=disabled`.
+    public let redis: RedisConfiguration
+    /// What the services show each other.
+    public let serviceToken: Secret
+    /// Seals what is secret at rest.
+    public let secretBox: SecretBox
+    /// The base URLs of the services.
+    public let messagingURL: String
+    /// See ``messagingURL``.
+    public let assignmentEngineURL: String
+    /// See ``messagingURL``.
+    public let dispatchWorkerURL: String
+    /// Hosts that outgoing calls may reach although the guard would refuse them.
+    public let allowedHosts: AllowedHosts
+    /// Whether this process is the only one of its service: then memory may stand in for Redis.
+    public let isSingleInstance: Bool
+    /// `trace` … `critical`.
+    public let logLevel: String
+
+    /// Reads the settings that all services share; faults are noted in `settings`.
+    ///
+    /// - Parameters:
+    ///   - defaultPort: 8081, 8082 or 8083.
+    ///   - redisDefault: what an unset `REDIS_MODE` means when a Redis is named.
+    /// - Throws: ``SettingsError`` when something is missing or malformed, with every fault.
+    public init(
+        name: String,
+        defaultPort: Int,
+        redisDefault: RedisConfiguration.Mode,
+        settings: inout Settings
+    ) throws(SettingsError) {
+        self.name = name
+        host = settings.optional("HOST") ?? "0.0.0.0"
+        port = settings.integer("PORT", default: defaultPort, in: 0...65535)
+        let database = settings.required(
+            "DATABASE_URL",
+            "postgres://user:password@host:5432/database"
+        )
+        serviceToken = Secret(
+            settings.required("SERVICE_TOKEN", "the same random text for all three services")
+        )
+        let key = settings.required("SECRETS_KEY", "32 bytes in base64: openssl rand -base64 32")
+        messagingURL = settings.optional("MESSAGING_URL") ?? "http://127.0.0.1:8081"
+        assignmentEngineURL = settings.optional("ASSIGNMENT_ENGINE_URL") ?? "http://127.0.0.1:8082"
+        dispatchWorkerURL = settings.optional("DISPATCH_WORKER_URL") ?? "http://127.0.0.1:8083"
+        isSingleInstance = settings.flag("SINGLE_INSTANCE", default: false)
+        logLevel = settings.optional("LOG_LEVEL") ?? "info"
+        let hosts = settings.optional("OUTBOUND_ALLOW_HOSTS") ?? ""
+        let allowed = hosts.isEmpty ? AllowedHosts.none : AllowedHosts(parsing: hosts)
+        if allowed == nil {
+            settings.note("OUTBOUND_ALLOW_HOSTS is '\(hosts)': expected host:port,host:port")
+        }
+        guard !database.isEmpty, !key.isEmpty else {
+            try settings.check()
+            throw SettingsError(["DATABASE_URL and SECRETS_KEY are needed"])
+        }
+        let postgres = settings.noting { () throws(PostgresError) in
+            try PostgresConfiguration(url: database, applicationName: name)
+        }
+        let redis = settings.noting {
+            [environment = settings.environment] () throws(RedisConfigurationError) in
+            try RedisConfiguration(environment: environment, serviceDefault: redisDefault)
+        }
+        let box = settings.noting { () throws(SecretBoxError) in
+            try SecretBox(parsing: key)
+        }
+        try settings.check()
+        guard let postgres, let redis, let box, let allowed else {
+            throw SettingsError(["a setting could not be read"])
+        }
+        self.postgres = postgres
+        self.redis = redis
+        secretBox = box
+        allowedHosts = allowed
+    }
+}
+
+extension Settings {
+    /// Runs a parser of a setting and notes its complaint.
+    mutating func noting<Value, Failure: Error>(
+        _ parse: () throws(Failure) -> Value
+    ) -> Value? {
+        do {
+            return try parse()
+        } catch {
+            note("\(error)")
+            return nil
+        }
+    }
+}

@@ -1,0 +1,182 @@
+internal import Coordination
+public import EventLoop
+public import HTTPClient
+public import HTTPServer
+public import JSON
+public import Logging
+public import Outbox
+public import PostgresClient
+public import RedisClient
+internal import Telemetry
+
+/// What every service has: its clients, its outbox, and the way it starts, serves and stops.
+///
+/// One factory makes the clients, so a service names none of their settings itself.
+@LoopActor
+public final class ServiceRuntime {
+    /// How long a service finishes what it began after SIGTERM.
+    public static let drainLimit: Duration = .seconds(25)
+    /// How long a service waits at its start for a database that is not there yet.
+    public static let databaseWait: Duration = .seconds(30)
+
+    /// The settings.
+    public let configuration: ServiceConfiguration
+    /// The log; carries the service's name.
+    public let logger: Logger
+    /// The database.
+    public let postgres: PostgresClient
+    /// Redis; `nil` when `REDIS_MODE=disabled`.
+    public let redis: RedisClient?
+    /// Outgoing HTTP.
+    public let http: HTTPClient
+    /// Calls to the other services.
+    public let services: ServiceClient
+    /// Checks keys.
+    public let authenticator: KeyAuthenticator
+    /// Delivers what transactions left behind.
+    public let relay: OutboxRelay
+    /// Stored answers by idempotency key.
+    public let idempotency: PostgresIdempotencyStore
+
+    private let locks: PostgresAdvisoryLocks
+    private var server: HTTPServer?
+    private var stopping: CheckedContinuation<Void, Never>?
+    private var signals = 0
+    let startedAt = MonotonicTime.now()
+
+    /// Makes the clients of a service; nothing is connected yet.
+    public init(_ configuration: ServiceConfiguration) {
+        self.configuration = configuration
+        let logger = Logger(label: configuration.name)
+        self.logger = logger
+        let observer = PostgresLog(logger: logger)
+        postgres = PostgresClient(configuration.postgres, observer: observer)
+        if configuration.redis.mode == .disabled {
+            redis = nil
+        } else {
+            redis = RedisClient(configuration.redis) { RedisLog.note($0, logger) }
+        }
+        http = HTTPClient()
+        services = ServiceClient(http: http, configuration: configuration)
+        authenticator = KeyAuthenticator(
+            postgres: postgres,
+            serviceToken: configuration.serviceToken,
+            service: configuration.name
+        )
+        idempotency = PostgresIdempotencyStore(postgres)
+        let lost = LostLeadership()
+        locks = PostgresAdvisoryLocks(configuration.postgres, observer: observer) { _ in
+            lost.relay?.leadershipLost()
+        }
+        relay = OutboxRelay(
+            source: configuration.name,
+            postgres: postgres,
+            stream: StreamProducer(redis),
+            caller: services,
+            locks: locks
+        ) { OutboxLog.note($0, logger) }
+        lost.relay = relay
+    }
+
+    /// Connects to the stores.
+    ///
+    /// - Throws: when the database cannot be had, is older than the program, or a required Redis is
+    ///   not there: the message says which and what to do.
+    public func start() async throws {
+        try await postgres.start(waitingUpTo: ServiceRuntime.databaseWait)
+        try await Migrator.requireUpToDate(postgres, version: Schema.version)
+        try await startRedis()
+        try await locks.start()
+        relay.start()
+    }
+
+    private func startRedis() async throws {
+        guard let redis else { return }
+        do {
+            try await redis.start()
+            if redis.server?.mayEvict == true {
+                logger.warning("redis may evict keys: set maxmemory-policy noeviction")
+            }
+        } catch {
+            // The client goes on trying; what works meanwhile is each operation's own policy.
+            let isRequired = configuration.redis.mode == .required
+            logger.warning(
+                "redis is away at start",
+                metadata: ["reason": "\(error)", "required": "\(isRequired)"]
+            )
+        }
+    }
+
+    /// Serves `routes` until SIGTERM or SIGINT, then drains; a second signal ends at once.
+    ///
+    /// - Parameters:
+    ///   - title: the interface's name in its reference.
+    ///   - health: further components for `/health`.
+    ///   - readiness: why the service cannot serve, beside its stores; `nil` when it can.
+    ///   - stop: ends the service's own background work before the stores go.
+    public func serve(
+        _ routes: [Route],
+        title: String,
+        schemas: JSONObject = [:],
+        health: @escaping @LoopActor () -> JSONObject = { [:] },
+        readiness: @escaping @LoopActor () -> String? = { nil },
+        stop: @escaping @LoopActor () async -> Void = {}
+    ) async throws {
+        let operations = OperationRoutes(runtime: self, health: health, readiness: readiness)
+        let router = Router(
+            routes: routes + operations.routes,
+            title: title,
+            version: Schema.release,
+            schemas: schemas,
+            documentation: .open
+        )
+        var settings = HTTPServerConfiguration()
+        settings.host = configuration.host
+        settings.port = configuration.port
+        let server = HTTPServer(
+            configuration: settings,
+            router: router,
+            authenticator: authenticator,
+            idempotency: idempotency,
+            observer: RequestLog(logger: logger)
+        )
+        self.server = server
+        let port = try await server.start()
+        logger.info("serving", metadata: ["port": "\(port)"])
+        try await untilSignal()
+        logger.info("draining")
+        _ = await server.drain(within: ServiceRuntime.drainLimit)
+        await stop()
+        await relay.stop()
+        http.stop()
+        locks.stop()
+        await redis?.stop()
+        await postgres.stop()
+        logger.info("stopped")
+    }
+
+    private func untilSignal() async throws {
+        let received: @LoopActor () -> Void = { [weak self] in self?.signalReceived() }
+        try EventLoop.shared.onSignal(ServiceRuntime.terminate, received)
+        try EventLoop.shared.onSignal(ServiceRuntime.interrupt, received)
+        await withCheckedContinuation { stopping = $0 }
+    }
+
+    private static let interrupt: Int32 = 2
+    private static let terminate: Int32 = 15
+
+    private func signalReceived() {
+        signals += 1
+        guard signals == 1 else { ProcessExit.now(status: 130) }
+        let waiting = stopping
+        stopping = nil
+        waiting?.resume()
+    }
+}
+
+/// Lets the locks tell the relay, which is made after them.
+@LoopActor
+private final class LostLeadership {
+    weak var relay: OutboxRelay?
+    nonisolated init() {}
+}

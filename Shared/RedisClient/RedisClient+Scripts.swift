@@ -1,0 +1,57 @@
+internal import EventLoop
+
+extension RedisClient {
+    /// Runs a script by its digest; a server that forgot it is sent the text once.
+    ///
+    /// - Parameters:
+    ///   - script: what to run.
+    ///   - keys: every key it touches; those with a `{tag}` must share a slot.
+    ///   - arguments: its ARGV.
+    ///   - limit: how long to wait in all; nil for the configuration's deadline.
+    /// - Throws: the script's error reply, or why there is no reply.
+    public func run(
+        _ script: RedisScript,
+        keys: [String],
+        arguments: [RedisArgument] = [],
+        within limit: Duration? = nil
+    ) async throws(RedisError) -> RedisValue {
+        precondition(
+            keys.count < 2 || RedisKeySlot.shareSlot(keys),
+            "the tagged keys of a script share a slot"
+        )
+        let deadline = deadline(limit)
+        let digest = try await digest(of: script, deadline: deadline)
+        var command: [RedisArgument] = []
+        command.reserveCapacity(3 + keys.count + arguments.count)
+        command.append("EVALSHA")
+        command.append(.string(digest))
+        command.append(.int(Int64(keys.count)))
+        for key in keys { command.append(.string(key)) }
+        command.append(contentsOf: arguments)
+        do {
+            return try await send(command, deadline: deadline)
+        } catch {
+            guard error.serverCode == "NOSCRIPT" else { throw error }
+            link.meter.note(.scriptReloaded(name: script.name))
+            command[0] = "EVAL"
+            command[1] = .string(script.source)
+            return try await send(command, deadline: deadline)
+        }
+    }
+
+    private func digest(
+        of script: RedisScript,
+        deadline: MonotonicTime
+    ) async throws(RedisError) -> String {
+        if let digest = script.digest { return digest }
+        let reply = try await send(
+            ["SCRIPT", "LOAD", .string(script.source)],
+            deadline: deadline
+        )
+        guard let digest = reply.text, digest.utf8.count == 40 else {
+            throw RedisError(.protocolViolation, command: "SCRIPT", message: "answered \(reply)")
+        }
+        script.digest = digest
+        return digest
+    }
+}

@@ -1,0 +1,171 @@
+internal import EventLoop
+
+/// Whom an answer is for.
+enum ReplyWaiter: Sendable {
+    case caller(CheckedContinuation<Result<RedisValue, RedisError>, Never>)
+    case group(ReplyGroup)
+    case nobody
+
+    @LoopActor func fail(_ error: RedisError) {
+        switch self {
+        case .caller(let continuation): continuation.resume(returning: .failure(error))
+        case .group(let group): group.fail(error)
+        case .nobody: break
+        }
+    }
+}
+
+@LoopActor
+extension RedisConnection {
+    /// Sends one command; the waiter gets the answer, or why there is none.
+    func submit(_ command: [RedisArgument], deadline: MonotonicTime, _ waiter: ReplyWaiter) {
+        let size = command.reduce(0) { $0 + $1.size }
+        if let refusal = refusal(count: 1, bytes: size) ?? write(command) {
+            waiter.fail(refusal)
+            return
+        }
+        expectAnswer(waiter, bytes: size, deadline: deadline)
+    }
+
+    /// Sends commands of which either all or none are taken.
+    func submit(_ commands: [[RedisArgument]], deadline: MonotonicTime, _ group: ReplyGroup) {
+        let sizes = commands.map { $0.reduce(0) { $0 + $1.size } }
+        let total = sizes.reduce(0, +)
+        if let refusal = refusal(count: commands.count, bytes: total) {
+            group.fail(refusal)
+            return
+        }
+        for (command, size) in zip(commands, sizes) {
+            if let refusal = write(command) {
+                group.fail(refusal)
+                return
+            }
+            expectAnswer(.group(group), bytes: size, deadline: deadline)
+        }
+    }
+
+    /// Sends SUBSCRIBE and its kin, whose answers come as messages.
+    func push(_ command: [RedisArgument]) {
+        guard isOpen, let context else { return }
+        encoder.encode(command)
+        guard append(encoder, isSubscription: true, to: context) else { return }
+        if pushOwedSince == nil { pushOwedSince = EventLoop.shared.now }
+        look(at: nextLook)
+    }
+
+    private func refusal(count: Int, bytes: Int) -> RedisError? {
+        guard isOpen else { return RedisError(.notConnected, message: lossReason.message) }
+        guard pending.hasRoom(count: count, bytes: bytes) else {
+            return RedisError(
+                .queueFull,
+                message: "\(pending.count) commands of \(pending.bytes) bytes wait for answers"
+            )
+        }
+        return nil
+    }
+
+    private func write(_ command: [RedisArgument]) -> RedisError? {
+        precondition(!isForSubscribers(command), "\(command[0]) belongs to RedisSubscriber")
+        encoder.encode(command)
+        guard let context, append(encoder, isSubscription: false, to: context) else {
+            return RedisError(.notConnected, message: "the connection is closing")
+        }
+        return nil
+    }
+
+    private func expectAnswer(_ waiter: ReplyWaiter, bytes: Int, deadline: MonotonicTime) {
+        meter.readings.commands += 1
+        pending.append(waiter, bytes: bytes, now: EventLoop.shared.now, deadline: deadline)
+        look(at: deadline)
+    }
+
+    // MARK: Answers
+
+    /// The oldest command is answered; nil when its connection is going.
+    func replied(_ value: RedisValue?) {
+        let now = EventLoop.shared.now
+        lastHeard = now
+        switch (pending.takeFirst(now: now), value) {
+        // The deadline passed before; the answer only makes room.
+        case (nil, _), (.nobody, _): break
+        case (.caller(let continuation)?, let value?):
+            continuation.resume(returning: .success(value))
+        case (.group(let group)?, let value?): group.add(value)
+        case (let waiter?, nil): waiter.fail(lossReason)
+        }
+        endWhenDrained()
+    }
+
+    /// A message, or the confirmation of a subscription; nil when the connection is going.
+    func pushed(_ value: RedisValue?) {
+        guard let value else { return }
+        lastHeard = EventLoop.shared.now
+        pushOwedSince = nil
+        onPush?(value)
+    }
+
+    // MARK: Time
+
+    /// When the connection must be looked at next.
+    var nextLook: MonotonicTime {
+        if let pushOwedSince {
+            let silentAt = pushOwedSince + PendingCommands<ReplyWaiter>.silenceLimit
+            return min(pending.nextLook, silentAt)
+        }
+        return pending.isEmpty ? lastHeard + RedisConnection.idleLimit : pending.nextLook
+    }
+
+    /// Makes sure that ``look()`` runs at `time` or before: one timer per connection, which is
+    /// moved at most once per deadline.
+    func look(at time: MonotonicTime) {
+        if let timer {
+            guard time < timer.deadline else { return }
+            EventLoop.shared.cancel(timer)
+        }
+        timer = EventLoop.shared.schedule(at: time) { [weak self] in self?.look() }
+    }
+
+    private func look() {
+        timer = nil
+        let now = EventLoop.shared.now
+        guard isOpen || !pending.isEmpty else {
+            close(RedisError(.notConnected, message: "no connection in time"))
+            return
+        }
+        for waiter in pending.takeOverdue(now: now) {
+            waiter.fail(RedisError(.deadline, message: "no answer in time"))
+        }
+        if isSilent(now: now) {
+            close(RedisError(.connectionLost, message: "the server is silent"))
+            return
+        }
+        let isQuiet = isOpen && pending.isEmpty && pushOwedSince == nil
+        if isQuiet && lastHeard + RedisConnection.idleLimit <= now {
+            if let onIdle { onIdle() } else { ping() }
+        }
+        look(at: max(nextLook, now + .milliseconds(1)))
+    }
+
+    /// Finds out whether the server is still there.
+    func ping() {
+        let deadline = EventLoop.shared.now + PendingCommands<ReplyWaiter>.silenceLimit
+        submit(["PING"], deadline: deadline, .nobody)
+    }
+
+    private func isSilent(now: MonotonicTime) -> Bool {
+        if let pushOwedSince, pushOwedSince + PendingCommands<ReplyWaiter>.silenceLimit <= now {
+            return true
+        }
+        return pending.isSilent(now: now)
+    }
+}
+
+/// The commands after which answers no longer come one per command.
+private func isForSubscribers(_ command: [RedisArgument]) -> Bool {
+    guard case .string(let name)? = command.first else {
+        preconditionFailure("a command begins with its name")
+    }
+    guard name.utf8.count == 7 || (9...12).contains(name.utf8.count) else { return false }
+    let upper = name.uppercased()
+    return upper == "MONITOR" || upper.hasSuffix("SUBSCRIBE")
+}

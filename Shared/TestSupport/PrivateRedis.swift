@@ -1,0 +1,154 @@
+internal import EventLoop
+public import Foundation
+
+/// A Redis server of a test's own: on a free port, in a folder of its own, gone with the test.
+///
+/// A shell between the test and the server holds the test's pipe and ends the server when that
+/// closes, so that a test process that crashes leaves nothing behind.
+public actor PrivateRedis {
+    /// Why there is no server.
+    public struct Failure: Error, CustomStringConvertible {
+        /// The server's last words.
+        public let description: String
+    }
+
+    /// Below the ephemeral ports, and such that a cluster's bus port is too.
+    private static let ports = 20_000..<22_700
+    private static let portAttempts = 20
+    /// In steps of 20 ms.
+    private static let waitLimit = 250
+
+    /// The port on 127.0.0.1.
+    public nonisolated let port: Int
+    /// The server's folder.
+    public nonisolated let folder: URL
+    private let arguments: [String]
+    private var shell: Process?
+    private var lifeline: Pipe?
+
+    /// Where `redis-server` stands; nil when it is not installed.
+    public static let program: String? = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"]
+        .map { "\($0)/redis-server" }
+        .first { FileManager.default.isExecutableFile(atPath: $0) }
+
+    /// Whether a server can be started here.
+    public static var isAvailable: Bool { program != nil }
+
+    /// The server's address.
+    public nonisolated var url: String { "redis://127.0.0.1:\(port)" }
+
+    private init(port: Int, folder: URL, arguments: [String]) {
+        self.port = port
+        self.folder = folder
+        self.arguments = arguments
+    }
+
+    /// Starts a server on the first free port it finds.
+    ///
+    /// - Parameter arguments: further arguments, such as `["--requirepass", "secret"]`.
+    public static func start(_ arguments: [String] = []) async throws -> PrivateRedis {
+        var failure = Failure(description: "no port was tried")
+        for _ in 0..<portAttempts {
+            let folder = FileManager.default.temporaryDirectory
+                .appendingPathComponent("redis-\(UUID().uuidString)")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let port = Int.random(in: ports)
+            let server = PrivateRedis(port: port, folder: folder, arguments: arguments)
+            do {
+                try await server.launch()
+                return server
+            } catch let error as Failure {
+                await server.stop()
+                failure = error
+                guard error.description.contains("Address already in use") else { break }
+            }
+        }
+        throw failure
+    }
+
+    /// Starts it again after ``kill()``, on the same port and without data.
+    public func restart() async throws { try await launch() }
+
+    /// Ends it at once, as a crash would.
+    public func kill() async {
+        // A line, as the end of the pipe may be held by processes that were started since.
+        try? lifeline?.fileHandleForWriting.write(contentsOf: Data("end\n".utf8))
+        for _ in 0..<PrivateRedis.waitLimit where shell?.isRunning == true {
+            try? await EventLoop.shared.sleep(for: .milliseconds(20))
+        }
+        try? lifeline?.fileHandleForWriting.close()
+        lifeline = nil
+        shell = nil
+    }
+
+    /// Stops it in its tracks: connections stay open and nothing answers.
+    public func pause() { signal(SIGSTOP) }
+
+    /// Lets it go on.
+    public func resume() { signal(SIGCONT) }
+
+    /// Ends it and removes its folder.
+    public func stop() async {
+        await kill()
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    private func signal(_ number: Int32) {
+        let path = folder.appendingPathComponent("pid")
+        guard let text = try? String(contentsOf: path, encoding: .utf8),
+            let pid = Int32(text.trimmingCharacters(in: .whitespacesAndNewlines))
+        else { return }
+        Foundation.kill(pid, number)
+    }
+
+    // MARK: Launching
+
+    /// Dispatch's threads, from which this shell is started, block SIGCHLD, without which the shell's
+    /// own `wait` would never return.
+    private static let script = """
+        folder=$1; shift
+        "$@" >/dev/null 2>&1 </dev/null &
+        server=$!
+        echo $server > "$folder/pid"
+        read -r asked
+        kill -9 $server
+        while [ -e /proc/$server ] && ! grep -q ') Z ' /proc/$server/stat; do sleep 0.01; done
+        [ -n "$asked" ] || rm -rf "$folder"
+        """
+
+    private func launch() async throws {
+        guard let program = PrivateRedis.program else {
+            throw Failure(description: "redis-server is not installed")
+        }
+        let log = folder.appendingPathComponent("log")
+        try? FileManager.default.removeItem(at: log)
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        let own = [
+            "--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--dir", folder.path, "--logfile", log.path,
+            "--unixsocket", folder.appendingPathComponent("socket").path,
+        ]
+        process.arguments =
+            ["-c", PrivateRedis.script, "sh", folder.path, program] + own + arguments
+        let pipe = Pipe()
+        process.standardInput = pipe
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        shell = process
+        lifeline = pipe
+        try await awaitReadiness(log)
+    }
+
+    private func awaitReadiness(_ log: URL) async throws {
+        var words = ""
+        for _ in 0..<PrivateRedis.waitLimit {
+            words = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
+            if words.contains("Ready to accept connections") { return }
+            if words.contains("Failed listening") || words.contains("Fatal") { break }
+            try await EventLoop.shared.sleep(for: .milliseconds(20))
+        }
+        throw Failure(description: words.isEmpty ? "redis-server said nothing" : words)
+    }
+}

@@ -1,0 +1,51 @@
+import EventLoop
+import Testing
+
+@testable import Coordination
+
+@Suite("LockStore conformance")
+struct LockStoreTests {
+    @Test("one caller of many gets the lock", arguments: Kind.available)
+    @LoopActor func exclusive(kind: Kind) async throws {
+        let store = try await kind.locks()
+        let key = TestRedis.key("lock")
+        let tasks = (0..<50).map { index in
+            Task { @LoopActor in
+                try await store.acquire(key, value: "owner-\(index)", ttl: .seconds(5))
+            }
+        }
+        var winners = 0
+        for task in tasks where try await task.value { winners += 1 }
+        #expect(winners == 1)
+    }
+
+    @Test("only the owner frees or renews it", arguments: Kind.available)
+    @LoopActor func ownership(kind: Kind) async throws {
+        let store = try await kind.locks()
+        let key = TestRedis.key("lock")
+        #expect(try await store.acquire(key, value: "mine", ttl: .seconds(5)))
+        #expect(try await !store.release(key, value: "yours"))
+        #expect(try await !store.renew(key, value: "yours", ttl: .seconds(60)))
+        let holder = try #require(try await store.holder(of: key))
+        #expect(holder.value == "mine")
+        #expect(holder.remaining <= .seconds(5) && holder.remaining > .zero)
+        #expect(try await store.renew(key, value: "mine", ttl: .seconds(60)))
+        let renewed = try #require(try await store.holder(of: key))
+        #expect(renewed.remaining > .seconds(30))
+        #expect(try await store.release(key, value: "mine"))
+        #expect(try await store.holder(of: key) == nil)
+    }
+
+    @Test("a holder that outlived its time cannot free its successor's", arguments: Kind.available)
+    @LoopActor func outlived(kind: Kind) async throws {
+        let store = try await kind.locks()
+        let key = TestRedis.key("lock")
+        #expect(try await store.acquire(key, value: "first", ttl: .milliseconds(20)))
+        try await EventLoop.shared.sleep(for: .milliseconds(40))
+        #expect(try await store.holder(of: key) == nil)
+        #expect(try await store.acquire(key, value: "second", ttl: .seconds(5)))
+        #expect(try await !store.release(key, value: "first"))
+        #expect(try await !store.renew(key, value: "first", ttl: .seconds(5)))
+        #expect(try await store.holder(of: key)?.value == "second")
+    }
+}

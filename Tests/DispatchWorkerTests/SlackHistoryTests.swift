@@ -1,0 +1,125 @@
+import EventLoop
+import Foundation
+import JSON
+import Testing
+
+@testable import dispatch_worker
+
+@Suite("SlackHistoryTests")
+struct SlackHistoryTests {
+    private static let id = "01234567-89ab-7def-8123-456789abcdef"
+
+    private let job: SendMessageJob
+    private let channel: ChannelConfiguration
+
+    init() throws {
+        job = SendMessageJob(
+            tenantID: UUID(),
+            tenant: "acme",
+            messageRequestID: try #require(UUID(uuidString: SlackHistoryTests.id)),
+            generation: 2,
+            channelCode: "general"
+        )
+        channel = try #require(
+            ChannelConfiguration([
+                "workspace_code": "w", "provider": "slack", "provider_channel_id": "C1",
+                "unknown_policy": "verify", "rate_per_second": 0.5, "rate_burst": 3,
+            ])
+        )
+    }
+
+    private func message(_ content: JSON) -> ResolvedMessage {
+        ResolvedMessage(job: job, content: MessageContent(content), channel: channel)
+    }
+
+    @Test("the body carries what was accepted, and our id in the metadata")
+    func body() {
+        let body = SlackApiService.body(
+            of: message(["text": "hi", "blocks": nil, "thread_ts": "1.000002"])
+        )
+        #expect(
+            body == [
+                "channel": "C1", "text": "hi", "thread_ts": "1.000002",
+                "metadata": [
+                    "event_type": "switchboard_message_request",
+                    "event_payload": ["mr_id": .string(SlackHistoryTests.id), "generation": 2],
+                ],
+            ]
+        )
+    }
+
+    @Test("a look reads the channel, or the thread of a reply")
+    func path() {
+        #expect(
+            SlackApiService.historyPath(message(["text": "hi"]), since: 1000, cursor: nil)
+                == "conversations.history?channel=C1&oldest=995&limit=200"
+                + "&include_all_metadata=true"
+        )
+        let reply = message(["text": "hi", "thread_ts": "1.000002"])
+        #expect(
+            SlackApiService.historyPath(reply, since: 0, cursor: "a=b")
+                == "conversations.replies?channel=C1&ts=1.000002&oldest=0&limit=200"
+                + "&include_all_metadata=true&cursor=a%3Db"
+        )
+    }
+
+    @Test("only our own id and generation are ours")
+    func finding() {
+        func page(_ type: String, _ id: String, _ generation: Int64) -> JSON {
+            [
+                "messages": [
+                    ["ts": "1.1"],
+                    [
+                        "ts": "2.2",
+                        "metadata": [
+                            "event_type": .string(type),
+                            "event_payload": [
+                                "mr_id": .string(id), "generation": .int(generation),
+                            ],
+                        ],
+                    ],
+                ]
+            ]
+        }
+        let type = SlackApiService.eventType
+        #expect(SlackApiService.ts(of: job, in: page(type, SlackHistoryTests.id, 2)) == "2.2")
+        #expect(SlackApiService.ts(of: job, in: page(type, SlackHistoryTests.id, 1)) == nil)
+        #expect(SlackApiService.ts(of: job, in: page(type, "other", 2)) == nil)
+        #expect(SlackApiService.ts(of: job, in: page("t", SlackHistoryTests.id, 2)) == nil)
+        #expect(SlackApiService.ts(of: job, in: [:]) == nil)
+    }
+
+    @Test("a page that was refused says whether to look again")
+    func pages() {
+        func finding(_ status: Int, _ body: String) -> Finding? {
+            switch SlackApiService.page(status: status, body: Array(body.utf8)) {
+            case .success: nil
+            case .failure(let failure): failure.finding
+            }
+        }
+        #expect(finding(200, #"{"ok":true,"messages":[]}"#) == nil)
+        #expect(finding(200, #"{"ok":false,"error":"thread_not_found"}"#) == nil)
+        #expect(finding(429, "") == .later(reason: "http_429"))
+        #expect(finding(503, "") == .later(reason: "http_503"))
+        #expect(finding(200, "<html>") == .later(reason: "unreadable_answer"))
+        #expect(
+            finding(200, #"{"ok":false,"error":"fatal_error"}"#) == .later(reason: "fatal_error")
+        )
+        #expect(
+            finding(200, #"{"ok":false,"error":"missing_scope"}"#)
+                == .impossible(reason: "missing_scope")
+        )
+    }
+
+    @Test("the keys of one tenant share its tag")
+    func keys() throws {
+        let content = message(["text": "hi"])
+        let id = SlackHistoryTests.id
+        #expect(SendSlots.channelKey(content) == "rl:{acme}:slack:w:ch:C1")
+        #expect(SendSlots.methodKey(content, "m") == "rl:{acme}:slack:w:m:m")
+        let uuid = try #require(UUID(uuidString: id))
+        #expect(MessageRequestProjection.key("acme", uuid) == "mr:projection:{acme}:\(id)")
+        #expect(DispatchIdempotencyService.sendKey("acme", uuid) == "mr:send:{acme}:\(id)")
+        #expect(DispatchIdempotencyService.dispatchKey("acme", uuid) == "mr:dispatch:{acme}:\(id)")
+    }
+}

@@ -1,0 +1,383 @@
+#!/usr/bin/env bats
+# dispatch-worker over its API. Needs the environment of `compose/local run`; the tests of the Slack
+# transport also need the stand-in at SLACK_STANDIN_URL, whose host OUTBOUND_ALLOW_HOSTS must name.
+# Each test is a subshell of its own, so what it sets stays there.
+# shellcheck disable=SC2030,SC2031
+
+SLACK_STAND_IN_URL=${SLACK_STANDIN_URL:-}
+SLACK_STAND_IN_URL=${SLACK_STAND_IN_URL%/api}
+
+setup_file() {
+    TAG=bats-$RANDOM$RANDOM
+    LOCAL=$TAG-local
+    export TAG LOCAL
+    admin PUT "/v1/workspaces/$LOCAL" '{"provider": "local"}'
+    [[ $STATUS == 201 ]]
+    admin PUT "/v1/channels/$LOCAL" \
+        "{\"workspace_code\": \"$LOCAL\", \"provider_channel_id\": \"C0LOCAL\", \"rate\": {\"per_second\": 100, \"burst\": 50}}"
+    [[ $STATUS == 201 ]]
+}
+
+# Sets STATUS and BODY. Arguments: key, method, path, body, further curl options.
+ask() {
+    local key=$1 method=$2 path=$3 body=${4:-} answer
+    shift $(($# < 4 ? $# : 4))
+    local options=(-sS --max-time 20 -w '\n%{http_code}' -X "$method" -H "Authorization: Bearer $key")
+    [[ -z $body ]] || options+=(-H 'Content-Type: application/json' --data-binary "$body")
+    answer=$(curl "${options[@]}" "$@" "$DISPATCH_WORKER_URL$path")
+    STATUS=${answer##*$'\n'}
+    BODY=${answer%$'\n'*}
+}
+agent() { ask "$SWITCHBOARD_AGENT_KEY" "$@"; }
+admin() { ask "$SWITCHBOARD_ADMIN_KEY" "$@"; }
+as_service() {
+    local method=$1 path=$2 body=$3
+    shift 3
+    ask "$SERVICE_TOKEN" "$method" "$path" "$body" -H "Switchboard-Tenant: $SWITCHBOARD_TENANT" "$@"
+}
+field() { jq -r "$1" <<<"$BODY"; }
+
+# sends TEXT [CHANNEL] [JSON members]: sets ID.
+sends() {
+    agent POST /v1/message-requests \
+        "$(jq -nc --arg text "$1" --arg channel "${2:-$LOCAL}" --argjson more "${3:-{\}}" \
+            '{channel_code: $channel, text: $text} + $more')"
+    [[ $STATUS == 202 ]] || return 1
+    ID=$(field .id)
+}
+
+# becomes STATE [TENTHS]: waits until the request of ID is in that state.
+becomes() {
+    local tenths=${2:-50}
+    while ((tenths-- > 0)); do
+        agent GET "/v1/message-requests/$ID"
+        [[ $(field .status) != "$1" ]] || return 0
+        sleep 0.1
+    done
+    echo "wanted $1, found: $BODY"
+    return 1
+}
+
+slack() {
+    [[ -n ${SLACK_STAND_IN_URL:-} ]] || skip "SLACK_STANDIN_URL is not set"
+    SLACK=$TAG-slack-$BATS_TEST_NUMBER
+    stand_in '{"reset": true}'
+    admin PUT "/v1/workspaces/$SLACK" \
+        "{\"provider\": \"slack\", \"token\": \"${1:-xoxb-good}\", \"api_base_url\": \"$SLACK_STAND_IN_URL/api\"}"
+    [[ $STATUS == 201 ]]
+    admin PUT "/v1/channels/$SLACK" \
+        "{\"workspace_code\": \"$SLACK\", \"provider_channel_id\": \"${2:-C0BATS}\", \"unknown_policy\": \"${3:-verify}\", \"rate\": {\"per_second\": 50, \"burst\": 10}}"
+    [[ $STATUS == 201 ]]
+}
+stand_in() { curl -sS --fail --max-time 5 -d "$1" "$SLACK_STAND_IN_URL/_control" >/dev/null; }
+delivered() {
+    curl -sS --fail --max-time 5 "$SLACK_STAND_IN_URL/_deliveries" |
+        jq --arg text "$1" '[.deliveries[] | select(.text == $text)] | length'
+}
+
+@test "operations answer" {
+    ask "" GET /healthz
+    [[ $STATUS == 200 ]]
+    ask "" GET /readyz
+    [[ $STATUS == 200 && $(field .status) == ready ]]
+    agent GET /health
+    [[ $STATUS == 200 && $(field .sender.running) == true ]]
+    ask "" GET /metrics
+    [[ $STATUS == 200 ]]
+    ask "" GET /openapi.json
+    [[ $STATUS == 200 && $(field '.paths["/v1/message-requests"].post.summary') != null ]]
+}
+
+@test "a message request is accepted, sent once and shown in the local outbox" {
+    sends "hello $TAG" "$LOCAL" '{"metadata": {"order": 12}, "priority": 1}'
+    [[ $(field .status) == accepted && $(field .metadata.order) == 12 ]]
+    [[ $(field .next_attempt_at) =~ ^2[0-9-]+T[0-9:]+\.[0-9]{3}Z$ ]]
+    becomes sent
+    [[ $(field '.attempts | length') == 1 && $(field '.attempts[0].status') == sent ]]
+    local ts
+    ts=$(field .provider_ts)
+    agent GET "/v1/local-outbox?channel_code=$LOCAL"
+    [[ $STATUS == 200 ]]
+    [[ $(jq --arg id "$ID" '[.items[] | select(.message_request_id == $id)] | length' <<<"$BODY") == 1 ]]
+    [[ $(jq -r --arg id "$ID" '.items[] | select(.message_request_id == $id) | .ts' <<<"$BODY") == "$ts" ]]
+}
+
+@test "blocks and a thread are carried" {
+    sends "root" && becomes sent
+    local ts
+    ts=$(field .provider_ts)
+    agent POST /v1/message-requests \
+        "{\"channel_code\": \"$LOCAL\", \"blocks\": [{\"type\": \"divider\"}], \"thread_ts\": \"$ts\"}"
+    [[ $STATUS == 202 ]]
+    ID=$(field .id)
+    becomes sent
+    agent GET "/v1/local-outbox?channel_code=$LOCAL&limit=1"
+    [[ $(field '.items[0].thread_ts') == "$ts" && $(field '.items[0].blocks[0].type') == divider ]]
+}
+
+@test "an idempotency key: the first answer again, another body refused" {
+    local key=k-$RANDOM$RANDOM body="{\"channel_code\": \"$LOCAL\", \"text\": \"once\"}" first
+    agent POST /v1/message-requests "$body" -H "Idempotency-Key: $key"
+    [[ $STATUS == 202 ]]
+    first=$BODY
+    agent POST /v1/message-requests "$body" -H "Idempotency-Key: $key" -D "$BATS_TEST_TMPDIR/head"
+    [[ $STATUS == 202 && $BODY == "$first" ]]
+    grep -qi '^Idempotency-Replayed: true' "$BATS_TEST_TMPDIR/head"
+    agent POST /v1/message-requests "{\"channel_code\": \"$LOCAL\", \"text\": \"other\"}" \
+        -H "Idempotency-Key: $key"
+    [[ $STATUS == 422 && $(field .code) == idempotency_key_reused ]]
+}
+
+@test "twenty equal requests at once make one message" {
+    local key=k-$RANDOM$RANDOM pids=() i
+    for i in {1..20}; do
+        curl -sS --max-time 20 -o "$BATS_TEST_TMPDIR/$i" -H "Authorization: Bearer $SWITCHBOARD_AGENT_KEY" \
+            -H 'Content-Type: application/json' -H "Idempotency-Key: $key" \
+            -d "{\"channel_code\": \"$LOCAL\", \"text\": \"$key\"}" \
+            "$DISPATCH_WORKER_URL/v1/message-requests" &
+        pids+=($!)
+    done
+    wait "${pids[@]}"
+    [[ $(cat "$BATS_TEST_TMPDIR"/{1..20} | jq -r .id | sort -u | wc -l) == 1 ]]
+    agent GET "/v1/message-requests?q=$key"
+    [[ $(field '.items | length') == 1 ]]
+}
+
+@test "a service may choose the id; a caller may not" {
+    local id
+    id=$(cat /proc/sys/kernel/random/uuid)
+    local body="{\"id\": \"$id\", \"channel_code\": \"$LOCAL\", \"text\": \"from a service\"}"
+    as_service POST /v1/message-requests "$body"
+    [[ $STATUS == 202 && $(field .id) == "$id" ]]
+    as_service POST /v1/message-requests "$body"
+    [[ $STATUS == 202 && $(field .id) == "$id" ]]
+    ID=$id
+    becomes sent
+    [[ $(field '.attempts | length') == 1 ]]
+    agent POST /v1/message-requests "$body"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /id ]]
+}
+
+@test "what is wrong with a body is named, and nothing is stored" {
+    local before
+    agent GET "/v1/message-requests?channel_code=$LOCAL&limit=1"
+    before=$(field '.items[0].id')
+    local body pointer
+    while IFS='|' read -r pointer body; do
+        agent POST /v1/message-requests "${body//CH/$LOCAL}"
+        [[ $STATUS == 422 && $(field '.errors[0].pointer') == "$pointer" ]] || {
+            echo "$body: $STATUS $BODY"
+            return 1
+        }
+    done <<'ROWS'
+/channel_code|{"text": "x"}
+/channel_code|{"channel_code": "Not A Code", "text": "x"}
+/channel_code|{"channel_code": "nowhere", "text": "x"}
+/text|{"channel_code": "CH"}
+/text|{"channel_code": "CH", "text": ""}
+/text|{"channel_code": "CH", "text": 7}
+/blocks|{"channel_code": "CH", "blocks": []}
+/blocks|{"channel_code": "CH", "blocks": ["x"]}
+/priority|{"channel_code": "CH", "text": "x", "priority": 5}
+/thread_ts|{"channel_code": "CH", "text": "x", "thread_ts": "yesterday"}
+/send_at|{"channel_code": "CH", "text": "x", "send_at": "tomorrow"}
+/deadline_at|{"channel_code": "CH", "text": "x", "send_at": "2030-01-02T00:00:00Z", "deadline_at": "2030-01-01T00:00:00Z"}
+/max_attempts|{"channel_code": "CH", "text": "x", "max_attempts": 0}
+/metadata|{"channel_code": "CH", "text": "x", "metadata": []}
+/colour|{"channel_code": "CH", "text": "x", "colour": "red"}
+ROWS
+    agent POST /v1/message-requests \
+        "$(jq -nc --arg channel "$LOCAL" '{channel_code: $channel, text: ("x" * 40001)}')"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /text ]]
+    agent POST /v1/message-requests \
+        "$(jq -nc --arg channel "$LOCAL" '{channel_code: $channel, blocks: [range(51) | {type: "divider"}]}')"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /blocks ]]
+    agent GET "/v1/message-requests?channel_code=$LOCAL&limit=1"
+    [[ $(field '.items[0].id') == "$before" ]]
+}
+
+@test "what cannot be read is 400, too large 413, not JSON 415" {
+    agent POST /v1/message-requests '{"channel_code": '
+    [[ $STATUS == 400 ]]
+    agent POST /v1/message-requests "{\"channel_code\": \"$LOCAL\", \"text\": \"a\", \"text\": \"b\"}"
+    [[ $STATUS == 400 ]]
+    head -c 70000 /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/large"
+    agent POST /v1/message-requests "@$BATS_TEST_TMPDIR/large"
+    [[ $STATUS == 413 ]]
+    agent POST /v1/message-requests '' -H 'Content-Type: text/plain' -d 'hello'
+    [[ $STATUS == 415 ]]
+    agent DELETE /v1/message-requests
+    [[ $STATUS == 405 ]]
+}
+
+@test "keys and roles are asked for" {
+    local path id
+    id=$(cat /proc/sys/kernel/random/uuid)
+    for path in /v1/message-requests "/v1/message-requests/$id" /v1/local-outbox "/v1/channels/$LOCAL"; do
+        ask "sb_nobody_00000000000000000000" GET "$path"
+        [[ $STATUS == 401 && $(field .code) == unauthorized ]]
+    done
+    agent PUT "/v1/workspaces/$LOCAL" '{"provider": "local"}'
+    [[ $STATUS == 403 ]]
+    agent GET "/v1/channels/$LOCAL"
+    [[ $STATUS == 403 ]]
+    agent POST "/v1/message-requests/$id/cancel"
+    [[ $STATUS == 403 ]]
+    agent POST "/v1/message-requests/$id/mark-sent"
+    [[ $STATUS == 403 ]]
+}
+
+@test "what is not there is 404" {
+    local id path
+    id=$(cat /proc/sys/kernel/random/uuid)
+    for path in "/v1/message-requests/$id" /v1/message-requests/no-uuid /v1/workspaces/none /v1/channels/none; do
+        admin GET "$path"
+        [[ $STATUS == 404 ]]
+    done
+    for path in cancel mark-sent mark-not-sent; do
+        admin POST "/v1/message-requests/$id/$path"
+        [[ $STATUS == 404 ]]
+    done
+}
+
+@test "a list is filtered and paged" {
+    local i
+    for i in 1 2 3; do sends "page $TAG $i"; done
+    becomes sent
+    agent GET "/v1/message-requests?q=page%20$TAG&limit=2"
+    [[ $STATUS == 200 && $(field '.items | length') == 2 && $(field '.items[0].text') == "page $TAG 3" ]]
+    agent GET "/v1/message-requests?q=page%20$TAG&limit=2&cursor=$(field .next_cursor)"
+    [[ $(field '.items | length') == 1 && $(field .next_cursor) == null ]]
+    agent GET "/v1/message-requests?status=failed&channel_code=$LOCAL"
+    [[ $STATUS == 200 && $(field '.items | length') == 0 ]]
+    agent GET "/v1/message-requests?to=2020-01-01T00:00:00Z"
+    [[ $(field '.items | length') == 0 ]]
+    local query
+    for query in status=odd limit=0 limit=201 from=now cursor=x colour=red; do
+        agent GET "/v1/message-requests?$query"
+        [[ $STATUS == 422 ]]
+    done
+}
+
+@test "a request of later can be cancelled, one that was sent cannot" {
+    sends later "$LOCAL" '{"send_at": "2099-01-01T00:00:00Z"}'
+    becomes dispatched
+    admin POST "/v1/message-requests/$ID/cancel" '{"reason": "not any more"}'
+    [[ $STATUS == 200 && $(field .status) == cancelled && $(field .finished_at) != null ]]
+    admin POST "/v1/message-requests/$ID/cancel"
+    [[ $STATUS == 200 && $(field .status) == cancelled ]]
+    sends now && becomes sent
+    admin POST "/v1/message-requests/$ID/cancel"
+    [[ $STATUS == 409 && $(field .code) == too_late ]]
+    admin POST "/v1/message-requests/$ID/mark-sent"
+    [[ $STATUS == 409 && $(field .code) == not_unknown ]]
+    admin POST "/v1/message-requests/$ID/mark-not-sent" '{"reason": "x"}'
+    [[ $STATUS == 409 && $(field .code) == not_unknown ]]
+}
+
+@test "a request whose deadline has passed expires" {
+    sends "too late" "$LOCAL" '{"deadline_at": "2020-01-01T00:00:00Z"}'
+    becomes expired
+}
+
+@test "configuration is made, changed and checked; secrets read back as stars" {
+    local code=$TAG-conf
+    admin PUT "/v1/workspaces/$code" '{"provider": "slack", "token": "xoxb-secret-1", "signing_secret": "s3cret", "team_id": "T1"}'
+    [[ $STATUS == 201 && $(field .token) == '***' && $(field .signing_secret) == '***' ]]
+    admin PUT "/v1/workspaces/$code" '{"provider": "slack"}'
+    [[ $STATUS == 200 && $(field .token) == '***' && $(field .team_id) == T1 ]]
+    admin GET "/v1/workspaces/$code"
+    [[ $STATUS == 200 && $BODY != *secret-1* && $BODY != *s3cret* ]]
+    admin PUT "/v1/channels/$code" "{\"workspace_code\": \"$code\", \"provider_channel_id\": \"C1\", \"unknown_policy\": \"park\"}"
+    [[ $STATUS == 201 && $(field .unknown_policy) == park && $(field .rate.per_second) == 1 ]]
+    admin PUT "/v1/channels/$code" "{\"workspace_code\": \"$code\", \"provider_channel_id\": \"C2\"}"
+    [[ $STATUS == 200 && $(field .unknown_policy) == park && $(field .provider_channel_id) == C2 ]]
+    admin GET "/v1/channels/$code"
+    [[ $STATUS == 200 && $(field .provider_channel_id) == C2 ]]
+    admin PUT "/v1/channels/$code" '{"workspace_code": "none", "provider_channel_id": "C1"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /workspace_code ]]
+    admin PUT "/v1/channels/$code" "{\"workspace_code\": \"$code\", \"provider_channel_id\": \"C1\", \"unknown_policy\": \"guess\"}"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /unknown_policy ]]
+    admin PUT "/v1/workspaces/$code" '{"provider": "pigeon"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /provider ]]
+    admin PUT "/v1/workspaces/$code" '{"provider": "slack", "api_base_url": "http://169.254.169.254/api"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /api_base_url ]]
+    admin PUT "/v1/workspaces/Not%20A%20Code" '{"provider": "local"}'
+    [[ $STATUS == 422 ]]
+}
+
+@test "slack: a message is posted with its thread, blocks and our id" {
+    slack
+    sends "parent $TAG" "$SLACK" && becomes sent
+    local ts parent=$ID
+    ts=$(field .provider_ts)
+    agent POST /v1/message-requests "{\"channel_code\": \"$SLACK\", \"text\": \"reply\", \"blocks\": [{\"type\": \"divider\"}], \"thread_ts\": \"$ts\"}"
+    ID=$(field .id)
+    becomes sent
+    BODY=$(curl -sS --max-time 5 "$SLACK_STAND_IN_URL/_deliveries")
+    [[ $(field .count) == 2 && $(field '.deliveries[1].thread_ts') == "$ts" ]]
+    [[ $(field '.deliveries[0].metadata.event_payload.mr_id') == "$parent" ]]
+    [[ $(field '.deliveries[0].metadata.event_type') == switchboard_message_request ]]
+    [[ $(field '.deliveries[1].blocks[0].type') == divider ]]
+}
+
+@test "slack: a refusal of the message is final" {
+    slack xoxb-good CARCHIVED
+    sends gone "$SLACK" && becomes failed
+    [[ $(field .error) == is_archived && $(field '.attempts | length') == 1 ]]
+    [[ $(field '.attempts[0].http_status') == 200 ]]
+}
+
+@test "slack: a limit is waited out and spends no attempt" {
+    slack
+    stand_in '{"fault": "ratelimited", "retry_after": 1}'
+    sends limited "$SLACK" '{"max_attempts": 1}' && becomes sent 60
+    [[ $(field '.attempts | length') == 2 && $(field '.attempts[0].retry_after_ms') == 1000 ]]
+    [[ $(delivered limited) == 1 ]]
+}
+
+@test "slack: a revoked token pauses the workspace until it has another" {
+    slack xoxb-revoked-1
+    sends waiting "$SLACK" && becomes retry_wait
+    admin GET "/v1/workspaces/$SLACK"
+    [[ $(field .paused_reason) == token_revoked ]]
+    admin PUT "/v1/workspaces/$SLACK" \
+        "{\"provider\": \"slack\", \"token\": \"xoxb-new\", \"api_base_url\": \"$SLACK_STAND_IN_URL/api\"}"
+    [[ $(field .paused_reason) == null ]]
+    becomes sent
+    [[ $(delivered waiting) == 1 ]]
+}
+
+@test "slack: cut off after it was taken, a message is found and not sent again" {
+    slack
+    stand_in '{"fault": "reset_after_acceptance"}'
+    sends "cut $TAG" "$SLACK" && becomes unknown
+    [[ $(field .unknown.policy) == verify ]]
+    becomes sent 80
+    [[ $(field .provider_ts) != null && $(delivered "cut $TAG") == 1 ]]
+}
+
+@test "slack: cut off before it was taken, a message is looked for twice and sent again" {
+    slack
+    stand_in '{"fault": "5xx"}'
+    sends "lost $TAG" "$SLACK" && becomes unknown
+    becomes sent 150
+    [[ $(delivered "lost $TAG") == 1 && $(field '.attempts | length') == 2 ]]
+}
+
+@test "slack: the policy resend does not look, the policy park leaves it to people" {
+    slack xoxb-good C0BATS resend
+    stand_in '{"fault": "html"}'
+    sends "again $TAG" "$SLACK" && becomes unknown && becomes sent 100
+    [[ $(delivered "again $TAG") == 1 ]]
+    admin PUT "/v1/channels/$SLACK" \
+        "{\"workspace_code\": \"$SLACK\", \"provider_channel_id\": \"C0BATS\", \"unknown_policy\": \"park\"}"
+    stand_in '{"fault": "cut_json", "count": 2}'
+    sends "parked $TAG" "$SLACK" && becomes unknown
+    admin POST "/v1/message-requests/$ID/mark-sent" '{"provider_ts": "1.000001", "reason": "seen"}'
+    [[ $STATUS == 200 && $(field .status) == sent && $(field .provider_ts) == 1.000001 ]]
+    sends "not there $TAG" "$SLACK" && becomes unknown
+    admin POST "/v1/message-requests/$ID/mark-not-sent" '{"reason": "looked"}'
+    [[ $STATUS == 200 && $(field .status) == retry_wait ]]
+    becomes sent
+}

@@ -1,0 +1,152 @@
+# compose/local itself, around the executables of the run that this file is part of.
+# bats file_tags=local
+
+setup() {
+    cd "$BATS_TEST_DIRNAME/../.." || return
+}
+
+# Whether any of the processes with these numbers is still there.
+any_alive() {
+    local pid
+    for pid in "$@"; do
+        if kill -0 "$pid" 2>/dev/null; then return 0; fi
+    done
+    return 1
+}
+
+# eventually SECONDS COMMAND…
+eventually() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.1
+    done
+}
+
+none_alive() { ! any_alive "$@"; }
+
+# Starts a stack in the background; its pid is in SCRIPT, the processes of its servers in SERVERS.
+start_in_background() {
+    local told=$BATS_TEST_TMPDIR/told
+    # shellcheck disable=SC2016 # for the shell inside
+    compose/local run -- bash -c 'echo "$SWITCHBOARD_STACK" >"$1"; sleep 300' bash "$told" 3>&- &
+    SCRIPT=$!
+    eventually 60 test -s "$told"
+    STACK=$(<"$told")
+    mapfile -t SERVERS < <(cat "$STACK"/pids/*)
+    [ "${#SERVERS[@]}" -ge 5 ]
+}
+
+@test "run ends with the command's exit status" {
+    run compose/local run -- bash -c 'exit 7'
+    [ "$status" -eq 7 ]
+}
+
+@test "run gives the command its own standard input and output" {
+    result=$(echo "from outside" | compose/local run -- cat 2>/dev/null)
+    [ "$result" = "from outside" ]
+}
+
+@test "run tells the command where everything is" {
+    # shellcheck disable=SC2016 # for the shell inside
+    run compose/local run -- bash -euc '
+        : "$DATABASE_URL" "$REDIS_URL" "$SWITCHBOARD_ADMIN_KEY" "$SWITCHBOARD_TENANT"
+        : "$SERVICE_TOKEN" "$SECRETS_KEY" "$SLACK_SIGNING_SECRET" "${SLACK_STANDIN_URL?}"
+        for url in "$MESSAGING_URL" "$ASSIGNMENT_ENGINE_URL" "$DISPATCH_WORKER_URL"; do
+            curl -fsS "$url/readyz" >/dev/null
+        done
+        curl -fsS -H "Authorization: Bearer $SWITCHBOARD_AGENT_KEY" "$MESSAGING_URL/health"'
+    [ "$status" -eq 0 ]
+}
+
+@test "a service that is killed comes back, and the script says so" {
+    # shellcheck disable=SC2016 # for the shell inside
+    run compose/local run -- bash -euc '
+        before=$(<"$SWITCHBOARD_STACK/pids/messaging.1")
+        kill -KILL "$before"
+        for _ in {1..300}; do
+            after=$(<"$SWITCHBOARD_STACK/pids/messaging.1")
+            if [ "$after" != "$before" ] && curl -fsS "$MESSAGING_URL/readyz"; then exit 0; fi
+            sleep 0.1
+        done
+        exit 1'
+    [ "$status" -eq 0 ]
+    [[ $output == *"messaging.1 was restarted 1 times"* ]]
+}
+
+@test "a server whose name is in hold/ stays down until it is taken away" {
+    # shellcheck disable=SC2016 # for the shell inside
+    run compose/local run -- bash -euc '
+        touch "$SWITCHBOARD_STACK/hold/dispatch-worker.1"
+        kill -KILL "$(<"$SWITCHBOARD_STACK/pids/dispatch-worker.1")"
+        sleep 2
+        ! curl -fsS "$DISPATCH_WORKER_URL/healthz" || exit 1
+        rm "$SWITCHBOARD_STACK/hold/dispatch-worker.1"
+        for _ in {1..300}; do
+            if curl -fsS "$DISPATCH_WORKER_URL/healthz"; then exit 0; fi
+            sleep 0.1
+        done
+        exit 1'
+    [ "$status" -eq 0 ]
+}
+
+@test "replicas share a port" {
+    # shellcheck disable=SC2016 # for the shell inside
+    run compose/local run --replicas 2 -- bash -euc '
+        kill -KILL "$(<"$SWITCHBOARD_STACK/pids/messaging.1")"
+        for _ in {1..10}; do curl -fsS "$MESSAGING_URL/healthz" && exit 0; done
+        exit 1'
+    [ "$status" -eq 0 ]
+}
+
+@test "TERM ends everything within seconds" {
+    start_in_background
+    kill -TERM "$SCRIPT"
+    result=0
+    wait "$SCRIPT" || result=$?
+    [ "$result" -eq 143 ]
+    none_alive "${SERVERS[@]}"
+    [ ! -e "$STACK/postgres" ]
+}
+
+@test "even when the script is killed its servers end, and the next run removes its folder" {
+    start_in_background
+    kill -KILL "$SCRIPT"
+    wait "$SCRIPT" || true
+    eventually 30 none_alive "${SERVERS[@]}"
+    [ -d "$STACK" ]
+    compose/local stores -- true
+    [ ! -e "$STACK" ]
+}
+
+@test "without Redis dispatch-worker says that it is not ready" {
+    # shellcheck disable=SC2016 # for the shell inside
+    run compose/local run --no-redis -- bash -euc '
+        test -z "${REDIS_URL:-}"
+        curl -sS -o /dev/null -w "%{http_code}" "$DISPATCH_WORKER_URL/readyz"'
+    [ "$status" -eq 0 ]
+    [[ $output == *503 ]]
+}
+
+@test "the demo holds" {
+    run compose/local demo
+    [ "$status" -eq 0 ]
+    [[ $output == *"All 10 steps held"* ]]
+}
+
+@test "without Redis the demo ends at accepted and says so" {
+    run compose/local demo --no-redis
+    [ "$status" -eq 0 ]
+    [[ $output == *'the story ends at "accepted"'* ]]
+}
+
+@test "a wrong call says what is wrong" {
+    local call
+    for call in "fly" "run" "up --long" "demo --replicas x" "run --slack-base-url ftp://a -- true"; do
+        # shellcheck disable=SC2086 # several words
+        run compose/local $call
+        [ "$status" -eq 64 ]
+        [[ $output == "compose/local: "* ]]
+    done
+}

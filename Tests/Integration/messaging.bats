@@ -1,0 +1,189 @@
+#!/usr/bin/env bats
+# messaging over its API. Needs the environment of `compose/local run`.
+
+setup_file() {
+    CHANNEL=bats-$RANDOM$RANDOM
+    export CHANNEL
+    as_service POST /v1/internal/channels "{\"code\": \"$CHANNEL\", \"kind\": \"local\", \"version\": 1}"
+}
+
+setup() {
+    CONTACT=c-$RANDOM$RANDOM
+    agent POST /v1/conversations \
+        "{\"channel_code\": \"$CHANNEL\", \"contact\": {\"external_id\": \"$CONTACT\", \"name\": \"Ben\"}}"
+    [[ $STATUS == 201 ]]
+    CONVERSATION=$(field .id)
+}
+
+# Sets STATUS and BODY. Arguments: key, method, path, body, further curl options.
+ask() {
+    local key=$1 method=$2 path=$3 body=${4:-} answer
+    shift $(($# < 4 ? $# : 4))
+    local options=(-sS --max-time 20 -w '\n%{http_code}' -X "$method" -H "Authorization: Bearer $key")
+    [[ -z $body ]] || options+=(-H 'Content-Type: application/json' --data-binary "$body")
+    answer=$(curl "${options[@]}" "$@" "$MESSAGING_URL$path")
+    STATUS=${answer##*$'\n'}
+    BODY=${answer%$'\n'*}
+}
+agent() { ask "$SWITCHBOARD_AGENT_KEY" "$@"; }
+admin() { ask "$SWITCHBOARD_ADMIN_KEY" "$@"; }
+as_service() {
+    local method=$1 path=$2 body=$3
+    ask "$SERVICE_TOKEN" "$method" "$path" "$body" -H "Switchboard-Tenant: $SWITCHBOARD_TENANT"
+}
+field() { jq -r "$1" <<<"$BODY"; }
+
+# says TEXT [JSON members…]: the contact writes.
+says() {
+    agent POST "/v1/conversations/$CONVERSATION/messages" \
+        "$(jq -nc --arg id "$CONTACT" --arg text "$1" --argjson more "${2:-{\}}" \
+            '{sender: {kind: "contact", id: $id}, text: $text} + $more')" "${@:3}"
+}
+
+@test "a contact has one open conversation on a channel" {
+    local first=$CONVERSATION
+    agent POST /v1/conversations \
+        "{\"channel_code\": \"$CHANNEL\", \"contact\": {\"external_id\": \"$CONTACT\"}}"
+    [[ $STATUS == 200 && $(field .id) == "$first" ]]
+    agent GET "/v1/conversations?contact=$CONTACT"
+    [[ $(field '.items | length') == 1 ]]
+}
+
+@test "an unknown channel and an unknown field are 422 and say where" {
+    agent POST /v1/conversations '{"channel_code": "nowhere", "contact": {"external_id": "x"}}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /channel_code ]]
+    agent POST /v1/conversations "{\"channel_code\": \"$CHANNEL\", \"contact\": {\"external_id\": \"x\", \"y\": 1}}"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /contact/y ]]
+}
+
+@test "the first message makes a thread, a similar one joins it, another makes one" {
+    says "Where is my refund for order 12?"
+    [[ $STATUS == 201 && $(field .assignment.method) == new_thread ]]
+    [[ $(field .bot.status) == ai_processing_started ]]
+    local thread
+    thread=$(field .assignment.thread_id)
+    says "the refund for order 12 is late"
+    [[ $(field .assignment.method) == similar && $(field .assignment.thread_id) == "$thread" ]]
+    says "do you open on Sunday"
+    [[ $(field .assignment.method) == new_thread && $(field .assignment.thread_id) != "$thread" ]]
+    says "and now?" "{\"thread_id\": \"$thread\"}"
+    [[ $(field .assignment.method) == explicit && $(field .assignment.thread_id) == "$thread" ]]
+    agent GET "/v1/conversations/$CONVERSATION/threads"
+    [[ $(field '.items | length') == 2 ]]
+}
+
+@test "a reply goes to the thread of what it replies to" {
+    says "first topic"
+    local message thread
+    message=$(field .message.id) thread=$(field .assignment.thread_id)
+    says "zebra" "{\"reply_to\": \"$message\"}"
+    [[ $(field .assignment.method) == reply && $(field .assignment.thread_id) == "$thread" ]]
+}
+
+@test "a repeat by external_id gets the first result with 200" {
+    says hello '{"external_id": "e1-'"$CONTACT"'"}'
+    [[ $STATUS == 201 ]]
+    local first=$BODY
+    says "something else" '{"external_id": "e1-'"$CONTACT"'"}'
+    [[ $STATUS == 200 && $BODY == "$first" ]]
+}
+
+@test "a repeat by Idempotency-Key gets the first answer; another body is refused" {
+    local key=k-$RANDOM$RANDOM
+    says hello '{}' -H "Idempotency-Key: $key"
+    local first=$BODY
+    says hello '{}' -H "Idempotency-Key: $key"
+    [[ $STATUS == 201 && $BODY == "$first" ]]
+    says hullo '{}' -H "Idempotency-Key: $key"
+    [[ $STATUS == 422 && $(field .code) == idempotency_key_reused ]]
+    agent GET "/v1/conversations/$CONVERSATION/messages"
+    [[ $(field '[.items[] | select(.sender.kind == "contact")] | length') == 1 ]]
+}
+
+@test "parallel messages of one conversation get sequence numbers without gaps" {
+    local i pids=()
+    for i in {1..20}; do
+        says "topic$i" >/dev/null &
+        pids+=($!)
+    done
+    # By their ids: a bare wait would wait for the runner's own timer as well.
+    wait "${pids[@]}"
+    agent GET "/v1/conversations/$CONVERSATION/messages?limit=200"
+    [[ $(field '[.items[].seq] | sort == [range(1; length + 1)]') == true ]]
+    [[ $(field '[.items[] | select(.sender.kind == "contact")] | length') == 20 ]]
+}
+
+@test "a message over the room's limit is stored, deferred, and auto-assign answers 429" {
+    local i
+    for i in {1..11}; do says "topic$i"; done
+    [[ $STATUS == 201 && $(field .message.thread_state) == deferred && $(field .assignment) == null ]]
+    agent POST "/v1/messages/$(field .message.id)/auto-assign"
+    [[ $STATUS == 429 && $(field .code) == rate_limited ]]
+    (($(field .retry_after_ms) > 0))
+}
+
+@test "parallel auto-assign of one message assigns it once" {
+    says "topic"
+    local message i pids=() folder=$BATS_TEST_TMPDIR
+    message=$(field .message.id)
+    for i in {1..20}; do
+        (agent POST "/v1/messages/$message/auto-assign" && field .thread_id >"$folder/$i") &
+        pids+=($!)
+    done
+    wait "${pids[@]}"
+    [[ $(sort -u "$folder"/* | wc -l) == 1 ]]
+}
+
+@test "a batch answers per message and names what is no message" {
+    says "topic"
+    agent POST /v1/messages/auto-assign "{\"message_ids\": [\"$(field .message.id)\", null, \"$CONVERSATION\"]}"
+    [[ $STATUS == 200 && $(field '[.results[].status] | tostring') == "[200,422,404]" ]]
+    [[ $(field '.results[1].error.detail') == \
+        "[AutoAssignMessageUseCase] Invalid message object: missing id or roomId" ]]
+}
+
+@test "stop cancels the bot's job" {
+    says "hello"
+    local job
+    job=$(field .bot.ai_job_id)
+    says "stop"
+    [[ $(field .bot.status) == stopped ]]
+    agent GET "/v1/ai-jobs/$job"
+    [[ $(field .status) == cancelled || $(field .status) == completed ]]
+}
+
+@test "only an administrator releases a lock; a free one is 404" {
+    agent DELETE "/v1/conversations/$CONVERSATION/lock"
+    [[ $STATUS == 403 ]]
+    admin DELETE "/v1/conversations/$CONVERSATION/lock?reason=test"
+    [[ $STATUS == 404 ]]
+    agent GET "/v1/conversations/$CONVERSATION/lock"
+    [[ $BODY == '{"locked":false}' ]]
+}
+
+@test "a token of a core AI is never shown" {
+    local id
+    id=$(cat /proc/sys/kernel/random/uuid)
+    admin PUT "/v1/core-ai/$id" '{"name": "AI", "api_endpoint": "https://ai.example/v1", "auth_required": true, "auth_token": "sk-very-secret"}'
+    [[ $STATUS == 201 && $(field .auth_token) == '***' ]]
+    agent GET "/v1/core-ai/$id"
+    [[ $(field .auth_token) == '***' && $BODY != *very-secret* ]]
+}
+
+@test "internal routes refuse a tenant's key" {
+    admin POST /v1/internal/delivery '{}'
+    [[ $STATUS == 403 ]]
+}
+
+@test "a delivery's older news change nothing" {
+    agent POST "/v1/conversations/$CONVERSATION/replies" '{"text": "hi", "sender": {"kind": "agent", "id": "a"}}'
+    [[ $STATUS == 202 ]]
+    local request
+    request=$(field .message_request_id)
+    as_service POST /v1/internal/delivery "{\"message_request_id\": \"$request\", \"generation\": 9, \"version\": 9, \"status\": \"sent\", \"provider_ts\": \"1.2\"}"
+    [[ $(field .outcome) == applied ]]
+    as_service POST /v1/internal/delivery "{\"message_request_id\": \"$request\", \"generation\": 9, \"version\": 8, \"status\": \"sending\"}"
+    [[ $(field .outcome) == old ]]
+    agent GET "/v1/conversations/$CONVERSATION/messages"
+    [[ $(field '.items[0].delivery.state') == delivered && $(field '.items[0].delivery.provider_ts') == 1.2 ]]
+}

@@ -1,0 +1,95 @@
+import Testing
+
+@testable import RedisClient
+
+@Suite("RedisURL")
+struct RedisURLTests {
+    struct Row: Sendable, CustomTestStringConvertible {
+        let text: String
+        var host = "h"
+        var port = 6379
+        var path: String?
+        var user: String?
+        var password: String?
+        var database = 0
+        var testDescription: String { text }
+    }
+
+    static let good = [
+        Row(text: "redis://h"),
+        Row(text: "redis://h/"),
+        Row(text: "REDIS://h"),
+        Row(text: "redis://h:7000", port: 7000),
+        Row(text: "redis://h:7000/3", port: 7000, database: 3),
+        Row(text: "redis://:secret@h", password: "secret"),
+        Row(text: "redis://me:secret@h/15", user: "me", password: "secret", database: 15),
+        Row(text: "redis://me@h", user: "me"),
+        Row(text: "redis://:p%40ss%3A%2F@h", password: "p@ss:/"),
+        Row(text: "redis://:p@ss:w@h", password: "p@ss:w"),
+        Row(text: "redis://:@h"),
+        Row(text: "redis://", host: "localhost"),
+        Row(text: "redis://:6380", host: "localhost", port: 6380),
+        Row(text: "redis://[::1]", host: "::1"),
+        Row(
+            text: "redis://:pw@[fe80::1]:7001/2",
+            host: "fe80::1",
+            port: 7001,
+            password: "pw",
+            database: 2
+        ),
+        Row(text: "unix:///run/redis.sock", path: "/run/redis.sock"),
+        Row(
+            text: "unix://me:pw@/run/my%20redis?db=4",
+            path: "/run/my redis",
+            user: "me",
+            password: "pw",
+            database: 4
+        ),
+    ]
+
+    @Test("a good URL is taken apart", arguments: good)
+    func parts(row: Row) throws {
+        let url = try RedisURL(row.text, variable: "X")
+        let endpoint = row.path.map { RedisConfiguration.Endpoint.unix(path: $0) }
+        #expect(url.endpoint == endpoint ?? .tcp(host: row.host, port: row.port))
+        #expect(url.username == row.user)
+        #expect(url.password == row.password)
+        #expect(url.database == row.database)
+    }
+
+    @Test(
+        "a bad URL is refused with its variable and reason, without the password",
+        arguments: [
+            ("localhost:6379", "is not a URL"),
+            ("http://h", "has the scheme 'http'"),
+            ("rediss://:secret@h", "hiredis lacks"),
+            ("redis://:secret@h:port", "'port'"),
+            ("redis://h:0", "1 to 65535"),
+            ("redis://h:65536", "1 to 65535"),
+            ("redis://h:+1", "1 to 65535"),
+            ("redis://:secret@h/x", "database 'x'"),
+            ("redis://h/-1", "database '-1'"),
+            ("redis://h/+1", "database '+1'"),
+            ("redis://h/1/2", "database '1/2'"),
+            ("redis://h?db=1", "query"),
+            ("redis://::1", "in brackets"),
+            ("redis://[::1", "closing bracket"),
+            ("redis://[::1]7000", "other than a port"),
+            ("redis://:secret%4@h", "password with a broken percent escape"),
+            ("redis://:secret%+1@h", "password with a broken percent escape"),
+            ("redis://:secret%ff@h", "password with a broken percent escape"),
+            ("unix://", "has no path"),
+            ("unix://h/run/redis.sock", "has a host"),
+            ("unix:///run/redis.sock?x=1", "db=number"),
+            ("unix:///" + String(repeating: "a", count: 107), "over 107 bytes"),
+        ]
+    )
+    func refusals(text: String, reason: String) {
+        let error = #expect(throws: RedisConfigurationError.self) {
+            try RedisURL(text, variable: "REDIS_CACHE_URL")
+        }
+        #expect(error?.variable == "REDIS_CACHE_URL")
+        #expect(error?.message.contains(reason) == true, "\(error?.message ?? "")")
+        #expect(error?.description.contains("secret") == false)
+    }
+}

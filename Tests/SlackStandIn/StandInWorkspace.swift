@@ -1,0 +1,212 @@
+import EventLoop
+import JSON
+
+/// A fault that was ordered.
+struct StandInFault {
+    enum Kind: String, CaseIterable {
+        case resetBeforeReading = "reset_before_reading"
+        case resetAfterAcceptance = "reset_after_acceptance"
+        case serverError = "5xx"
+        case hang, html, slow
+        case cut = "cut_json"
+        case rateLimited = "ratelimited"
+        case error
+        /// Takes the second request of a connection, then closes without an answer.
+        case secondRequest = "second_request"
+    }
+
+    let kind: Kind
+    var left: Int
+    let method: String
+    /// Whether the message is taken before the fault.
+    let accepts: Bool
+    let delay: Duration
+    let retryAfter: Int64
+    let code: String
+}
+
+/// The workspace: tokens, channels, messages, faults.
+@LoopActor
+final class StandInWorkspace {
+    private var messages: [StandInMessage] = []
+    private var faults: [StandInFault] = []
+    private var perChannel: Duration?
+    private var lastPost: [String: MonotonicTime] = [:]
+    private var clock = 0
+    /// Requests of each method, faults included.
+    private var calls: [String: Int] = [:]
+
+    nonisolated init() {}
+
+    /// Whether the next connection is to be reset before anything is read from it.
+    func takeResetBeforeReading() -> Bool {
+        take { $0.kind == .resetBeforeReading } != nil
+    }
+
+    private func take(_ matches: (StandInFault) -> Bool) -> StandInFault? {
+        guard let index = faults.firstIndex(where: matches) else { return nil }
+        let fault = faults[index]
+        faults[index].left -= 1
+        if faults[index].left <= 0 { faults.remove(at: index) }
+        return fault
+    }
+
+    func respond(to request: StandInRequest) -> StandInReaction {
+        switch request.path {
+        case "/healthz": return .answer(.json(["status": "ok"]))
+        case "/_control": return .answer(control(request))
+        case "/_deliveries": return .answer(deliveries(request))
+        default: break
+        }
+        guard request.path.hasPrefix("/api/") else {
+            return .answer(StandInAnswer(status: 404, contentType: "text/html", body: []))
+        }
+        let method = String(request.path.dropFirst(5))
+        calls[method, default: 0] += 1
+        let fault = take {
+            $0.method == method && $0.kind != .resetBeforeReading
+                && ($0.kind != .secondRequest || request.numberOnConnection == 2)
+        }
+        guard let fault else { return .answer(call(method, request)) }
+        return react(fault, method, request)
+    }
+
+    private func react(
+        _ fault: StandInFault,
+        _ method: String,
+        _ request: StandInRequest
+    ) -> StandInReaction {
+        let accepting: Set<StandInFault.Kind> = [
+            .resetAfterAcceptance, .slow, .cut, .secondRequest,
+        ]
+        var answer = StandInAnswer.refusal(fault.code)
+        if fault.accepts || accepting.contains(fault.kind) { answer = call(method, request) }
+        switch fault.kind {
+        case .resetBeforeReading, .resetAfterAcceptance: return .reset
+        case .serverError: return .answer(StandInAnswer(status: 503, body: Array("{}".utf8)))
+        case .hang: return .hang
+        case .html:
+            let page = Array("<html><body>Something is wrong</body></html>".utf8)
+            return .answer(StandInAnswer(status: 200, contentType: "text/html", body: page))
+        case .slow: return .later(answer, fault.delay)
+        case .cut: return .cut(answer)
+        case .rateLimited: return .answer(limited(fault.retryAfter))
+        case .error: return .answer(.refusal(fault.code))
+        case .secondRequest: return .close
+        }
+    }
+
+    private func limited(_ seconds: Int64) -> StandInAnswer {
+        var answer = StandInAnswer.refusal("ratelimited")
+        answer.status = 429
+        answer.fields = [("Retry-After", "\(seconds)")]
+        return answer
+    }
+
+    // MARK: Control
+
+    private func control(_ request: StandInRequest) -> StandInAnswer {
+        guard let order = try? JSON(parsing: request.body), request.method == "POST" else {
+            return .json(["error": "expected a JSON object"], status: 400)
+        }
+        if order["reset"] == true {
+            (messages, faults, lastPost, calls, perChannel) = ([], [], [:], [:], nil)
+        }
+        if let pause = order["per_channel_ms"]?.intValue { perChannel = .milliseconds(pause) }
+        if let name = order["fault"]?.stringValue {
+            guard let kind = StandInFault.Kind(rawValue: name) else {
+                return .json(
+                    [
+                        "error": "unknown fault",
+                        "known": JSON(StandInFault.Kind.allCases.map(\.rawValue)),
+                    ],
+                    status: 400
+                )
+            }
+            faults.append(
+                StandInFault(
+                    kind: kind,
+                    left: Int(order["count"]?.intValue ?? 1),
+                    method: order["method"]?.stringValue ?? "chat.postMessage",
+                    accepts: order["accept"] == true,
+                    delay: .milliseconds(order["delay_ms"]?.intValue ?? 1000),
+                    retryAfter: order["retry_after"]?.intValue ?? 1,
+                    code: order["code"]?.stringValue ?? "internal_error"
+                )
+            )
+        }
+        return .json(["ok": true, "faults": .int(Int64(faults.count))])
+    }
+
+    private func deliveries(_ request: StandInRequest) -> StandInAnswer {
+        if request.method == "DELETE" { messages = [] }
+        let counts = JSONObject(
+            calls.sorted { $0.key < $1.key }.map { ($0.key, .int(Int64($0.value))) }
+        )
+        return .json([
+            "count": .int(Int64(messages.count)), "calls": .object(counts),
+            "deliveries": .array(messages.map { $0.document(withMetadata: true) }),
+        ])
+    }
+
+    // MARK: Methods
+
+    private func call(_ method: String, _ request: StandInRequest) -> StandInAnswer {
+        do {
+            let arguments = try request.arguments().get()
+            let token = try StandInContract.token(request, arguments)
+            var answer: JSONObject
+            switch method {
+            case "auth.test": answer = StandInContract.identity(token)
+            case "chat.postMessage":
+                guard request.method == "POST" else { throw StandInRefusal("invalid_post_type") }
+                let channel = try StandInContract.channel(arguments)
+                if let wait = limit(channel) { return limited(wait) }
+                answer = try post(channel, arguments, request)
+            case "conversations.history":
+                answer = try StandInContract.history(arguments, messages)
+            case "conversations.replies":
+                answer = try StandInContract.replies(arguments, messages)
+            default: throw StandInRefusal("unknown_method")
+            }
+            if request.isJSON, !request.contentType.contains("charset=") {
+                answer["warning"] = "missing_charset"
+                answer["response_metadata"] = ["warnings": ["missing_charset"]]
+            }
+            return .json(.object(answer))
+        } catch {
+            return .refusal((error as? StandInRefusal)?.code ?? "fatal_error")
+        }
+    }
+
+    /// Seconds to wait when the channel is written to faster than it was set.
+    private func limit(_ channel: String) -> Int64? {
+        guard let perChannel else { return nil }
+        let now = MonotonicTime.now()
+        if let last = lastPost[channel], now - last < perChannel {
+            return max(1, (perChannel.milliseconds + 999) / 1000)
+        }
+        lastPost[channel] = now
+        return nil
+    }
+
+    private func post(
+        _ channel: String,
+        _ arguments: [String: JSON],
+        _ request: StandInRequest
+    ) throws -> JSONObject {
+        clock += 1
+        let fraction = String(String(1_000_000 + clock).dropFirst())
+        let message = try StandInContract.message(
+            arguments,
+            channel: channel,
+            ts: "\(WallClock.milliseconds() / 1000).\(fraction)",
+            known: messages
+        )
+        messages.append(message)
+        return [
+            "ok": true, "channel": .string(channel), "ts": .string(message.ts),
+            "message": message.document(withMetadata: true),
+        ]
+    }
+}

@@ -1,0 +1,171 @@
+# shellcheck shell=bash
+# Every check there is, one runner after the other.
+
+readonly PYTHON=$ROOT/.build/python
+# Bounds of one runner each, in seconds; builds have their own.
+readonly BUILD_LIMIT=1500 UNIT_LIMIT=600 THREAD_LIMIT=600 INTEGRATION_LIMIT=600 INTEROP_LIMIT=300
+readonly LONG_FACTOR=6 # how much more --long may take
+
+run_tests() {
+    LOGS=$(mktemp -d)
+    RESULTS=$LOGS/results
+    : >"$RESULTS"
+    CHILD_GRACE=25 # the child is this script again, with a stack to take down
+    [[ -z $LONG ]] || export SWITCHBOARD_LONG=1
+    prepare_python
+    export PATH=$PYTHON/bin:$PATH
+    static_checks
+    unit_tests
+    thread_tests
+    integration_tests
+    interop_tests
+    local status=0
+    print_sum || status=1
+    if ((status == 0)); then rm -rf "$LOGS"; else say "the logs are in $LOGS"; fi
+    exit "$status"
+}
+
+heading() { printf '\n== %s\n' "$*"; }
+
+# runner NAME SECONDS PROGRAM…: its output goes to a log, its closing lines are shown.
+runner() {
+    local log=$LOGS/$1.log limit=$2 status=0
+    [[ -z $LONG ]] || limit=$((limit * LONG_FACTOR))
+    shift 2
+    attend exec_program timeout --kill-after=30 "$limit" "$@" >"$log" 2>&1 || status=$?
+    ((status != 124)) || printf 'stopped after %d s\n' "$limit" >>"$log"
+    tail -n 4 "$log" | cut -c1-300 | sed 's/^/  /'
+    return "$status"
+}
+
+# The tools that Debian does not have, in an environment of the project's own.
+prepare_python() {
+    local wanted=$ROOT/Tests/requirements.txt
+    cmp -s "$wanted" "$PYTHON/installed.txt" && return 0
+    say "installing Python tools into ${PYTHON#"$ROOT/"}, once"
+    local log=$LOGS/python.log python=/usr/bin/python3
+    [[ -x $python ]] || python=python3
+    rm -rf "$PYTHON"
+    if attend exec_program "$python" -m venv "$PYTHON" >"$log" 2>&1 &&
+        attend exec_program "$PYTHON/bin/pip" install --quiet --disable-pip-version-check \
+            -r "$wanted" >>"$log" 2>&1; then
+        cp "$wanted" "$PYTHON/installed.txt"
+    else
+        show_log "$log"
+        record fail "static: the Python tools of Tests/requirements.txt can be installed"
+    fi
+}
+
+# check NAME PROGRAM…: one check whose exit status says everything.
+check() {
+    local name=$1 log=$LOGS/check.log
+    shift
+    if attend exec_program "$@" >"$log" 2>&1; then
+        record pass "static: $name"
+        printf '  ok      %s\n' "$name"
+    else
+        record fail "static: $name"
+        printf '  failed  %s\n' "$name"
+        tail -n 30 "$log" | cut -c1-300 | sed 's/^/    /'
+    fi
+}
+
+static_checks() {
+    heading "static checks"
+    local scripts
+    cd "$ROOT" || exit
+    mapfile -t scripts < <(find Tests .ci -name '*.sh' -o -path '.ci/*' -type f)
+    check "format of the Swift sources" swift format lint --strict --parallel --recursive .
+    check "shellcheck of the scripts" shellcheck -x -P SCRIPTDIR compose/local compose/check \
+        "${scripts[@]}"
+    mapfile -t scripts < <(find Tests -name '*.bats' -o -name '*.bash')
+    ((${#scripts[@]} == 0)) ||
+        check "shellcheck of the bats files" shellcheck -x -P SCRIPTDIR -s bats "${scripts[@]}"
+    check "schema of the compose file" "$PYTHON/bin/check-jsonschema" \
+        --builtin-schema vendor.compose-spec compose/docker-compose.yml
+    check "hadolint of the Dockerfile" "$PYTHON/bin/hadolint" --ignore DL3008 compose/Dockerfile
+}
+
+# build_tests NAME OPTION…: apart from the run, so that a run's bound does not depend on it.
+build_tests() {
+    local name=$1
+    shift
+    printf '  building\n'
+    if ! with_progress timeout --kill-after=30 "$BUILD_LIMIT" swift build --package-path "$ROOT" \
+        --build-tests "$@"; then
+        record fail "$name: the tests build"
+        return 1
+    fi
+}
+
+# swift_tests NAME SECONDS OPTION…: with a PostgreSQL and a Redis to use freely. One after the other:
+# a process has one loop, and a fuzz test beside it on two cores would let its deadlines pass.
+swift_tests() {
+    local name=$1 limit=$2 xunit=$LOGS/$1.xml status=0
+    shift 2
+    build_tests "$name" "${TEST_BUILD[@]}" || return 0
+    runner "$name" "$limit" "$ROOT/compose/local" stores -- swift test --package-path "$ROOT" \
+        --skip-build --no-parallel --xunit-output "$xunit" "${TEST_BUILD[@]}" "$@" || status=$?
+    if [[ -s ${xunit%.xml}-swift-testing.xml ]]; then xunit=${xunit%.xml}-swift-testing.xml; fi
+    local failed_before
+    failed_before=$(count fail)
+    read_xunit "$xunit" "$name"
+    if ((status != 0 && $(count fail) == failed_before)); then
+        record fail "$name: the runner ended with status $status"
+    fi
+    grep -aE -A 1 '^✘|error:|^SUMMARY: ' "$LOGS/$name.log" | head -n 60 | cut -c1-300 | sed 's/^/  /' || true
+}
+
+unit_tests() {
+    heading "unit and simulation tests"
+    TEST_BUILD=()
+    swift_tests unit "$UNIT_LIMIT"
+}
+
+# The libraries under the thread sanitizer: it finds what isolation by the compiler cannot see in C.
+thread_tests() {
+    heading "tests of the libraries under the thread sanitizer"
+    TEST_BUILD=(--sanitize=thread --scratch-path "$ROOT/.build/thread")
+    swift_tests thread "$THREAD_LIMIT" --filter "^($(library_suites))\\."
+}
+
+# The test targets of the modules in Shared/.
+library_suites() {
+    local folder suites=""
+    for folder in "$ROOT"/Shared/*/; do
+        folder=$(basename "$folder")Tests
+        [[ ! -d $ROOT/Tests/$folder ]] || suites+=${suites:+|}$folder
+    done
+    printf '%s' "$suites"
+}
+
+integration_tests() {
+    heading "integration tests against the running services"
+    local folders=("$ROOT/Tests/Integration")
+    [[ -z $LONG || ! -d $ROOT/Tests/Chaos ]] || folders+=("$ROOT/Tests/Chaos")
+    ensure_services integration || return 0
+    BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120} runner integration "$INTEGRATION_LIMIT" \
+        "$ROOT/compose/local" run -- bats --tap --recursive "${folders[@]}" || true
+    grep -aE '^(1\.\.[0-9]|(not )?ok [0-9])' "$LOGS/integration.log" >"$LOGS/integration.tap" || true
+    read_tap "$LOGS/integration.tap" integration
+    grep -aE -A 12 '^not ok' "$LOGS/integration.log" | head -n 80 | cut -c1-300 | sed 's/^/  /' || true
+}
+
+# Other people's programs and libraries against the running services.
+interop_tests() {
+    heading "interoperation"
+    ensure_services interop || return 0
+    runner interop "$INTEROP_LIMIT" \
+        "$ROOT/compose/local" run -- bash "$ROOT/Tests/Interop/run.sh" || true
+    grep -aE '^(1\.\.[0-9]|(not )?ok [0-9])' "$LOGS/interop.log" >"$LOGS/interop.tap" || true
+    read_tap "$LOGS/interop.tap" interop
+    grep -aE -A 12 '^not ok' "$LOGS/interop.log" | head -n 80 | cut -c1-300 | sed 's/^/  /' || true
+}
+
+# The release build, with its progress shown; afterwards `run` finds everything built.
+ensure_services() {
+    [[ -z ${SWITCHBOARD_BIN:-} ]] || return 0
+    with_progress "${BUILD[@]}" && return 0
+    record fail "$1: the services build for release"
+    return 1
+}
