@@ -141,20 +141,25 @@ public final class LineWriter: Sendable {
         }
     }
 
-    /// Moves what waits to `outgoing`, which is empty; true when nothing more can come.
+    /// Moves what waits to `outgoing`, which is empty; true when that was all there will ever be.
+    ///
+    /// One look decides both: between two, a line or the close could slip in and be waited for
+    /// without end.
     private func take(_ outgoing: inout [UInt8]) -> Bool {
-        let (dropped, notice) = state.withLock { state in
+        let (notice, dropped, isLast) = state.withLock { state in
             swap(&state.waiting, &outgoing)
             let dropped = state.dropped - state.announced
             state.announced = state.dropped
-            if outgoing.isEmpty && dropped == 0 { state.isBusy = false }
-            return (dropped, state.notice)
+            let notice = dropped > 0 ? state.notice : nil
+            let isDone = outgoing.isEmpty && notice == nil
+            if isDone { state.isBusy = false }
+            return (notice, dropped, isDone && state.isClosed)
         }
-        if dropped > 0, let notice {
+        if let notice {
             outgoing += notice(dropped)
             outgoing.append(UInt8(ascii: "\n"))
         }
-        return state.withLock { $0.isClosed && $0.waiting.isEmpty }
+        return isLast
     }
 
     private func write(_ bytes: [UInt8]) {

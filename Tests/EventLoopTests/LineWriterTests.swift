@@ -128,6 +128,34 @@ struct LineWriterTests {
         #expect(writer.flush(within: .seconds(1)))
     }
 
+    @Test("whenever it is closed, nothing is left to wait for")
+    func closeRaces() {
+        let pipe = Pipe()
+        for number in 0..<3000 {
+            let writer = LineWriter(descriptor: pipe.writer)
+            writer.append(Array("a".utf8))
+            // The thread takes the line at about this time: the close comes now before, now after.
+            for _ in 0..<number % 60 { sched_yield() }
+            writer.close()
+            #expect(writer.flush(within: .seconds(2)))
+            #expect(pipe.lines(1) == ["a"])
+        }
+    }
+
+    @Test("lines that are dropped without a notice do not stop the writer")
+    func dropsWithoutNotice() {
+        let pipe = Pipe()
+        let writer = LineWriter(descriptor: pipe.writer, bytesMax: 10)
+        defer { writer.close() }
+        for _ in 0..<500 {
+            writer.append(Array("a".utf8))
+            writer.append(Array("longer than the ring".utf8))
+            #expect(writer.flush(within: .seconds(2)))
+            #expect(pipe.lines(1) == ["a"])
+        }
+        #expect(writer.droppedLines == 500)
+    }
+
     @Test("the end of the process writes what waits")
     func exit() async {
         let result = await #expect(
