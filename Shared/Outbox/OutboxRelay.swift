@@ -52,9 +52,7 @@ public final class OutboxRelay {
     private var callsUnderWay = 0
     private var isLeader = false
     private var isStopped = false
-    private var isWoken = false
-    private var sleeper: CheckedContinuation<Void, Never>?
-    private var timer: LoopTimer?
+    private let wakeup = Wakeup()
     private var worker: Task<Void, Never>?
 
     /// A relay for the rows of `source`, the service's own name.
@@ -91,12 +89,7 @@ public final class OutboxRelay {
     }
 
     /// Looks at the table at once: called after a commit of this process, or by a hint of another.
-    public func wake() {
-        isWoken = true
-        let waiting = sleeper
-        sleeper = nil
-        waiting?.resume()
-    }
+    public func wake() { wakeup.wake() }
 
     /// Called when the connection that held the leader's lock was lost.
     public func leadershipLost() {
@@ -107,14 +100,15 @@ public final class OutboxRelay {
 
     private func run() async {
         while !isStopped {
-            isWoken = false
             var found = 0
             do {
                 if try await lead() { found = try await pass() }
             } catch {
                 observer(.passFailed("\(error)"))
             }
-            if found < OutboxRelay.batchLimit && !isWoken && !isStopped { await rest() }
+            if found < OutboxRelay.batchLimit && !isStopped {
+                await wakeup.rest(atMost: OutboxRelay.pollInterval)
+            }
         }
     }
 
@@ -205,16 +199,5 @@ public final class OutboxRelay {
             [.ints(rows.map(\.id)), .time(milliseconds: oldest)],
             idempotent: true
         )
-    }
-
-    private func rest() async {
-        await withCheckedContinuation { continuation in
-            sleeper = continuation
-            timer = EventLoop.shared.schedule(after: OutboxRelay.pollInterval) { [weak self] in
-                self?.wake()
-            }
-        }
-        if let timer { EventLoop.shared.cancel(timer) }
-        timer = nil
     }
 }

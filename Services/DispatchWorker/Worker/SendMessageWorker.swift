@@ -23,9 +23,7 @@ final class SendMessageWorker {
     private var inHand: Set<UUID> = []
     private var running = 0
     private var isStopped = false
-    private var isWoken = false
-    private var sleeper: CheckedContinuation<Void, Never>?
-    private var timer: LoopTimer?
+    private let wakeup = Wakeup()
     private var worker: Task<Void, Never>?
 
     init(_ parts: SendParts, redis: RedisClient, concurrency: Int) {
@@ -56,22 +54,16 @@ final class SendMessageWorker {
     }
 
     /// Looks at once.
-    func wake() {
-        isWoken = true
-        let waiting = sleeper
-        sleeper = nil
-        waiting?.resume()
-    }
+    func wake() { wakeup.wake() }
 
     private func run() async {
         while !isStopped {
-            isWoken = false
             do {
                 try await claim()
             } catch {
                 logger.warning("due requests could not be read", metadata: ["error": "\(error)"])
             }
-            if !isWoken && !isStopped { await rest() }
+            if !isStopped { await wakeup.rest(atMost: SendMessageWorker.pollInterval) }
         }
     }
 
@@ -107,17 +99,5 @@ final class SendMessageWorker {
             running -= 1
             wake()
         }
-    }
-
-    private func rest() async {
-        await withCheckedContinuation { continuation in
-            sleeper = continuation
-            timer = EventLoop.shared.schedule(after: SendMessageWorker.pollInterval) {
-                [weak self] in
-                self?.wake()
-            }
-        }
-        if let timer { EventLoop.shared.cancel(timer) }
-        timer = nil
     }
 }

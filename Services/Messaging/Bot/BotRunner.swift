@@ -29,8 +29,7 @@ final class BotRunner {
     private let logger: Logger
     private var running: [UUID: Task<Void, Never>] = [:]
     private var isStopped = false
-    private var isWoken = false
-    private var sleeper: CheckedContinuation<Void, Never>?
+    private let wakeup = Wakeup()
     private var lastSweep = MonotonicTime(nanoseconds: 0)
     private var worker: Task<Void, Never>?
 
@@ -72,12 +71,7 @@ final class BotRunner {
     }
 
     /// A job may be due.
-    func wake() {
-        isWoken = true
-        let waiting = sleeper
-        sleeper = nil
-        waiting?.resume()
-    }
+    func wake() { wakeup.wake() }
 
     /// Aborts the provider's call of a job that was cancelled here.
     func abort(_ job: UUID) {
@@ -86,7 +80,6 @@ final class BotRunner {
 
     private func run() async {
         while !isStopped {
-            isWoken = false
             var pause = BotRunner.pollInterval
             do {
                 try await sweepIfDue()
@@ -99,7 +92,7 @@ final class BotRunner {
             } catch {
                 logger.warning("bot: jobs could not be claimed", metadata: ["reason": "\(error)"])
             }
-            if !isWoken && !isStopped { await rest(pause) }
+            if !isStopped { await wakeup.rest(atMost: pause) }
         }
     }
 
@@ -109,12 +102,6 @@ final class BotRunner {
         lastSweep = now
         try await jobs.sweep()
         committed()
-    }
-
-    private func rest(_ pause: Duration) async {
-        let timer = EventLoop.shared.schedule(after: pause) { [weak self] in self?.wake() }
-        await withCheckedContinuation { sleeper = $0 }
-        EventLoop.shared.cancel(timer)
     }
 
     private func begin(_ document: JSON) {
