@@ -133,7 +133,10 @@ let package = Package(
         tests("TidyTests", []),
         tests("CoordinationTests", ["Coordination", "EventLoop", "RedisClient"]),
         tests("OutboxTests", ["EventLoop", "Outbox"]),
-        tests("PlatformTests", ["EventLoop", "Platform", "RedisClient"]),
+        tests(
+            "PlatformTests",
+            ["EventLoop", "Platform", "PostgresClient", "RedisClient", "TestSupport", logging]
+        ),
         tests("AssignmentEngineTests", ["assignment-engine", "EventLoop", "JSON"]),
         tests("HTTPClientTests", ["HTTPClient", "EventLoop", "TestSupport"]),
         tests("FaultPointsTests", ["FaultPoints"]),

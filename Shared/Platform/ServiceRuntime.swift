@@ -39,6 +39,7 @@ public final class ServiceRuntime {
     public let idempotency: PostgresIdempotencyStore
 
     private let locks: PostgresAdvisoryLocks
+    private let partitions: PartitionKeeper
     private var server: HTTPServer?
     private var stopping: CheckedContinuation<Void, Never>?
     private var signals = 0
@@ -64,6 +65,7 @@ public final class ServiceRuntime {
             service: configuration.name
         )
         idempotency = PostgresIdempotencyStore(postgres)
+        partitions = PartitionKeeper(postgres, logger: logger)
         let lost = LostLeadership()
         locks = PostgresAdvisoryLocks(configuration.postgres, observer: observer) { _ in
             lost.relay?.leadershipLost()
@@ -85,6 +87,7 @@ public final class ServiceRuntime {
     public func start() async throws {
         try await postgres.start(waitingUpTo: ServiceRuntime.databaseWait)
         try await Migrator.requireUpToDate(postgres, version: Schema.version)
+        try await partitions.start()
         try await startRedis()
         try await locks.start()
         relay.start()
@@ -148,6 +151,7 @@ public final class ServiceRuntime {
         _ = await server.drain(within: ServiceRuntime.drainLimit)
         await stop()
         await relay.stop()
+        partitions.stop()
         http.stop()
         locks.stop()
         await redis?.stop()

@@ -311,7 +311,7 @@ insert into platform.partitioned values
   ('platform.audit', '400 days'), ('platform.idempotency', '2 days'), ('platform.outbox', '8 days');
 
 create function platform.ensure_partitions(p_ahead int default 7) returns int
-language plpgsql as $$
+language plpgsql set timezone = 'UTC' as $$
 declare
   parent record;
   day date;
@@ -327,12 +327,11 @@ begin
     loop
       name := parent.table_name || '_' || to_char(day, 'YYYYMMDD');
       if to_regclass(name) is null then
-        execute format('create table %s partition of %s for values from (%L) to (%L)',
-          name, parent.table_name,
-          case when parent.table_name = 'platform.idempotency' then day::text
-               else day::text || ' 00:00:00+00' end,
-          case when parent.table_name = 'platform.idempotency' then (day + 1)::text
-               else (day + 1)::text || ' 00:00:00+00' end);
+        -- Attached when it is ready: `partition of` would wait for every writer of the parent, and
+        -- let nobody in meanwhile.
+        execute format('create table %s (like %s including all)', name, parent.table_name);
+        execute format('alter table %s attach partition %s for values from (%L) to (%L)',
+          parent.table_name, name, day, day + 1);
         made := made + 1;
       end if;
     end loop;
@@ -342,7 +341,9 @@ end
 $$;
 
 -- Drops partitions older than their table keeps. Outbox rows that still wait keep their partition.
-create function platform.drop_old_partitions() returns int language plpgsql as $$
+-- A drop locks the whole table: it gives up at once where somebody is in the way, and comes again.
+create function platform.drop_old_partitions() returns int
+language plpgsql set lock_timeout = '100ms' as $$
 declare
   child record;
   waiting bool;
