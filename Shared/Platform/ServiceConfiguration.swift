@@ -32,6 +32,8 @@ public struct ServiceConfiguration: Sendable {
     public let isSingleInstance: Bool
     /// `trace` … `critical`.
     public let logLevel: String
+    /// How long a service finishes what it began after SIGTERM; 25 s.
+    public let drainLimit: Duration
 
     /// Reads the settings that all services share; faults are noted in `settings`.
     ///
@@ -61,6 +63,7 @@ public struct ServiceConfiguration: Sendable {
         dispatchWorkerURL = settings.optional("DISPATCH_WORKER_URL") ?? "http://127.0.0.1:8083"
         isSingleInstance = settings.flag("SINGLE_INSTANCE", default: false)
         logLevel = settings.optional("LOG_LEVEL") ?? "info"
+        drainLimit = settings.milliseconds("DRAIN_MS", default: 25_000)
         let hosts = settings.optional("OUTBOUND_ALLOW_HOSTS") ?? ""
         let allowed = hosts.isEmpty ? AllowedHosts.none : AllowedHosts(parsing: hosts)
         if allowed == nil {

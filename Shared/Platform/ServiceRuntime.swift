@@ -14,8 +14,6 @@ internal import Telemetry
 /// One factory makes the clients, so a service names none of their settings itself.
 @LoopActor
 public final class ServiceRuntime {
-    /// How long a service finishes what it began after SIGTERM.
-    public static let drainLimit: Duration = .seconds(25)
     /// How long a service waits at its start for a database that is not there yet.
     public static let databaseWait: Duration = .seconds(30)
 
@@ -110,7 +108,8 @@ public final class ServiceRuntime {
         }
     }
 
-    /// Serves `routes` until SIGTERM or SIGINT, then drains; a second signal ends at once.
+    /// Serves `routes` until SIGTERM or SIGINT, then drains within
+    /// ``ServiceConfiguration/drainLimit``; a second signal ends at once.
     ///
     /// - Parameters:
     ///   - title: the interface's name in its reference.
@@ -148,8 +147,11 @@ public final class ServiceRuntime {
         logger.info("serving", metadata: ["port": "\(port)"])
         try await untilSignal()
         logger.info("draining")
-        _ = await server.drain(within: ServiceRuntime.drainLimit)
+        endAtTheLatest(after: configuration.drainLimit)
+        // Requests and background work end side by side: both have nearly the whole time.
+        async let isDrained = server.drain(within: configuration.drainLimit * 9 / 10)
         await stop()
+        _ = await isDrained
         await relay.stop()
         partitions.stop()
         http.stop()
@@ -157,6 +159,15 @@ public final class ServiceRuntime {
         await redis?.stop()
         await postgres.stop()
         logger.info("stopped")
+    }
+
+    /// Whatever still runs then is left to its lease, as after a crash.
+    private func endAtTheLatest(after limit: Duration) {
+        EventLoop.shared.schedule(after: limit) { [logger] in
+            logger.error("ended before everything was finished")
+            LineWriter.standardOutput.flush(within: .milliseconds(200))
+            ProcessExit.now(status: 1)
+        }
     }
 
     private func untilSignal() async throws {
