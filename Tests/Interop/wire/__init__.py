@@ -1,0 +1,1 @@
+"""Raw HTTP connections for the checks beside this folder."""
