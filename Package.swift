@@ -22,8 +22,8 @@ let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metri
 
 /// What every service is built on.
 let platformParts: [Target.Dependency] = [
-    "Coordination", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "Outbox", "PostgresClient",
-    "RedisClient", "Telemetry", crypto, logging,
+    "Coordination", "EventLoop", "FaultPoints", "HTTPClient", "HTTPServer", "JSON", "Outbox",
+    "PostgresClient", "RedisClient", "Telemetry", crypto, logging,
 ]
 
 /// What every executable names beside its own.
@@ -108,15 +108,15 @@ let package = Package(
         wrapper("HTTPClient", ["EventLoop", "CLibCurl", deques]),
         wrapper("RedisClient", ["CHiredis", "EventLoop", deques]),
         wrapper("PostgresClient", ["CLibPQ", "EventLoop", deques]),
-        shared("FaultPoints"),
+        shared("FaultPoints", ["EventLoop"]),
         shared("Coordination", ["EventLoop", "PostgresClient", "RedisClient", crypto]),
-        shared("Outbox", ["EventLoop", "JSON", "PostgresClient", "RedisClient"]),
+        shared("Outbox", ["EventLoop", "FaultPoints", "JSON", "PostgresClient", "RedisClient"]),
         shared("Platform", platformParts),
         shared("Domain"),
         wrapper("TestSupport", ["EventLoop"]),
         service("AssignmentEngine", product: "assignment-engine", serviceParts),
         service("Messaging", product: "messaging", serviceParts + ["Domain"]),
-        service("DispatchWorker", product: "dispatch-worker", serviceParts + ["FaultPoints"]),
+        service("DispatchWorker", product: "dispatch-worker", serviceParts),
 
         probe(
             "SlackStandIn",

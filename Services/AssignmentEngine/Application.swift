@@ -14,6 +14,8 @@ final class Application {
     private let drainer: QueueDrainer
     private let timers: TimerRunner
     private let presence: Duration
+    /// What becomes of each operation while Redis is away.
+    private let policies: JSON
 
     init(_ configuration: Configuration) {
         let runtime = ServiceRuntime(configuration.common)
@@ -35,6 +37,11 @@ final class Application {
         self.service = service
         drainer = QueueDrainer(service: service, sessions: sessions, logger: logger)
         presence = configuration.presence
+        policies = [
+            "round_robin": configuration.roundRobinFallback == .memory
+                ? "memory" : "error_and_retry",
+            "events": "wait_in_outbox",
+        ]
         timers = TimerRunner(
             owner: EngineRetries.owner,
             postgres: runtime.postgres,
@@ -56,7 +63,9 @@ final class Application {
         try await runtime.serve(
             routes,
             title: "Switchboard assignment engine",
-            health: { [contexts] in ["rr_provider": .string(contexts.name)] },
+            health: { [contexts, policies] in
+                ["rr_provider": .string(contexts.name), "policies": policies]
+            },
             stop: { [timers, drainer] in
                 await timers.stop()
                 await drainer.stop()

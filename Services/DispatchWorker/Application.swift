@@ -41,14 +41,15 @@ final class Application {
             routes,
             title: "Switchboard dispatch-worker",
             schemas: Schemas.named,
-            health: { [weak self] in self?.health ?? [:] },
+            health: { [weak self] in await self?.health() ?? [:] },
             readiness: { [weak self] in self?.sender == nil ? "redis is disabled" : nil },
             stop: { [weak self] in await self?.sender?.stop() }
         )
     }
 
-    private var health: JSONObject {
+    private func health() async -> JSONObject {
         [
+            "stream": ["lag": JSON(await sender?.streamLag())],
             "sender": [
                 "running": .bool(sender != nil),
                 "in_flight": .int(Int64(sender?.worker.inFlight ?? 0)),
@@ -56,7 +57,7 @@ final class Application {
             ],
             "policies": [
                 "dispatch_lock": "fail_closed", "send_lock": "fail_closed",
-                "projection": "read_database",
+                "projection": "read_database", "events": "wait_in_outbox",
             ],
         ]
     }

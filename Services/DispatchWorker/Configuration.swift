@@ -1,3 +1,4 @@
+internal import EventLoop
 internal import Platform
 internal import RedisClient
 
@@ -7,6 +8,8 @@ struct DispatchConfiguration: Sendable {
     let service: ServiceConfiguration
     /// How many messages are being sent at once.
     let concurrency: Int
+    /// How long an attempt owns its request unless it is renewed.
+    let sendLease: Duration
     /// Slack's Web API, for workspaces that name no other.
     let slackBaseURL: String
 
@@ -23,6 +26,10 @@ struct DispatchConfiguration: Sendable {
     init(settings: Settings) throws(SettingsError) {
         var settings = settings
         concurrency = settings.integer("DISPATCH_CONCURRENCY", default: 16, in: 1...256)
+        sendLease = settings.milliseconds(
+            "SEND_LEASE_MS",
+            default: Int(SendRepository.leaseDefault.milliseconds)
+        )
         slackBaseURL = settings.optional("SLACK_API_BASE_URL") ?? "https://slack.com/api"
         service = try ServiceConfiguration(
             name: "dispatch-worker",

@@ -60,7 +60,10 @@ final class Sender {
         _ redis: RedisClient,
         _ configuration: DispatchConfiguration
     ) -> SendParts {
-        let repository = SendRepository(postgres: runtime.postgres)
+        let repository = SendRepository(
+            postgres: runtime.postgres,
+            lease: configuration.sendLease
+        )
         let slack = SlackApiService(
             http: runtime.http,
             baseURL: configuration.slackBaseURL,
@@ -73,7 +76,11 @@ final class Sender {
                 projection: MessageRequestProjection(redis: redis),
                 box: configuration.service.secretBox
             ),
-            idempotency: DispatchIdempotencyService(locks: RedisLockStore(redis), redis: redis),
+            idempotency: DispatchIdempotencyService(
+                locks: RedisLockStore(redis),
+                redis: redis,
+                sendTakeover: configuration.sendLease
+            ),
             slots: SendSlots(RedisPacer(redis)),
             transports: [.slack: slack, .local: LocalTransport(repository)],
             metrics: SendMetrics(),
@@ -110,6 +117,9 @@ final class Sender {
         sweeper.start()
         timers.start()
     }
+
+    /// Events that nobody of the group has read yet; nil when Redis does not say.
+    func streamLag() async -> Int64? { await consumer.lag() }
 
     /// Takes nothing more and finishes what is being sent.
     func stop() async {

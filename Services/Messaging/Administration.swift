@@ -4,6 +4,7 @@ internal import HTTPServer
 internal import JSON
 internal import Platform
 internal import PostgresClient
+internal import RedisClient
 
 /// What the command line does to the database.
 @LoopActor
@@ -52,6 +53,34 @@ enum Administration {
         )
         await postgres.stop()
         return key.reveal()
+    }
+
+    /// Ends a key: in the database first, then in the memory of every process.
+    ///
+    /// - Throws: `ValidationError` when there is no such key that is still valid.
+    static func revokeKey(_ settings: Settings, keyID: String) async throws {
+        let postgres = PostgresClient(try database(settings))
+        try await postgres.start()
+        try await Migrator.requireUpToDate(postgres, version: Schema.version)
+        let revoked = try await postgres.query(
+            """
+            with ended as (
+              update platform.api_keys set revoked_at = now()
+              where key_id = $1 and revoked_at is null returning tenant_id, role)
+            select platform.note_audit(tenant_id, 'command line', 'key.revoke', $1,
+              jsonb_build_object('role', role), null, null, null) from ended
+            """,
+            [.string(keyID)]
+        )
+        await postgres.stop()
+        guard !revoked.isEmpty else {
+            throw ValidationError("there is no valid key '\(keyID)'")
+        }
+        let redis = try RedisConfiguration(
+            environment: settings.environment,
+            serviceDefault: .optional
+        )
+        if redis.mode != .disabled { await KeyRevocations.publish(keyID, to: redis) }
     }
 
     private static func database(_ settings: Settings) throws -> PostgresConfiguration {

@@ -67,7 +67,11 @@ final class Application {
             logger: runtime.logger
         )
         bot = BotRunner(
-            jobs: BotJobs(postgres: runtime.postgres, worker: lock.instance),
+            jobs: BotJobs(
+                postgres: runtime.postgres,
+                worker: lock.instance,
+                lease: configuration.jobLease
+            ),
             lock: lock,
             mirror: JobMirror(redis: runtime.redis),
             secrets: configuration.service.secretBox,
@@ -106,6 +110,7 @@ final class Application {
             routes,
             title: "Switchboard messaging",
             schemas: Schemas.components,
+            health: { ["policies": Application.policies] },
             stop: { [self] in
                 await deferred.stop()
                 await bot.stop()
@@ -163,10 +168,13 @@ final class Application {
             "components": [
                 "redis_connected": .bool(redis), "database_connected": .bool(database),
             ],
-            "policies": [
-                "message_lock": "proceed", "rate_limit": "proceed",
-                "conversation_lock": "postgres", "ai_job_status": "postgres",
-            ],
+            "policies": Application.policies,
         ]
     }
+
+    /// What becomes of each operation while Redis is away.
+    private static let policies: JSON = [
+        "message_lock": "proceed", "rate_limit": "proceed", "conversation_lock": "postgres",
+        "ai_job_status": "postgres", "events": "wait_in_outbox",
+    ]
 }

@@ -1,5 +1,6 @@
 internal import RedisClient
 internal import Coordination
+internal import EventLoop
 internal import Platform
 
 /// The settings of messaging.
@@ -18,6 +19,8 @@ struct MessagingConfiguration: Sendable {
     let debounceMax: Duration
     /// So many messages of a burst are answered at once.
     let debounceCount: Int
+    /// How long an AI job's claim holds without a heartbeat.
+    let jobLease: Duration
     /// How long the lock of a message's assignment lasts.
     let messageLock: Duration
     /// How long the lock of a conversation lasts unless renewed.
@@ -38,6 +41,10 @@ struct MessagingConfiguration: Sendable {
         debounce = settings.milliseconds("DEBOUNCE_MS", default: 1500, in: 0...60_000)
         debounceMax = settings.milliseconds("DEBOUNCE_MAX_MS", default: 10_000, in: 0...600_000)
         debounceCount = settings.integer("DEBOUNCE_COUNT", default: 10, in: 1...1000)
+        jobLease = settings.milliseconds(
+            "AI_JOB_LEASE_MS",
+            default: Int(BotJobs.leaseDefault.milliseconds)
+        )
         messageLock = settings.milliseconds("MESSAGE_LOCK_MS", default: 30_000)
         conversationLock = settings.milliseconds("CONVERSATION_LOCK_MS", default: 300_000)
         service = try ServiceConfiguration(

@@ -61,8 +61,8 @@ struct Migrate: ParsableCommand {
 /// `messaging keys …`.
 struct Keys: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Makes the keys that callers show.",
-        subcommands: [CreateKey.self]
+        abstract: "Makes and revokes the keys that callers show.",
+        subcommands: [CreateKey.self, RevokeKey.self]
     )
 }
 
@@ -91,6 +91,26 @@ struct CreateKey: ParsableCommand {
                 role: role
             )
             print(key)
+        }
+    }
+}
+
+/// `messaging keys revoke`.
+struct RevokeKey: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "revoke",
+        abstract: "Ends a key; every process that reaches Redis refuses it at once.",
+        discussion: "Without Redis it is refused within 5 seconds."
+    )
+
+    @Argument(help: "The key's id: what stands between 'sb_' and the last '_'.")
+    var keyID: String
+
+    func run() throws {
+        let keyID = keyID
+        try EventLoop.run {
+            try await Administration.revokeKey(.ofProcess(), keyID: keyID)
+            print("revoked \(keyID)")
         }
     }
 }

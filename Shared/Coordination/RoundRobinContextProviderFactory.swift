@@ -24,7 +24,8 @@ public enum RoundRobinContextProviderFactory {
         guard let redis else { return InMemoryRoundRobinContextProvider() }
         return BootFallbackRoundRobinContextProvider(
             shared: RedisRoundRobinContextProvider(redis),
-            isReachable: { redis.isConnected },
+            // Not whether it is there now: it may have gone before the first turn was asked for.
+            wasReached: { redis.server != nil },
             fallback: fallback
         )
     }
@@ -38,26 +39,23 @@ public enum RoundRobinContextProviderFactory {
 final class BootFallbackRoundRobinContextProvider: RoundRobinContextProvider {
     private let shared: any RoundRobinContextProvider
     private let memory = InMemoryRoundRobinContextProvider()
-    private let isReachable: @LoopActor () -> Bool
+    private let wasReached: @LoopActor () -> Bool
     private let fallback: RoundRobinRuntimeFallback
-    private var wasReached = false
 
+    /// - Parameter wasReached: whether Redis was reached since the start; never false again.
     init(
         shared: any RoundRobinContextProvider,
-        isReachable: @escaping @LoopActor () -> Bool,
+        wasReached: @escaping @LoopActor () -> Bool,
         fallback: RoundRobinRuntimeFallback
     ) {
         self.shared = shared
-        self.isReachable = isReachable
+        self.wasReached = wasReached
         self.fallback = fallback
     }
 
     var name: String { current.name }
 
-    private var current: any RoundRobinContextProvider {
-        if !wasReached { wasReached = isReachable() }
-        return wasReached ? shared : memory
-    }
+    private var current: any RoundRobinContextProvider { wasReached() ? shared : memory }
 
     func getNextIndex(
         contextKey: String,

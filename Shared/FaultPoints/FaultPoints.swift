@@ -1,3 +1,4 @@
+internal import EventLoop
 internal import FoundationEssentials
 internal import Glibc
 internal import Synchronization
@@ -11,7 +12,7 @@ internal import Synchronization
 ///
 /// means: when that place is reached for the second time, kill the process. The name `*` counts all
 /// places together, so that raising the count until a run ends unharmed has tried every one. The
-/// fault happens once. What can happen:
+/// fault happens once, and standard error says where. What can happen:
 ///
 /// - `die`: SIGKILL, as the kernel or an operator would; nothing is flushed or closed.
 /// - `hang`: SIGSTOP; the whole process stands still until SIGCONT, then goes on.
@@ -48,6 +49,7 @@ public enum FaultPoints {
         guard let plan, plan.matches(name),
             seen.add(1, ordering: .relaxed).newValue == plan.count
         else { return }
+        ProcessExit.lastWords("fault point \(name): \(plan.effect.rawValue)")
         switch plan.effect {
         case .die: kill(getpid(), SIGKILL)
         case .hang: kill(getpid(), SIGSTOP)

@@ -72,8 +72,10 @@ struct OpenAPIDocument {
         if let body = requestBody(route) { operation["requestBody"] = body }
         operation["responses"] = .object(responses(route))
         operation["security"] = security(route.access)
-        if case .role(let role) = route.access {
+        switch route.access {
+        case .role(let role), .roleOrService(let role):
             operation["x-required-role"] = .string(role.description)
+        case .open, .custom, .service: break
         }
         return .object(operation)
     }

@@ -1,4 +1,5 @@
 public import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 public import PostgresClient
 
@@ -132,8 +133,11 @@ public final class OutboxRelay {
         let plan = OutboxPlan(rows: pending, busy: Set(busy.keys))
         for call in plan.calls where callsUnderWay < OutboxRelay.callsLimit { begin(call) }
         guard !plan.events.isEmpty else { return 0 }
+        try await FaultPoints.reached("outbox.events_read")
         try await stream.publish(plan.events)
+        try await FaultPoints.reached("outbox.published")
         try await mark(plan.events)
+        try await FaultPoints.reached("outbox.marked")
         observer(.published(plan.events.count))
         return plan.events.count
     }
@@ -153,7 +157,9 @@ public final class OutboxRelay {
         do {
             switch outcome {
             case .delivered:
+                try await FaultPoints.reached("outbox.delivered")
                 try await mark([row])
+                try await FaultPoints.reached("outbox.call_marked")
                 busy[row.key] = nil
                 observer(.called(row))
             case .later(let reason):

@@ -34,6 +34,7 @@ public final class KeyAuthenticator: Authenticator {
     private let serviceDigest: [UInt8]
     private let name: String
     private var keys: [String: Known] = [:]
+    private var doubtedAt = MonotonicTime(nanoseconds: 0)
     private var tenants: [String: Tenant] = [:]
 
     /// - Parameter service: this service's name, which the audit shows for calls between services.
@@ -43,9 +44,16 @@ public final class KeyAuthenticator: Authenticator {
         name = service
     }
 
-    /// Drops what is remembered of a key: called when one is revoked or made.
+    /// Drops what is remembered of a key: called when one is revoked.
     public func forget(keyID: String) {
         keys[keyID] = nil
+    }
+
+    /// Looks every key up before it is believed again: called when news of keys may have been missed.
+    ///
+    /// What is remembered still serves while the database is away.
+    public func doubtAll() {
+        doubtedAt = EventLoop.shared.now
     }
 
     /// The one who sent `request`.
@@ -74,7 +82,11 @@ public final class KeyAuthenticator: Authenticator {
     private func known(_ keyID: String) async throws -> Known? {
         let now = EventLoop.shared.now
         let cached = keys[keyID]
-        if let cached, now - cached.readAt < KeyAuthenticator.freshFor { return cached }
+        if let cached, now - cached.readAt < KeyAuthenticator.freshFor,
+            cached.readAt > doubtedAt
+        {
+            return cached
+        }
         do {
             let rows = try await postgres.read(
                 """

@@ -9,7 +9,7 @@ internal import Telemetry
 @LoopActor
 struct OperationRoutes {
     let runtime: ServiceRuntime
-    let health: @LoopActor () -> JSONObject
+    let health: @LoopActor () async -> JSONObject
     let readiness: @LoopActor () -> String?
 
     var routes: [Route] { [alive, ready, components, metrics] }
@@ -76,11 +76,12 @@ struct OperationRoutes {
                 "uptime_s": .int((MonotonicTime.now() - runtime.startedAt).milliseconds / 1000),
                 "status": faults().isEmpty ? "ready" : "not_ready",
                 "reasons": .array(faults().map(JSON.string)),
-                "postgres": postgres(),
-                "redis": redis(),
+                "postgres": await postgres(),
+                "redis": await redis(),
                 "degraded": .object(degraded()),
             ]
-            for (name, value) in health().members { document[name] = value }
+            document["outbox"] = await HealthReadings.outbox(runtime)
+            for (name, value) in await health().members { document[name] = value }
             return .json(200, .object(document))
         }
     }
@@ -93,18 +94,20 @@ struct OperationRoutes {
         )
     }
 
-    private func postgres() -> JSON {
+    private func postgres() async -> JSON {
         [
+            "round_trip_ms": await HealthReadings.postgres(runtime),
             "connected": .bool(runtime.postgres.isAvailable),
             "server_version": .int(Int64(runtime.postgres.serverVersion)),
         ]
     }
 
-    private func redis() -> JSON {
+    private func redis() async -> JSON {
         guard let redis = runtime.redis else { return ["mode": "disabled", "connected": false] }
         return [
             "mode": .string(runtime.configuration.redis.mode.rawValue),
             "connected": .bool(redis.isConnected),
+            "round_trip_ms": await HealthReadings.redis(redis),
             "server_version": JSON(redis.server?.version),
             "maxmemory_policy": JSON(redis.server?.maxMemoryPolicy),
             "pending_commands": .int(Int64(redis.readings.pending)),

@@ -1,4 +1,5 @@
 public import EventLoop
+internal import FaultPoints
 public import HTTPServer
 internal import JSON
 public import PostgresClient
@@ -9,14 +10,16 @@ public import PostgresClient
 /// driven again by its repeat once the lease is over, with the same key for whatever it calls.
 @LoopActor
 public final class PostgresIdempotencyStore: IdempotencyStore {
-    /// How long a claim holds without an answer; longer than any handler may run.
-    public static let leaseMilliseconds: Int64 = 35_000
+    /// How long a claim holds unless set otherwise; longer than any handler may run.
+    public nonisolated static let leaseMilliseconds: Int64 = 35_000
 
     private let postgres: PostgresClient
+    private let lease: Duration
 
-    /// A store in `postgres`.
-    public init(_ postgres: PostgresClient) {
+    /// A store in `postgres` whose claims hold for `lease`.
+    public init(_ postgres: PostgresClient, lease: Duration) {
         self.postgres = postgres
+        self.lease = lease
     }
 
     /// Claims the key, or says what became of it.
@@ -28,12 +31,14 @@ public final class PostgresIdempotencyStore: IdempotencyStore {
                   $1, $2, $3, $4, $5, $6 * interval '1 ms')
                 """,
                 place(of: request) + [
-                    .bytes(request.bodyHash), .int(PostgresIdempotencyStore.leaseMilliseconds),
+                    .bytes(request.bodyHash), .int(lease.milliseconds),
                 ]
             ).one()
         }
         switch try row.string("state") {
-        case "started": return .started
+        case "started":
+            try await FaultPoints.reached("idempotency.claimed")
+            return .started
         case "reused": return .reused
         case "in_progress": return .inProgress
         default:
@@ -59,6 +64,7 @@ public final class PostgresIdempotencyStore: IdempotencyStore {
                 idempotent: true
             )
         }
+        try await FaultPoints.reached("idempotency.kept")
     }
 
     /// Lets the key go; should even that fail, its lease does.

@@ -1,5 +1,6 @@
 internal import Coordination
 public import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 public import HTTPClient
 public import HTTPServer
@@ -74,6 +75,7 @@ public final class ServiceClient: OutboxCaller {
     /// Delivers an outbox row: its event id is the idempotency key at every attempt.
     public func call(_ row: OutboxRow) async -> CallOutcome {
         do {
+            try await FaultPoints.reached("outbox.before_call")
             let answer = try await post(
                 row.target,
                 row.path,

@@ -30,6 +30,8 @@ public struct ServiceConfiguration: Sendable {
     public let allowedHosts: AllowedHosts
     /// Whether this process is the only one of its service: then memory may stand in for Redis.
     public let isSingleInstance: Bool
+    /// How long the claim of an idempotency key holds without an answer.
+    public let idempotencyLease: Duration
     /// `trace` … `critical`.
     public let logLevel: String
     /// How long a service finishes what it began after SIGTERM; 25 s.
@@ -62,6 +64,10 @@ public struct ServiceConfiguration: Sendable {
         assignmentEngineURL = settings.optional("ASSIGNMENT_ENGINE_URL") ?? "http://127.0.0.1:8082"
         dispatchWorkerURL = settings.optional("DISPATCH_WORKER_URL") ?? "http://127.0.0.1:8083"
         isSingleInstance = settings.flag("SINGLE_INSTANCE", default: false)
+        idempotencyLease = settings.milliseconds(
+            "IDEMPOTENCY_LEASE_MS",
+            default: Int(PostgresIdempotencyStore.leaseMilliseconds)
+        )
         logLevel = settings.optional("LOG_LEVEL") ?? "info"
         drainLimit = settings.milliseconds("DRAIN_MS", default: 25_000)
         let hosts = settings.optional("OUTBOUND_ALLOW_HOSTS") ?? ""

@@ -38,6 +38,7 @@ public final class ServiceRuntime {
 
     private let locks: PostgresAdvisoryLocks
     private let partitions: PartitionKeeper
+    private let revocations: KeyRevocations?
     private var server: HTTPServer?
     private var stopping: CheckedContinuation<Void, Never>?
     private var signals = 0
@@ -62,8 +63,9 @@ public final class ServiceRuntime {
             serviceToken: configuration.serviceToken,
             service: configuration.name
         )
-        idempotency = PostgresIdempotencyStore(postgres)
         partitions = PartitionKeeper(postgres, logger: logger)
+        idempotency = PostgresIdempotencyStore(postgres, lease: configuration.idempotencyLease)
+        revocations = redis == nil ? nil : KeyRevocations(configuration.redis, authenticator)
         let lost = LostLeadership()
         locks = PostgresAdvisoryLocks(configuration.postgres, observer: observer) { _ in
             lost.relay?.leadershipLost()
@@ -106,6 +108,7 @@ public final class ServiceRuntime {
                 metadata: ["reason": "\(error)", "required": "\(isRequired)"]
             )
         }
+        await revocations?.start()
     }
 
     /// Serves `routes` until SIGTERM or SIGINT, then drains within
@@ -120,7 +123,7 @@ public final class ServiceRuntime {
         _ routes: [Route],
         title: String,
         schemas: JSONObject = [:],
-        health: @escaping @LoopActor () -> JSONObject = { [:] },
+        health: @escaping @LoopActor () async -> JSONObject = { [:] },
         readiness: @escaping @LoopActor () -> String? = { nil },
         stop: @escaping @LoopActor () async -> Void = {}
     ) async throws {
@@ -154,6 +157,7 @@ public final class ServiceRuntime {
         _ = await isDrained
         await relay.stop()
         partitions.stop()
+        await revocations?.stop()
         http.stop()
         locks.stop()
         await redis?.stop()

@@ -31,18 +31,17 @@ struct RoundRobinTests {
         let shared = CountingContexts()
         let contexts = BootFallbackRoundRobinContextProvider(
             shared: shared,
-            isReachable: { shared.isReachable },
+            wasReached: { shared.wasReached },
             fallback: .off
         )
         #expect(contexts.name == "memory")
         _ = try await contexts.getNextIndex(contextKey: "k", candidateCount: 2)
         #expect(shared.calls == 0)
-        shared.isReachable = true
+        shared.wasReached = true
         #expect(contexts.name == "redis")
         _ = try await contexts.getNextIndex(contextKey: "k", candidateCount: 2)
         #expect(shared.calls == 1)
         // Once joined it does not go back: that would split the turns.
-        shared.isReachable = false
         shared.isBroken = true
         await #expect(throws: CoordinationError.self) {
             try await contexts.getNextIndex(contextKey: "k", candidateCount: 2)
@@ -55,7 +54,7 @@ struct RoundRobinTests {
         shared.isBroken = true
         let contexts = BootFallbackRoundRobinContextProvider(
             shared: shared,
-            isReachable: { true },
+            wasReached: { true },
             fallback: .memory
         )
         #expect(try await contexts.getNextIndex(contextKey: "k", candidateCount: 2) == 0)
@@ -92,7 +91,7 @@ struct RedisRoundRobinTests {
     let name = "redis"
     var calls = 0
     var isBroken = false
-    var isReachable = false
+    var wasReached = false
     nonisolated init() {}
 
     func getNextIndex(

@@ -113,6 +113,7 @@ says() {
     [[ $(field '[.items[] | select(.sender.kind == "contact")] | length') == 20 ]]
 }
 
+# bats test_tags=shared
 @test "a message over the room's limit is stored, deferred, and auto-assign answers 429" {
     local i
     for i in {1..11}; do says "topic$i"; done

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The folder of one run, and the private PostgreSQL and Redis in it.
 
-STACK=""      # the folder: pids/ log/ ports/ hold/ postgres/ redis/
+STACK=""      # the folder: pids/ log/ ports/ hold/ fault/ postgres/ redis/
 DURABLE=1     # empty: faster and not safe against a crash; for unit tests only
 DATABASE_PORT="" PRIVATE_REDIS_PORT=""
 
@@ -24,7 +24,7 @@ open_stack() {
     sweep_stacks "$folder"
     STACK=$(mktemp -d "$folder/XXXXXX")
     chmod 0711 "$STACK"
-    mkdir "$STACK"/{pids,log,ports,hold}
+    mkdir "$STACK"/{pids,log,ports,hold,fault}
     printf '%s %s\n' "$$" "$(start_time $$)" >"$STACK/owner"
     flock -u "$STACKS_LOCK"
     if ((EUID == 0)); then

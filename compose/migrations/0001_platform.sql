@@ -194,8 +194,9 @@ create table platform.outbox (
   primary key (id, created_at)
 ) partition by range (created_at);
 -- A work table: its scan is global, so the index is led by the source and not by the tenant.
-create index outbox_pending on platform.outbox (source, id)
+create index outbox_pending on platform.outbox (source, kind, id)
   where published_at is null and laid_aside_at is null;
+create index outbox_laid_aside on platform.outbox (source) where laid_aside_at is not null;
 
 -- Leaves an event. `source` is the service whose relay delivers it.
 create function platform.emit(
@@ -218,13 +219,21 @@ create function platform.enqueue_call(
           p_body)
 $$;
 
--- The oldest rows that wait, without those calls whose key the relay holds back.
+-- The oldest events and the oldest calls that wait, without those calls whose key the relay holds
+-- back. Each kind has its own limit: while the stream is away its events must not hide the calls.
 create function platform.outbox_pending(p_source text, p_limit int, p_busy text[])
 returns setof platform.outbox language sql stable as $$
-  select * from platform.outbox o
-   where o.source = p_source and o.published_at is null and o.laid_aside_at is null
-     and not (o.kind = 'call' and o.key = any (p_busy))
-   order by o.id limit p_limit
+  select * from (
+    (select * from platform.outbox e
+      where e.source = p_source and e.published_at is null and e.laid_aside_at is null
+        and e.kind = 'event'
+      order by e.id limit p_limit)
+    union all
+    (select * from platform.outbox c
+      where c.source = p_source and c.published_at is null and c.laid_aside_at is null
+        and c.kind = 'call' and c.key <> all (p_busy)
+      order by c.id limit p_limit)) o
+   order by o.id
 $$;
 
 -- `p_oldest` is the time of the oldest of them: it keeps the statement out of old partitions.

@@ -770,33 +770,54 @@ $$;
 -- ---------------------------------------------------------------- Going out
 
 -- Stores what an agent answers and asks dispatch-worker to deliver it; both commit together. The
--- message request's id is chosen here, so that the answer can name it before it is delivered.
--- outcome: 'created' (answer) | 'not_found' | 'closed' | 'invalid' (answer = {pointer, detail})
+-- message request's id is chosen here, so that the answer can name it before it is delivered. So
+-- does the idempotency key, as in post_message: whoever repeats after a crash gets the same reply.
+-- outcome: 'created' (answer) | 'replayed' (answer) | 'reused' | 'in_progress' | 'not_found'
+--        | 'closed' | 'invalid' (answer = {pointer, detail})
 create function messaging.store_reply(
   p_tenant uuid, p_code text, p_conversation uuid, p_sender_kind text, p_sender_id text,
   p_text text, p_thread uuid, p_terms bytea, p_mentions text[], p_actor text,
+  p_key text, p_method text, p_path text, p_body_hash bytea,
   out outcome text, out answer jsonb
 ) language plpgsql as $$
 declare
+  known record;
   c messaging.conversations;
   m messaging.messages;
   s record;
   v_thread uuid;
 begin
+  if p_key is not null then
+    select * into known from platform.idempotency_begin(
+      p_tenant, p_key, p_method, p_path, p_body_hash, null);
+    if known.state <> 'started' then
+      outcome := case known.state when 'done' then 'replayed' else known.state end;
+      answer := known.result;
+      return;
+    end if;
+  end if;
   select * into c from messaging.conversations
    where tenant_id = p_tenant and id = p_conversation for update;
-  if not found then outcome := 'not_found'; return; end if;
-  if c.state = 'closed' then outcome := 'closed'; return; end if;
-  if p_thread is not null then
+  if not found then
+    outcome := 'not_found';
+  elsif c.state = 'closed' then
+    outcome := 'closed';
+  elsif p_thread is not null then
     select * into s from messaging.settle_thread(
       c, p_thread, null, null, null, null, null, false, null);
     if s.outcome = 'invalid' then
       outcome := 'invalid';
       answer := jsonb_build_object('pointer', s.pointer, 'detail', s.detail);
-      return;
     end if;
     v_thread := p_thread;
-  else
+  end if;
+  if outcome is not null then
+    if p_key is not null then
+      perform platform.idempotency_abandon(p_tenant, p_key, p_method, p_path);
+    end if;
+    return;
+  end if;
+  if p_thread is null then
     -- Without a word from the agent the reply belongs to what the contact wrote last.
     select q.thread_id into v_thread from messaging.messages q
      where q.tenant_id = p_tenant and q.conversation_id = c.id and q.seq = c.last_user_seq;
@@ -828,6 +849,10 @@ begin
   outcome := 'created';
   answer := jsonb_build_object('message', messaging.message_json(m),
     'message_request_id', m.message_request_id);
+  if p_key is not null then
+    perform platform.idempotency_finish(
+      p_tenant, p_key, p_method, p_path, answer, 202, null, null);
+  end if;
 end
 $$;
 

@@ -1,5 +1,6 @@
 internal import Coordination
 internal import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 internal import JSON
 internal import Logging
@@ -53,7 +54,9 @@ final class AssignmentService {
         _ tenant: Tenant,
         _ request: HandoverRequest
     ) async throws -> (created: Bool, result: RunResult) {
+        try await FaultPoints.reached("session.before_open")
         let (created, session) = try await sessions.open(tenant, request)
+        try await FaultPoints.reached("session.opened")
         return (created, try await run(tenant, session, source: request.source))
     }
 
@@ -96,6 +99,7 @@ final class AssignmentService {
         } catch {
             return try await fail(tenant, session, decision, error, since: began)
         }
+        try await FaultPoints.reached("session.turn_taken")
         return try await claim(tenant, session, decision, since: began)
     }
 
@@ -113,6 +117,7 @@ final class AssignmentService {
             order: decision.order.map(\.id),
             decision: decision
         )
+        try await FaultPoints.reached("session.claimed")
         switch claim.result {
         case .assigned:
             return RunResult(

@@ -47,6 +47,7 @@ final class MessageRequestProjector {
         else { return .ignored }
         let generation = Int(data["generation"]?.intValue ?? 1)
         let outcome = try await dispatchSendMessageJob(tenant, id, generation: generation)
+        try await FaultPoints.reached("dispatch.projected")
         if outcome == .skipped { parts.metrics.dispatchSkipped() }
         parts.logger.debug(
             "projected",

@@ -7,14 +7,15 @@ internal import PostgresClient
 /// The states of sending, in the schema `dispatch`; PostgreSQL decides who sends.
 @LoopActor
 struct SendRepository {
-    /// How long a sender owns a request unless it renews.
-    static let leaseMilliseconds: Int64 = 60_000
+    /// How long a sender owns a request unless it renews; `SEND_LEASE_MS` sets another.
+    nonisolated static let leaseDefault: Duration = .seconds(60)
     /// How long the projector has its chance before the worker takes an accepted request itself.
     static let projectorLeadMilliseconds: Int64 = 3_000
     /// How many rows one sweep settles.
     static let sweepLimit = 200
 
     let postgres: PostgresClient
+    var lease = leaseDefault
 
     /// What is due, the most urgent first; nothing is claimed by looking.
     func due(limit: Int) async throws -> [SendMessageJob] {
@@ -86,7 +87,7 @@ struct SendRepository {
         let answer = try JSON(
             stored: try await postgres.query(
                 "select dispatch.begin_send($1, $2, $3, $4, $5 * interval '1 ms') as answer",
-                place(of: job) + [.uuid(token), .int(SendRepository.leaseMilliseconds)]
+                place(of: job) + [.uuid(token), .int(lease.milliseconds)]
             ).one()
         )
         return Beginning(
@@ -102,7 +103,7 @@ struct SendRepository {
             "select dispatch.renew_lease($1, $2, $3, $4 * interval '1 ms') as answer",
             [
                 .uuid(job.tenantID), .uuid(job.messageRequestID), .uuid(token),
-                .int(SendRepository.leaseMilliseconds),
+                .int(lease.milliseconds),
             ],
             idempotent: true
         ).one().bool("answer")

@@ -108,11 +108,15 @@ struct ChannelRoutes {
             handler: ErrorMapping.mapped { request in
                 let limit =
                     try request.query.int("limit", in: Page.limits) ?? Page.limitDefault
+                let cursor = request.query["cursor"]
+                if let cursor, !MessageRequestBody.threadTS.matches(cursor) {
+                    throw Problem.invalid("/query/cursor", "is not a cursor of this list")
+                }
                 let items = try await repository.localOutbox(
                     try Tenant(request),
                     channel: request.query["channel_code"],
                     limit: limit,
-                    before: request.query["cursor"]
+                    before: cursor
                 )
                 let page = Array(items.prefix(limit))
                 let next = items.count > limit ? page.last?["ts"]?.stringValue : nil

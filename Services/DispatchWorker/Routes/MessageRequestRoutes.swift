@@ -1,5 +1,6 @@
 internal import Crypto
 internal import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
@@ -76,7 +77,9 @@ struct MessageRequestRoutes {
     ) async throws -> Acceptance {
         let deadline = MonotonicTime.now() + MessageRequestRoutes.idempotencyWait
         while true {
+            try await FaultPoints.reached("dispatch.before_accept")
             let acceptance = try await repository.accept(tenant, new)
+            try await FaultPoints.reached("dispatch.accepted")
             guard acceptance.result == .inProgress, MonotonicTime.now() < deadline else {
                 return acceptance
             }

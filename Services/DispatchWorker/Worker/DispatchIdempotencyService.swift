@@ -14,11 +14,11 @@ struct DispatchIdempotencyService {
     static let dispatchTTL: Duration = .seconds(300)
     /// How long a send is remembered.
     static let sendTTL: Duration = .seconds(600)
-    /// A send lock older than this belongs to nobody who may still send.
-    static let sendTakeover: Duration = .milliseconds(SendRepository.leaseMilliseconds)
 
     let locks: any LockStore
     let redis: RedisClient
+    /// A send lock older than the lease of an attempt belongs to nobody who may still send.
+    let sendTakeover: Duration
 
     nonisolated static func dispatchKey(_ tenant: String, _ id: UUID) -> String {
         "mr:dispatch:{\(tenant)}:\(id.uuidString.lowercased())"
@@ -66,7 +66,7 @@ struct DispatchIdempotencyService {
         let ttl = DispatchIdempotencyService.sendTTL
         if try await locks.acquire(key, value: value, ttl: ttl) { return .acquired }
         guard let holder = try await locks.holder(of: key) else { return .held(.milliseconds(100)) }
-        let left = DispatchIdempotencyService.sendTakeover - (ttl - holder.remaining)
+        let left = sendTakeover - (ttl - holder.remaining)
         guard left <= .zero else { return .held(min(left, .seconds(5))) }
         try await locks.release(key, value: holder.value)
         return try await locks.acquire(key, value: value, ttl: ttl)

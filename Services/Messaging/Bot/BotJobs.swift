@@ -8,8 +8,8 @@ internal import PostgresClient
 /// AI jobs as a worker claims and ends them; each is one function call of the schema.
 @LoopActor
 struct BotJobs {
-    /// How long a claim holds without a heartbeat.
-    static let leaseMilliseconds: Int64 = 20_000
+    /// How long a claim holds without a heartbeat; `AI_JOB_LEASE_MS` sets another.
+    nonisolated static let leaseDefault: Duration = .seconds(20)
     /// Messages of history that a job is given.
     static let historyLimit: Int64 = 50
     /// Attempts of a job: the first and two retries.
@@ -21,12 +21,13 @@ struct BotJobs {
     let postgres: PostgresClient
     /// This process's name among the workers.
     let worker: String
+    var lease = leaseDefault
 
     func claim(limit: Int) async throws -> [JSON] {
         let rows = try await postgres.query(
             "select w as answer from messaging.claim_ai_jobs($1, $2, $3 * interval '1 ms', $4) w",
             [
-                .string(worker), .int(Int64(limit)), .int(BotJobs.leaseMilliseconds),
+                .string(worker), .int(Int64(limit)), .int(lease.milliseconds),
                 .int(BotJobs.historyLimit),
             ]
         )
@@ -45,7 +46,7 @@ struct BotJobs {
     func heartbeat(_ work: JobWork) async throws -> Bool {
         try await postgres.query(
             "select messaging.heartbeat_ai_job($1, $2, $3, $4, $5 * interval '1 ms') ours",
-            place(work) + [.int(BotJobs.leaseMilliseconds)]
+            place(work) + [.int(lease.milliseconds)]
         ).one().bool("ours")
     }
 

@@ -1,5 +1,6 @@
 internal import Coordination
 internal import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 internal import JSON
 internal import Logging
@@ -17,8 +18,8 @@ final class BotRunner {
     static let pollInterval: Duration = .seconds(1)
     /// Between two sweeps for jobs whose worker died.
     static let sweepInterval: Duration = .seconds(5)
-    /// Between two signs of life of a job.
-    static let heartbeatInterval: Duration = .seconds(5)
+    /// Signs of life of a job within its lease.
+    static let beatsPerLease = 4
 
     private let jobs: BotJobs
     private let lock: ConversationLock
@@ -132,8 +133,12 @@ final class BotRunner {
                     description: "there is no provider '\(work.provider)'"
                 )
             }
+            try await FaultPoints.reached("ai_job.claimed")
             let answer = try await provider.answer(work.request)
-            status = try await jobs.finish(work, answer)
+            try await FaultPoints.reached("ai_job.answered")
+            let outcome = try await jobs.finish(work, answer)
+            try await FaultPoints.reached("ai_job.finished")
+            status = outcome
         } catch let error as AIProviderError {
             status = await failed(work, error)
         } catch {
@@ -169,7 +174,7 @@ final class BotRunner {
     private func beat(_ work: JobWork) async {
         while !Task.isCancelled {
             do {
-                try await EventLoop.shared.sleep(for: BotRunner.heartbeatInterval)
+                try await EventLoop.shared.sleep(for: jobs.lease / BotRunner.beatsPerLease)
                 guard try await jobs.heartbeat(work) else { return abort(work.id) }
                 await lock.renew(
                     tenant: work.tenant,

@@ -1,4 +1,5 @@
 internal import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
@@ -44,7 +45,9 @@ struct InternalRoutes {
                     error: fields.optionalJSON("error").map { $0.stringValue ?? $0.text }
                 )
             }
+            try await FaultPoints.reached("delivery.before_commit")
             let outcome = try await messages.applyDelivery(try request.caller(), news)
+            try await FaultPoints.reached("delivery.applied")
             // A request that no message asked for came through dispatch-worker's own API.
             return .json(["outcome": .string(outcome)])
         }
@@ -64,7 +67,9 @@ struct InternalRoutes {
                     reason: fields.optionalString("reason", length: 0...500)
                 )
             }
+            try await FaultPoints.reached("owner.before_commit")
             let result = try await conversations.applyAssignment(try request.caller(), change)
+            try await FaultPoints.reached("owner.applied")
             return .json(["outcome": .string(result.outcome)])
         }
     }

@@ -1,6 +1,6 @@
-internal import Crypto
 internal import Domain
 internal import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
@@ -46,6 +46,7 @@ struct MessageRoutes {
                 let outcome = try await post.execute(caller, message)
                 if outcome.name == "created" {
                     await committed(caller, message.conversation, outcome.answer)
+                    try await FaultPoints.reached("message.shown")
                 }
                 return try MessageRoutes.response(to: outcome)
             }
@@ -54,14 +55,7 @@ struct MessageRoutes {
 
     private static func message(of request: Request) throws -> NewMessage {
         let conversation = try request.id()
-        let key = request.context.idempotencyKey.map { key in
-            RequestKey(
-                key: key,
-                method: "POST",
-                path: request.path,
-                bodyHash: Array(SHA256.hash(data: request.body))
-            )
-        }
+        let key = RequestKey(request)
         return try request.fields { fields in
             let sender = MessageRoutes.sender(&fields)
             let text = fields.string("text", length: 1...textMax)
@@ -178,7 +172,7 @@ struct MessageRoutes {
             description: "Stores the message and asks dispatch-worker to deliver it; what becomes "
                 + "of it appears in the message's `delivery`.",
             tag: "Messages",
-            idempotency: .replayed,
+            idempotency: .inHandler,
             requestSchema: Schemas.object(
                 ["text": Schemas.text, "thread_id": Schemas.uuid, "sender": Schemas.sender],
                 required: ["text", "sender"]
@@ -194,13 +188,20 @@ struct MessageRoutes {
                         conversation: conversation,
                         sender: MessageRoutes.sender(&fields),
                         text: fields.string("text", length: 1...MessageRoutes.textMax),
-                        thread: fields.optionalUUID("thread_id")
+                        thread: fields.optionalUUID("thread_id"),
+                        key: RequestKey(request)
                     )
                 }
-                let outcome = try await messages.reply(caller, reply)
+                try await FaultPoints.reached("reply.before_commit")
+                let outcome = try await RequestKey.patiently {
+                    try await messages.reply(caller, reply)
+                }
+                try await FaultPoints.reached("reply.committed")
                 var response = try MessageRoutes.response(to: outcome)
                 response.status = 202
-                await committed(caller, conversation, outcome.answer)
+                if outcome.name == "created" {
+                    await committed(caller, conversation, outcome.answer)
+                }
                 return response
             }
         )

@@ -1,6 +1,7 @@
 internal import Coordination
 internal import Domain
 internal import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
@@ -103,6 +104,7 @@ final class AutoAssignMessageUseCase {
                 threads: snapshot.threads,
                 now: snapshot.now
             )
+            try await FaultPoints.reached("message.before_assign")
             let result = try await messages.assign(
                 caller,
                 id,

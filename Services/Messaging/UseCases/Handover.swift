@@ -1,4 +1,5 @@
 internal import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPClient
 internal import HTTPServer
@@ -34,12 +35,15 @@ struct Handover {
         guard let contact = try await conversations.contact(caller, handover.conversation) else {
             throw Problem.notFound
         }
+        try await FaultPoints.reached("handover.before_call")
         let answer = try await ask(caller, handover, contact, request)
+        try await FaultPoints.reached("handover.answered")
         guard [200, 201, 503].contains(answer.status), answer.body["outcome"] != nil else {
             throw Handover.problem(of: answer)
         }
         if let change = Handover.change(handover, answer.body) {
             _ = try await conversations.applyAssignment(caller, change)
+            try await FaultPoints.reached("handover.applied")
         }
         var response = Response.json(answer.status, answer.body)
         if let wait = answer.retryAfter {
@@ -107,6 +111,9 @@ struct Handover {
         let detail = answer.body["detail"]?.stringValue ?? "assignment-engine refused"
         let code = answer.body["code"]?.stringValue ?? "assignment_refused"
         switch answer.status {
+        // The first call with this key still runs, or died: that is no answer to keep.
+        case 409 where code == "idempotency_in_progress":
+            return .unavailable("assignment-engine is still at the first request")
         case 404, 409, 422: return Problem(status: answer.status, code: code, detail: detail)
         default: return .unavailable("assignment-engine answered \(answer.status)")
         }

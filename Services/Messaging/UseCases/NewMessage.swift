@@ -1,6 +1,7 @@
 internal import Crypto
 internal import Domain
 internal import FoundationEssentials
+internal import HTTPServer
 
 /// Who writes.
 struct Sender: Sendable {
@@ -18,6 +19,15 @@ struct RequestKey: Sendable {
     let method: String
     let path: String
     let bodyHash: [UInt8]
+
+    /// The key of `request`; nil when it carries none.
+    init?(_ request: Request) {
+        guard let key = request.context.idempotencyKey else { return nil }
+        self.key = key
+        method = request.method.name
+        path = request.path
+        bodyHash = Array(SHA256.hash(data: request.body))
+    }
 
     /// SHA-256 in hex.
     static func hash(_ text: String) -> String {
@@ -50,6 +60,7 @@ struct NewReply: Sendable {
     let sender: Sender
     let text: String
     let thread: UUID?
+    let key: RequestKey?
 }
 
 /// What dispatch-worker tells of a message request.

@@ -1,5 +1,6 @@
 internal import Domain
 internal import EventLoop
+internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPServer
 internal import PostgresClient
@@ -9,10 +10,6 @@ internal import PostgresClient
 final class PostMessage {
     /// How often a choice is made again because the threads changed; the last one is taken anyway.
     static let choicesMax = 4
-    /// How long a repeat waits for another process that works on the same key.
-    static let keyWait: Duration = .seconds(5)
-    /// How often it looks.
-    static let keyPoll: Duration = .milliseconds(100)
 
     private let messages: MessageRepository
     private let conversations: ConversationRepository
@@ -46,14 +43,7 @@ final class PostMessage {
 
     func execute(_ caller: Caller, _ message: NewMessage) async throws -> Outcome {
         try await queue.run(message.conversation) {
-            let deadline = MonotonicTime.now() + PostMessage.keyWait
-            while true {
-                let outcome = try await attempt(caller, message)
-                guard outcome.name == "in_progress", MonotonicTime.now() < deadline else {
-                    return outcome
-                }
-                try await EventLoop.shared.sleep(for: PostMessage.keyPoll)
-            }
+            try await RequestKey.patiently { try await attempt(caller, message) }
         }
     }
 
@@ -110,7 +100,9 @@ final class PostMessage {
                     isForced: round == PostMessage.choicesMax
                 )
             }
+            try await FaultPoints.reached("message.before_commit")
             let written = try await post(caller, message, placed, ground.delay)
+            try await FaultPoints.reached("message.committed")
             result = written
             guard written.outcome.name == "stale_choice" else { break }
             snapshot = written.snapshot
@@ -143,6 +135,28 @@ final class PostMessage {
                 deferredFor: delay,
                 mailbox: configuration
             )
+        }
+    }
+}
+
+extension RequestKey {
+    /// How long a repeat waits for another process that works on the same key.
+    static let wait: Duration = .seconds(5)
+    /// How often it looks.
+    static let poll: Duration = .milliseconds(100)
+
+    /// Tries again while another process works on the same key, holding nothing meanwhile.
+    @LoopActor
+    static func patiently(
+        _ attempt: @LoopActor () async throws -> Outcome
+    ) async throws -> Outcome {
+        let deadline = MonotonicTime.now() + wait
+        while true {
+            let outcome = try await attempt()
+            guard outcome.name == "in_progress", MonotonicTime.now() < deadline else {
+                return outcome
+            }
+            try await EventLoop.shared.sleep(for: poll)
         }
     }
 }

@@ -1,0 +1,14 @@
+#!/usr/bin/env bats
+# Every route of every service, asked wrongly in every way: bad_input.py says how.
+
+@test "messaging refuses bad input on every route, says what and where, and changes nothing" {
+    python3 "$BATS_TEST_DIRNAME/bad_input.py" messaging
+}
+
+@test "assignment-engine refuses bad input on every route, says what and where, and changes nothing" {
+    python3 "$BATS_TEST_DIRNAME/bad_input.py" assignment-engine
+}
+
+@test "dispatch-worker refuses bad input on every route, says what and where, and changes nothing" {
+    python3 "$BATS_TEST_DIRNAME/bad_input.py" dispatch-worker
+}

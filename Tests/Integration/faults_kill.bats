@@ -1,0 +1,26 @@
+#!/usr/bin/env bats
+# kill -9 of each service between steps of the main job: a sample of the fault points, in a stack of
+# its own with short leases. Tests/Chaos tries every point.
+
+short_leases() {
+    cd "$BATS_TEST_DIRNAME/../.." || return
+    AI_JOB_LEASE_MS=2000 SEND_LEASE_MS=2000 IDEMPOTENCY_LEASE_MS=1500 DEBOUNCE_MS=50 \
+        compose/local run -- "$@"
+}
+
+@test "messaging killed between steps of the main job: everything happens once" {
+    short_leases Tests/Integration/crash.sh messaging local 2 5
+}
+
+@test "assignment-engine killed between steps of the main job: everything happens once" {
+    short_leases Tests/Integration/crash.sh assignment-engine local 1 3
+}
+
+@test "dispatch-worker killed between steps of the main job: everything happens once" {
+    short_leases Tests/Integration/crash.sh dispatch-worker local 3 5
+}
+
+@test "dispatch-worker killed right after Slack took the message: it is found there and not sent again" {
+    short_leases env SWITCHBOARD_CRASH_POINT=dispatch.answered \
+        Tests/Integration/crash.sh dispatch-worker slack
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/env bats
+# PostgreSQL torn down under load, and its connections cut. Each test leaves a stack that is whole.
+# Each test is a subshell of its own, so what it sets stays there.
+# shellcheck disable=SC2030,SC2031
+load stack
+
+setup_file() {
+    load stack
+    CHANNEL=postgres-$RANDOM$RANDOM
+    export CHANNEL
+    prepare_channel "$CHANNEL"
+}
+setup() { open_conversation "$CHANNEL"; }
+teardown() {
+    touch "$BATS_TEST_TMPDIR/stop"
+    mend_stack
+}
+
+# writes NUMBER: a caller that posts messages and message requests and notes what was accepted.
+writes() {
+    local number=0 folder=$BATS_TEST_TMPDIR
+    until [[ -e $folder/stop ]]; do
+        number=$((number + 1))
+        says "topic $number" "{\"external_id\": \"$CONVERSATION-$1-$number\"}"
+        [[ $STATUS != 201 ]] || field .message.id >>"$folder/messages.$1"
+        dispatch POST /v1/message-requests \
+            "{\"channel_code\": \"$CHANNEL\", \"text\": \"$CONVERSATION-$1-$number\"}"
+        [[ $STATUS != 202 ]] || field .id >>"$folder/requests.$1"
+    done
+}
+accepted() { cat "$BATS_TEST_TMPDIR/$1".* 2>/dev/null | wc -l; }
+accepted_since() { (($(accepted messages) >= $1 && $(accepted requests) >= $2)); }
+more_is_accepted() {
+    eventually 45 accepted_since $(($(accepted messages) + $1)) $(($(accepted requests) + $1))
+}
+
+restart_immediately() {
+    local programs as_owner=()
+    # shellcheck disable=SC2012 # the names are PostgreSQL's version numbers
+    programs=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+    ((EUID != 0)) || as_owner=(setpriv --reuid=postgres --regid=postgres --init-groups --)
+    (cd "$SWITCHBOARD_STACK/postgres" && "${as_owner[@]}" "${programs:+$programs/}pg_ctl" restart \
+        -m immediate -w -D data -l data/restart.log) >/dev/null 2>&1 3>&-
+}
+
+@test "PostgreSQL restarted at once under load: what was accepted is there, services recover" {
+    local number pids=()
+    for number in 1 2 3 4; do
+        writes "$number" 3>&- &
+        pids+=($!)
+    done
+    more_is_accepted 20
+    restart_immediately
+    more_is_accepted 20
+    restart_immediately
+    more_is_accepted 20
+    touch "$BATS_TEST_TMPDIR/stop"
+    wait "${pids[@]}"
+    eventually 30 are_ready
+    (($(accepted messages) >= 60 && $(accepted requests) >= 60))
+    # Every answer of 201 and 202 names a row that is there, and is there once.
+    cat "$BATS_TEST_TMPDIR"/messages.* | sort >"$BATS_TEST_TMPDIR/told"
+    sql "select id from messaging.messages where conversation_id = '$CONVERSATION'" |
+        sort >"$BATS_TEST_TMPDIR/stored"
+    [[ -z $(comm -23 "$BATS_TEST_TMPDIR/told" "$BATS_TEST_TMPDIR/stored") ]]
+    [[ $(sql "select count(*) = count(distinct external_id) from messaging.messages
+        where conversation_id = '$CONVERSATION' and sender_kind = 'contact'") == t ]]
+    eventually 60 all_are_sent
+    [[ $(sql "select count(*) from dispatch.local_outbox
+        where text like '$CONVERSATION-%' group by message_request_id having count(*) > 1") == "" ]]
+}
+all_are_sent() {
+    cat "$BATS_TEST_TMPDIR"/requests.* | sort >"$BATS_TEST_TMPDIR/requested"
+    sql "select id from dispatch.message_requests where status = 'sent'
+        and text like '$CONVERSATION-%'" | sort >"$BATS_TEST_TMPDIR/sent"
+    [[ -z $(comm -23 "$BATS_TEST_TMPDIR/requested" "$BATS_TEST_TMPDIR/sent") ]]
+}
+
+@test "one backend terminated: the request in flight may fail, the next ones do not" {
+    local backend i failures=0
+    says "before"
+    for backend in $(sql "select pid from pg_stat_activity where application_name like 'messaging%'"); do
+        sql "select pg_terminate_backend($backend)" >/dev/null
+        says "after $backend"
+        [[ $STATUS == 201 ]] || failures=$((failures + 1))
+        for i in 1 2 3; do
+            says "later $backend $i"
+            [[ $STATUS == 201 ]]
+            messaging GET "/v1/conversations/$CONVERSATION/messages"
+            [[ $STATUS == 200 ]]
+        done
+    done
+    # A caller hears of a dead connection only when it was in use.
+    ((failures <= 2))
+}
+
+@test "while PostgreSQL is away a known key is believed, what must be stored is 503 with Retry-After" {
+    messaging GET /v1/handler/status
+    [[ $STATUS == 200 ]]
+    take_away postgres
+    eventually 10 eval '! is_ready messaging'
+    messaging GET /v1/handler/status
+    [[ $STATUS == 200 && $(field .components.database_connected) == false ]]
+    # Longer than a key is believed without looking.
+    sleep_past_freshness
+    messaging GET /v1/handler/status
+    [[ $STATUS == 200 ]]
+    says "nobody stores this" '{}' -D "$BATS_TEST_TMPDIR/head"
+    [[ $STATUS == 503 && $(field .code) != null ]]
+    grep -qi '^Retry-After: [0-9]' "$BATS_TEST_TMPDIR/head"
+    grep -qi '^Content-Type: application/problem+json' "$BATS_TEST_TMPDIR/head"
+    # A key that nobody has seen cannot be checked: that is not a 401.
+    call sb_unknown_00000000000000000000000000000000000000000000 GET "$MESSAGING_URL/v1/handler/status"
+    [[ $STATUS == 503 ]]
+    bring_back postgres
+    insist 201 says "now it is stored"
+}
+sleep_past_freshness() {
+    local end=$((SECONDS + 6))
+    # Looks go on meanwhile, as they do in life.
+    while ((SECONDS < end)); do messaging GET /v1/handler/status && [[ $STATUS == 200 ]]; done
+}

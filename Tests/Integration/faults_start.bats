@@ -1,0 +1,88 @@
+#!/usr/bin/env bats
+# What the executables do with an environment that is not complete, and with one that has no Redis.
+
+# start SERVICE [NAME=VALUE…]: the executable with nothing in its environment but that.
+start() {
+    local service=$1
+    shift
+    cd "$BATS_TEST_TMPDIR" || return
+    timeout 20 env -i "$@" "$SWITCHBOARD_BIN/$service" serve
+}
+
+@test "a service without its secrets refuses to start and names all that is missing" {
+    local service
+    for service in messaging assignment-engine dispatch-worker; do
+        run start "$service"
+        [[ $status -ne 0 && $status -ne 124 ]]
+        [[ $output == *"DATABASE_URL is missing"* && $output == *"SERVICE_TOKEN is missing"* ]]
+        [[ $output == *"SECRETS_KEY is missing"* ]]
+    done
+}
+
+@test "a service with one secret missing or malformed names that one" {
+    run start messaging "DATABASE_URL=$DATABASE_URL" "SECRETS_KEY=$SECRETS_KEY"
+    [[ $status -ne 0 && $output == *"SERVICE_TOKEN is missing"* && $output != *"SECRETS_KEY is"* ]]
+    run start messaging "DATABASE_URL=$DATABASE_URL" "SERVICE_TOKEN=x" "SECRETS_KEY=c2hvcnQ="
+    [[ $status -ne 0 && $output == *SECRETS_KEY* && $output != *c2hvcnQ=* ]]
+    run start messaging "DATABASE_URL=$DATABASE_URL" "SERVICE_TOKEN=x" "SECRETS_KEY=$SECRETS_KEY" \
+        REDIS_MODE=perhaps PORT=many
+    [[ $status -ne 0 && $output == *REDIS_MODE* && $output == *PORT* ]]
+    [[ $output != *"$SECRETS_KEY"* ]]
+}
+
+# serves SERVICE [NAME=VALUE…]: runs it beside the stack; its address is in URL.
+serves() {
+    local service=$1 port tries
+    shift
+    for tries in {1..20}; do
+        port=$((10240 + RANDOM % 12000))
+        (exec 9<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+    done
+    URL=http://127.0.0.1:$port
+    cd "$BATS_TEST_TMPDIR" || return
+    env -i "DATABASE_URL=$DATABASE_URL" "SERVICE_TOKEN=$SERVICE_TOKEN" "SECRETS_KEY=$SECRETS_KEY" \
+        HOST=127.0.0.1 "PORT=$port" "$@" "$SWITCHBOARD_BIN/$service" serve >log 2>&1 3>&- &
+    PID=$!
+    for tries in {1..200}; do
+        curl -sf -o /dev/null --max-time 2 "$URL/healthz" && return 0
+        sleep 0.1
+    done
+    cat log
+    return 1
+}
+teardown() {
+    [[ -z ${PID:-} ]] || { kill "$PID" 2>/dev/null && wait "$PID"; } || true
+}
+readiness() { curl -s -o /dev/null -w '%{http_code}' --max-time 5 "$URL/readyz"; }
+health() {
+    curl -s --max-time 5 -H "Authorization: Bearer $SWITCHBOARD_AGENT_KEY" "$URL/health" | jq -r "$1"
+}
+
+# Nobody listens on port 1.
+@test "a Redis that is named is required by dispatch-worker: it starts and is not ready" {
+    serves dispatch-worker REDIS_HOST=127.0.0.1 REDIS_PORT=1
+    [[ $(readiness) == 503 && $(health .redis.mode) == required ]]
+    [[ $(health '.reasons | join(" ")') == *"redis is away"* ]]
+}
+
+@test "a Redis that is named is optional for messaging: it starts and is ready without" {
+    serves messaging REDIS_URL=redis://127.0.0.1:1/0
+    [[ $(readiness) == 200 && $(health .redis.mode) == optional ]]
+}
+
+@test "REDIS_URL wins over REDIS_HOST, and REDIS_PASSWORD fills in what the URL lacks" {
+    local password=${REDIS_URL#*default:} server=${REDIS_URL#*@}
+    serves messaging "REDIS_URL=redis://$server" "REDIS_PASSWORD=${password%%@*}" \
+        REDIS_HOST=127.0.0.1 REDIS_PORT=1
+    [[ $(health .redis.connected) == true ]]
+}
+
+@test "REDIS_MODE=disabled asks for no Redis, although one is named" {
+    serves messaging "REDIS_URL=$REDIS_URL" REDIS_MODE=disabled
+    [[ $(readiness) == 200 && $(health .redis.mode) == disabled ]]
+}
+
+@test "assignment-engine that starts without Redis counts turns in memory and says so" {
+    serves assignment-engine REDIS_URL=redis://127.0.0.1:1/0
+    [[ $(readiness) == 200 && $(health .rr_provider) == memory ]]
+}
