@@ -132,7 +132,7 @@ let package = Package(
         tests("PostgresClientTests", ["EventLoop", "PostgresClient", "TestSupport", deques]),
         tests("TidyTests", []),
         tests("CoordinationTests", ["Coordination", "EventLoop", "RedisClient"]),
-        tests("OutboxTests", ["EventLoop", "Outbox"]),
+        tests("OutboxTests", ["EventLoop", "Outbox", "PostgresClient", "TestSupport"]),
         tests(
             "PlatformTests",
             ["EventLoop", "Platform", "PostgresClient", "RedisClient", "TestSupport", logging]

@@ -1,18 +1,18 @@
 /// What a relay does next with the rows that it fetched: a pure decision.
 ///
-/// Events go out together, in order. Calls of one key go out one after the other, in the order of
-/// their ids; a key whose first call must wait holds back its later rows and nobody else's.
+/// Events go out together, in order. Calls of one key to one service go out one after the other, in
+/// the order of their ids; one that must wait holds back the later ones of its lane and nobody else's.
 struct OutboxPlan: Equatable {
     /// Events, in order; all of them can leave in one pipeline.
     var events: [OutboxRow] = []
-    /// One call per key, the oldest.
+    /// One call per lane, the oldest.
     var calls: [OutboxRow] = []
 
     /// Plans a batch.
     ///
     /// - Parameters:
     ///   - rows: pending rows by ascending id.
-    ///   - busy: keys with a call under way, or waiting for their next attempt.
+    ///   - busy: lanes with a call under way, or waiting for their next attempt.
     init(rows: [OutboxRow], busy: Set<String>) {
         var held = busy
         for row in rows {
@@ -20,7 +20,7 @@ struct OutboxPlan: Equatable {
             case .event:
                 events.append(row)
             case .call:
-                if held.insert(row.key).inserted { calls.append(row) }
+                if held.insert(row.lane).inserted { calls.append(row) }
             }
         }
     }
@@ -30,8 +30,10 @@ struct OutboxPlan: Equatable {
 public enum CallOutcome: Sendable, Hashable {
     /// The callee has it.
     case delivered
-    /// Not now: the callee is away, busy, or still at it. Tried again for as long as it takes.
+    /// Not now: the callee is busy, or still at it. Tried again for as long as it takes.
     case later(String)
+    /// The callee did not answer: none of its calls has a chance until one gets through.
+    case unreachable(String)
     /// The callee understood and refuses; tried a few times more, then laid aside with the reason.
     case refused(String)
 }

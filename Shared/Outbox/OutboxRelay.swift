@@ -28,14 +28,13 @@ public enum OutboxEvent: Sendable {
 /// Delivers what transactions left behind: events to the stream, calls to other services.
 ///
 /// One relay at a time works on a service's rows (an advisory lock chooses it), in the order of their
-/// ids within a key. A row is marked only after its delivery, so a crash in between delivers it
-/// again: consumers know events by id, callees know calls by idempotency key.
+/// ids within a key and, for calls, the service that is called. A row is marked only after its
+/// delivery, so a crash in between delivers it again: consumers know events by id, callees know calls
+/// by idempotency key.
 @LoopActor
 public final class OutboxRelay {
     /// How many rows one pass takes.
     public static let batchLimit = 256
-    /// How many calls are under way at once.
-    public static let callsLimit = 16
     /// After so many refusals a call is laid aside.
     public static let refusalsLimit = 5
     /// How long a relay sleeps when nobody wakes it.
@@ -48,9 +47,9 @@ public final class OutboxRelay {
     private let locks: PostgresAdvisoryLocks
     private let observer: @LoopActor (OutboxEvent) -> Void
 
-    /// Keys with a call under way or waiting; the value is when it may be tried again.
+    /// Lanes with a call under way or waiting; the value is when it may be tried again.
     private var busy: [String: MonotonicTime] = [:]
-    private var callsUnderWay = 0
+    private var gate = CalleeGate()
     private var isLeader = false
     private var isStopped = false
     private let wakeup = Wakeup()
@@ -83,7 +82,7 @@ public final class OutboxRelay {
         isStopped = true
         wake()
         await worker?.value
-        while callsUnderWay > 0 { try? await EventLoop.shared.sleep(for: .milliseconds(10)) }
+        while gate.underWay > 0 { try? await EventLoop.shared.sleep(for: .milliseconds(10)) }
         // Closing the connection frees the lock too, should this fail.
         if isLeader { try? await locks.release(lockKey) }
         isLeader = false
@@ -125,13 +124,16 @@ public final class OutboxRelay {
         let now = MonotonicTime.now()
         busy = busy.filter { $0.value > now }
         let rows = try await postgres.query(
-            "select * from platform.outbox_pending($1, $2, $3::text[])",
-            [.string(source), .int(Int64(OutboxRelay.batchLimit)), .strings(Array(busy.keys))]
+            "select * from platform.outbox_pending($1, $2, $3::text[], $4::text[])",
+            [
+                .string(source), .int(Int64(OutboxRelay.batchLimit)), .strings(Array(busy.keys)),
+                .strings(gate.held(now: now)),
+            ]
         )
         var pending: [OutboxRow] = []
         for row in rows { pending.append(try OutboxRow(row)) }
         let plan = OutboxPlan(rows: pending, busy: Set(busy.keys))
-        for call in plan.calls where callsUnderWay < OutboxRelay.callsLimit { begin(call) }
+        for call in plan.calls where gate.room(call.target, now: now) > 0 { begin(call) }
         guard !plan.events.isEmpty else { return 0 }
         try await FaultPoints.reached("outbox.events_read")
         try await stream.publish(plan.events)
@@ -143,13 +145,23 @@ public final class OutboxRelay {
     }
 
     private func begin(_ row: OutboxRow) {
-        busy[row.key] = .distantFuture
-        callsUnderWay += 1
+        busy[row.lane] = .distantFuture
+        gate.began(row.target)
         Task {
-            let outcome = await caller.call(row)
-            await settle(row, outcome)
-            callsUnderWay -= 1
+            await settle(row, await caller.call(row))
             wake()
+        }
+    }
+
+    /// The call waits with all others of its service, and a little longer: the next try is another
+    /// one's, should the fault lie with this one. It does not count as an attempt.
+    private func leaveAlone(_ row: OutboxRow, _ reason: String) {
+        let now = MonotonicTime.now()
+        let pause = gate.unanswered(row.target, now: now, random: Double.random(in: 0..<1))
+        busy[row.lane] = now + pause + RelayBackoff.first
+        observer(.postponed(row, reason, pause))
+        for delay in [pause, pause + RelayBackoff.first] {
+            EventLoop.shared.schedule(after: delay) { [weak self] in self?.wake() }
         }
     }
 
@@ -160,8 +172,10 @@ public final class OutboxRelay {
                 try await FaultPoints.reached("outbox.delivered")
                 try await mark([row])
                 try await FaultPoints.reached("outbox.call_marked")
-                busy[row.key] = nil
+                busy[row.lane] = nil
                 observer(.called(row))
+            case .unreachable(let reason):
+                return leaveAlone(row, reason)
             case .later(let reason):
                 try await postpone(row, reason)
             case .refused(let reason) where row.attempts + 1 >= OutboxRelay.refusalsLimit:
@@ -170,16 +184,17 @@ public final class OutboxRelay {
                     [.int(row.id), .time(milliseconds: row.createdAt), .string(reason)],
                     idempotent: true
                 )
-                busy[row.key] = nil
+                busy[row.lane] = nil
                 observer(.laidAside(row, reason))
             case .refused(let reason):
                 try await postpone(row, reason)
             }
         } catch {
             // The row is still pending; its key rests a moment and is then delivered again.
-            busy[row.key] = MonotonicTime.now() + RelayBackoff.first
+            busy[row.lane] = MonotonicTime.now() + RelayBackoff.first
             observer(.passFailed("\(error)"))
         }
+        gate.answered(row.target)
     }
 
     private func postpone(_ row: OutboxRow, _ reason: String) async throws(PostgresError) {
@@ -187,7 +202,7 @@ public final class OutboxRelay {
             attempts: row.attempts + 1,
             random: Double.random(in: 0..<1)
         )
-        busy[row.key] = MonotonicTime.now() + delay
+        busy[row.lane] = MonotonicTime.now() + delay
         _ = try await postgres.query(
             "select platform.outbox_postpone($1, $2, $3)",
             [.int(row.id), .time(milliseconds: row.createdAt), .string(reason)],

@@ -25,6 +25,8 @@ public struct OutboxRow: Sendable, Hashable {
     public let path: String
     /// What orders deliveries: rows of one key go out one after the other.
     public let key: String
+    /// What a call waits for: earlier calls of its key to the same service.
+    var lane: String { "\(target) \(key)" }
     /// The version of the key's row when this was written; consumers drop older ones.
     public let keyVersion: Int64
     /// The payload, JSON text.

@@ -85,7 +85,7 @@ public final class ServiceClient: OutboxCaller {
             )
             return ServiceClient.outcome(of: answer)
         } catch {
-            return .later("\(error)")
+            return .unreachable("\(error)")
         }
     }
 
@@ -94,6 +94,8 @@ public final class ServiceClient: OutboxCaller {
         let code = answer.body["code"]?.stringValue ?? ""
         switch answer.status {
         case 200..<300: return .delivered
+        // Not ready, or somebody in front of it says that it is away.
+        case 502...504: return .unreachable("\(answer.status) \(code)")
         case 401, 403, 408, 425, 429, 500...: return .later("\(answer.status) \(code)")
         case 409 where code == "idempotency_in_progress": return .later(code)
         default: return .refused("\(answer.status) \(code)")

@@ -219,9 +219,11 @@ create function platform.enqueue_call(
           p_body)
 $$;
 
--- The oldest events and the oldest calls that wait, without those calls whose key the relay holds
--- back. Each kind has its own limit: while the stream is away its events must not hide the calls.
-create function platform.outbox_pending(p_source text, p_limit int, p_busy text[])
+-- The oldest events and the oldest calls that wait. Without those calls that the relay holds back:
+-- to services that take no more (`p_held`), and those of a key and a service where an earlier one is
+-- under way (`p_busy`, as 'service key'). Each kind has its own limit: while the stream is away its
+-- events must not hide the calls.
+create function platform.outbox_pending(p_source text, p_limit int, p_busy text[], p_held text[])
 returns setof platform.outbox language sql stable as $$
   select * from (
     (select * from platform.outbox e
@@ -231,7 +233,8 @@ returns setof platform.outbox language sql stable as $$
     union all
     (select * from platform.outbox c
       where c.source = p_source and c.published_at is null and c.laid_aside_at is null
-        and c.kind = 'call' and c.key <> all (p_busy)
+        and c.kind = 'call' and c.target <> all (p_held)
+        and c.target || ' ' || c.key <> all (p_busy)
       order by c.id limit p_limit)) o
    order by o.id
 $$;
