@@ -153,8 +153,9 @@ public final class OutboxRelay {
         }
     }
 
-    /// The call waits with all others of its service, and a little longer: the next try is another
-    /// one's, should the fault lie with this one. It does not count as an attempt.
+    /// The call waits with all others of its service, and does not count as tried.
+    ///
+    /// It waits a little longer than they do: should the fault lie with it, the next try is not its.
     private func leaveAlone(_ row: OutboxRow, _ reason: String) {
         let now = MonotonicTime.now()
         let pause = gate.unanswered(row.target, now: now, random: Double.random(in: 0..<1))
