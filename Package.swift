@@ -113,7 +113,7 @@ let package = Package(
         shared("Outbox", ["EventLoop", "FaultPoints", "JSON", "PostgresClient", "RedisClient"]),
         shared("Platform", platformParts),
         shared("Domain"),
-        wrapper("TestSupport", ["EventLoop"]),
+        wrapper("TestSupport", ["EventLoop", "PostgresClient"]),
         service("AssignmentEngine", product: "assignment-engine", serviceParts),
         service("Messaging", product: "messaging", serviceParts + ["Domain"]),
         service("DispatchWorker", product: "dispatch-worker", serviceParts),
@@ -131,7 +131,10 @@ let package = Package(
         probe("HTTPParserProbe", product: "HTTPParserProbe", ["HTTPServer"]),
         tests("PostgresClientTests", ["EventLoop", "PostgresClient", "TestSupport", deques]),
         tests("TidyTests", []),
-        tests("CoordinationTests", ["Coordination", "EventLoop", "RedisClient"]),
+        tests(
+            "CoordinationTests",
+            ["Coordination", "EventLoop", "PostgresClient", "RedisClient", "TestSupport"]
+        ),
         tests("OutboxTests", ["EventLoop", "Outbox", "PostgresClient", "TestSupport"]),
         tests(
             "PlatformTests",

@@ -22,21 +22,25 @@ public struct DueTimer: Sendable, Hashable {
 
 /// Takes due timers from `platform.timers` and does what they are for.
 ///
-/// A timer is leased, not locked: a process that dies leaves it to the next one. A handler that
-/// throws has it come again after a pause that doubles.
+/// A timer is leased, not locked: a process that dies leaves it to the next one. Several are acted on
+/// at once, so that one whose action takes long delays no other. A handler that throws has its timer
+/// come again after a pause that doubles.
 @LoopActor
 public final class TimerRunner {
     /// Between two looks at the table.
     public static let pollInterval: Duration = .milliseconds(500)
-    /// Timers that one look takes.
-    public static let batchLimit = 100
-    /// How long a taken timer is ours.
-    public static let leaseMilliseconds: Int64 = 30_000
+    /// Timers that are acted on at once.
+    public static let placesLimit = 32
+    /// How long a taken timer is ours; a handler that takes longer may see it acted on twice.
+    public static let lease: Duration = .seconds(30)
 
     private let owner: String
     private let postgres: PostgresClient
     private let handler: @LoopActor (DueTimer) async throws -> Void
     private let failed: @LoopActor (String) -> Void
+    private let lease: Duration
+    private let wakeup = Wakeup()
+    private var underWay = 0
     private var isStopped = false
     private var worker: Task<Void, Never>?
 
@@ -48,10 +52,12 @@ public final class TimerRunner {
     public init(
         owner: String,
         postgres: PostgresClient,
+        lease: Duration = TimerRunner.lease,
         failed: @escaping @LoopActor (String) -> Void,
         handler: @escaping @LoopActor (DueTimer) async throws -> Void
     ) {
         self.owner = owner
+        self.lease = lease
         self.postgres = postgres
         self.failed = failed
         self.handler = handler
@@ -62,68 +68,86 @@ public final class TimerRunner {
         worker = Task { await run() }
     }
 
-    /// Ends after the timer under way.
+    /// Takes no more timers, and ends when those under way have.
     public func stop() async {
         isStopped = true
-        worker?.cancel()
+        wakeup.wake()
         await worker?.value
-    }
-
-    /// Takes what is due once.
-    ///
-    /// Returns how many timers were taken.
-    public func runOnce() async throws -> Int {
-        let rows = try await postgres.query(
-            "select * from platform.take_timers($1, $2, $3 * interval '1 ms')",
-            [
-                .string(owner), .int(Int64(TimerRunner.batchLimit)),
-                .int(TimerRunner.leaseMilliseconds),
-            ]
-        )
-        for row in rows {
-            let timer = DueTimer(
-                id: try row.uuid("id"),
-                tenantID: try row.uuid("tenant_id"),
-                tenant: try row.string("tenant"),
-                kind: try row.string("kind"),
-                refID: try row.uuid("ref_id"),
-                refSeq: try row.int64("ref_seq"),
-                attempts: try row.int("attempts")
-            )
-            try await act(timer)
-        }
-        return rows.count
-    }
-
-    private func act(_ timer: DueTimer) async throws {
-        do {
-            try await handler(timer)
-        } catch {
-            failed("\(timer.kind): \(error)")
-            _ = try await postgres.query(
-                "select platform.retry_timer($1, $2, $3)",
-                [.uuid(timer.tenantID), .uuid(timer.id), .string("\(error)")],
-                idempotent: true
-            )
-            return
-        }
-        _ = try await postgres.query(
-            "select platform.finish_timer($1, $2)",
-            [.uuid(timer.tenantID), .uuid(timer.id)],
-            idempotent: true
-        )
+        while underWay > 0 { try? await EventLoop.shared.sleep(for: .milliseconds(10)) }
     }
 
     private func run() async {
         while !isStopped {
+            let places = TimerRunner.placesLimit - underWay
             var taken = 0
             do {
-                taken = try await runOnce()
+                if places > 0 { taken = try await take(places) }
             } catch {
                 failed("timers could not be taken: \(error)")
             }
-            guard taken < TimerRunner.batchLimit, !isStopped else { continue }
-            try? await EventLoop.shared.sleep(for: TimerRunner.pollInterval)
+            // A full batch means that more may be due; a full house, that one has to leave first.
+            if (taken < places || places == 0) && !isStopped {
+                await wakeup.rest(atMost: TimerRunner.pollInterval)
+            }
         }
+    }
+
+    /// Takes up to `limit` due timers and begins to act on them.
+    private func take(_ limit: Int) async throws(PostgresError) -> Int {
+        let rows = try await postgres.query(
+            "select * from platform.take_timers($1, $2, $3 * interval '1 ms')",
+            [.string(owner), .int(Int64(limit)), .int(lease.milliseconds)]
+        )
+        for row in rows {
+            let timer = try DueTimer(row)
+            underWay += 1
+            Task {
+                await act(timer)
+                let wasFull = underWay == TimerRunner.placesLimit
+                underWay -= 1
+                if wasFull { wakeup.wake() }
+            }
+        }
+        return rows.count
+    }
+
+    private func act(_ timer: DueTimer) async {
+        do {
+            try await handler(timer)
+            _ = try await postgres.query(
+                "select platform.finish_timer($1, $2)",
+                [.uuid(timer.tenantID), .uuid(timer.id)],
+                idempotent: true
+            )
+        } catch {
+            failed("\(timer.kind): \(error)")
+            await retry(timer, "\(error)")
+        }
+    }
+
+    /// Should even this fail, the lease brings the timer back.
+    private func retry(_ timer: DueTimer, _ reason: String) async {
+        do {
+            _ = try await postgres.query(
+                "select platform.retry_timer($1, $2, $3)",
+                [.uuid(timer.tenantID), .uuid(timer.id), .string(reason)],
+                idempotent: true
+            )
+        } catch {
+            failed("\(timer.kind): a retry could not be noted: \(error)")
+        }
+    }
+}
+
+extension DueTimer {
+    /// Reads a row of `platform.timers`.
+    init(_ row: PostgresRow) throws(PostgresError) {
+        id = try row.uuid("id")
+        tenantID = try row.uuid("tenant_id")
+        tenant = try row.string("tenant")
+        kind = try row.string("kind")
+        refID = try row.uuid("ref_id")
+        refSeq = try row.int64("ref_seq")
+        attempts = try row.int("attempts")
     }
 }

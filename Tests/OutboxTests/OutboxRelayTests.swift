@@ -25,40 +25,26 @@ private final class Callee: OutboxCaller {
 @Suite("OutboxRelay", .serialized, .enabled(if: PrivatePostgres.isInstalled))
 @LoopActor
 struct OutboxRelayTests {
-    private static let migrations = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .appendingPathComponent("../../compose/migrations").standardizedFileURL.path
-
     /// A relay without a stream on a fresh database, with `callee` at the other end.
     private func withRelay(
         _ callee: Callee,
-        _ body: (PostgresClient, OutboxRelay) async throws -> Void
+        _ body: @LoopActor (PostgresClient, OutboxRelay) async throws -> Void
     ) async throws {
-        let url = try await PrivatePostgres.shared().makeDatabase()
-        var configuration = try PostgresConfiguration(url: url, applicationName: "tests")
-        configuration.connectTimeout = .seconds(30)
-        configuration.acquireTimeout = .seconds(10)
-        _ = try await Migrator(configuration).run(directory: OutboxRelayTests.migrations)
-        let client = PostgresClient(configuration)
-        try await client.start()
-        let locks = PostgresAdvisoryLocks(configuration) { _ in }
+        let database = try await MigratedDatabase()
+        let locks = PostgresAdvisoryLocks(database.configuration) { _ in }
         try await locks.start()
-        let relay = OutboxRelay(
-            source: "messaging",
-            postgres: client,
-            stream: StreamProducer(nil),
-            caller: callee,
-            locks: locks
-        ) { _ in }
-        relay.start()
-        let result: Result<Void, any Error>
-        do {
-            result = .success(try await body(client, relay))
-        } catch {
-            result = .failure(error)
+        defer { locks.stop() }
+        try await database.withClient { client in
+            let relay = OutboxRelay(
+                source: "messaging",
+                postgres: client,
+                stream: StreamProducer(nil),
+                caller: callee,
+                locks: locks
+            ) { _ in }
+            relay.start()
+            try await body(client, relay)
         }
-        locks.stop()
-        await client.stop()
-        try result.get()
     }
 
     /// Leaves `count` calls of one service, each of its own key.

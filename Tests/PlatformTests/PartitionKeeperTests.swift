@@ -10,28 +10,14 @@ import Testing
 @Suite("PartitionKeeper", .serialized, .enabled(if: PrivatePostgres.isInstalled))
 @LoopActor
 struct PartitionKeeperTests {
-    private static let migrations = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .appendingPathComponent("../../compose/migrations").standardizedFileURL.path
-
     private static let emit = """
         select platform.emit('messaging', gen_random_uuid(), 't', 'message.created', 'k', 1, '{}')
         """
 
-    private func withDatabase(_ body: (PostgresClient) async throws -> Void) async throws {
-        let url = try await PrivatePostgres.shared().makeDatabase()
-        var configuration = try PostgresConfiguration(url: url, applicationName: "tests")
-        configuration.connectTimeout = .seconds(30)
-        configuration.acquireTimeout = .seconds(10)
-        _ = try await Migrator(configuration).run(directory: PartitionKeeperTests.migrations)
-        let client = PostgresClient(configuration)
-        try await client.start()
-        do {
-            try await body(client)
-            await client.stop()
-        } catch {
-            await client.stop()
-            throw error
-        }
+    private func withDatabase(
+        _ body: @LoopActor (PostgresClient) async throws -> Void
+    ) async throws {
+        try await MigratedDatabase().withClient(body)
     }
 
     private func count(_ client: PostgresClient, _ sql: String) async throws -> Int {
