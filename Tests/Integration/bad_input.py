@@ -12,45 +12,19 @@ import http.client
 import json
 import os
 import re
-import subprocess
 import sys
 import urllib.parse
 import uuid
 
+import routes
+from routes import ADMIN, BASES, ROLES, TENANT, Answer, make_key, sql
+
 SERVICE = sys.argv[1]
-URL = urllib.parse.urlsplit(os.environ[SERVICE.upper().replace("-", "_") + "_URL"])
-TENANT = os.environ["SWITCHBOARD_TENANT"]
-ROLES = ["viewer", "agent", "operator", "admin"]
+URL = BASES[SERVICE]
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 DEEP = 100
 findings = []
 asked = 0
-
-
-def command(*arguments):
-    return subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
-
-
-def make_key(tenant, role):
-    program = os.environ["SWITCHBOARD_BIN"] + "/messaging"
-    output = command(program, "keys", "create", "--tenant", tenant, "--role", role)
-    return output.strip().splitlines()[-1]
-
-
-def sql(statement):
-    database = os.environ["DATABASE_URL"]
-    return command("psql", "--no-psqlrc", "-qAtX", "-v", "ON_ERROR_STOP=1", database, "-c", statement)
-
-
-class Answer:
-    def __init__(self, response):
-        self.status = response.status
-        self.fields = response.headers
-        self.body = response.read()
-        try:
-            self.document = json.loads(self.body)
-        except ValueError:
-            self.document = None
 
 
 connection = http.client.HTTPConnection(URL.hostname, URL.port, timeout=20)
@@ -73,19 +47,6 @@ def send(method, path, key=None, body=None, content_type="application/json", **f
             connection.close()
             if attempt == 2:
                 raise
-
-
-def setup(method, path, key, document, base=URL):
-    other = http.client.HTTPConnection(base.hostname, base.port, timeout=20)
-    other.request(
-        method,
-        path,
-        body=json.dumps(document),
-        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-    )
-    answer = Answer(other.getresponse())
-    assert answer.status < 300, (method, path, answer.status, answer.body)
-    return answer.document
 
 
 def complain(what, route, answer, wanted):
@@ -112,6 +73,10 @@ def check(what, route, answer, statuses, pointer=None):
         pointers = [fault["pointer"] for fault in problem.get("errors", [])]
         if pointer not in pointers:
             complain(what, route, answer, f"a fault at {pointer}")
+
+
+def known_id(template, name):
+    return routes.known_id(IDS, template, name)
 
 
 class Route:
@@ -319,81 +284,21 @@ def state():
     return rows
 
 
-KEYS = {role: make_key(TENANT, role) for role in ROLES}
+KEYS = {role: make_key(TENANT, role) for role in ROLES[:-1]} | {"admin": ADMIN}
 OTHER = make_key("bad-input-other", "admin")
 
 
-def resources():
-    """One of everything, by the names that the paths of the routes use."""
-    base = {
-        name: urllib.parse.urlsplit(os.environ[name.upper() + "_URL"])
-        for name in ("MESSAGING", "ASSIGNMENT_ENGINE", "DISPATCH_WORKER")
-    }
-    admin, code = KEYS["admin"], "bad-input"
-    ids = {name: str(uuid.uuid4()) for name in ("teams", "agents", "bots", "core-ai", "platforms")}
-    worker, engine, here = base["DISPATCH_WORKER"], base["ASSIGNMENT_ENGINE"], base["MESSAGING"]
-    setup("PUT", f"/v1/workspaces/{code}", admin, {"provider": "local"}, worker)
-    channel = {"workspace_code": code, "provider_channel_id": "C0BAD"}
-    setup("PUT", f"/v1/channels/{code}", admin, channel, worker)
-    request = {"channel_code": code, "text": "x", "send_at": "2099-01-01T00:00:00Z"}
-    ids["message-requests"] = setup("POST", "/v1/message-requests", admin, request, worker)["id"]
-    setup("PUT", f"/v1/teams/{ids['teams']}", admin, {"name": "Bad input"}, engine)
-    agent = {"name": "Nobody", "capacity_units": 1, "presence_mode": "manual"}
-    setup("PUT", f"/v1/agents/{ids['agents']}", admin, agent, engine)
-    bot = {"name": "Bot", "language": "en", "is_active": False}
-    setup("PUT", f"/v1/bots/{ids['bots']}", admin, bot, here)
-    core = {"name": "AI", "api_endpoint": "https://ai.example/v1", "auth_required": False}
-    setup("PUT", f"/v1/core-ai/{ids['core-ai']}", admin, core, here)
-    setup("PUT", f"/v1/platforms/{ids['platforms']}", admin, {"name": "P"}, here)
-    contact = {"channel_code": code, "contact": {"external_id": f"c-{uuid.uuid4()}"}}
-    for _ in range(200):
-        try:
-            ids["conversations"] = setup("POST", "/v1/conversations", admin, contact, here)["id"]
-            break
-        except AssertionError:  # messaging has not heard of the channel yet
-            continue
-    message = {"sender": {"kind": "contact", "id": "c"}, "text": "hello"}
-    path = f"/v1/conversations/{ids['conversations']}/messages"
-    posted = setup("POST", path, admin, message, here)
-    ids["messages"], ids["ai-jobs"] = posted["message"]["id"], posted["bot"]["ai_job_id"]
-    ids["threads"] = posted["message"]["thread_id"]
-    session = {"conversation_id": str(uuid.uuid4()), "contact_id": "c", "source": "handover"}
-    opened = setup("POST", "/v1/sessions", admin, session | {"team_id": ids["teams"]}, engine)
-    ids["sessions"] = opened["session"]["id"]
-    ids["members"] = ids["agents"]
-    ids["channels"] = ids["workspaces"] = code
-    return ids
-
-
-def known_id(template, name):
-    before = template.split("{" + name + "}")[0].rstrip("/").rsplit("/", 1)[1]
-    return IDS.get(before) or str(uuid.uuid4())
-
-
-def settled():
-    """Waits until what the set-up caused has been done."""
-    for _ in range(600):
-        waiting = sql(
-            "select (select count(*) from platform.outbox where published_at is null and "
-            "laid_aside_at is null) + (select count(*) from messaging.ai_jobs where status in "
-            "('pending', 'processing'))"
-        )
-        if waiting.strip() == "0":
-            return
-    raise SystemExit("the services did not come to rest")
-
-
-IDS = resources()
-settled()
+IDS = routes.resources("bad-input")
+routes.settled()
 DOCUMENT = send("GET", "/openapi.json").document
 SCHEMAS = DOCUMENT["components"]["schemas"]
 before = state()
-routes = 0
+count = 0
 for template, operations in DOCUMENT["paths"].items():
     methods = {method.upper() for method in operations if method.upper() in METHODS}
     for method in sorted(methods):
         route = Route(template, method, operations[method.lower()], known_id)
-        routes += 1
+        count += 1
         for attempt in (try_keys, try_other_tenant, try_bodies, try_queries, try_ids):
             attempt(route)
     try_methods(template, methods)
@@ -401,6 +306,6 @@ after = state()
 for table, rows in after.items():
     if rows != before[table]:
         findings.append(f"{table} has changed: {before[table][0]} rows, then {rows[0]}")
-print(f"{SERVICE}: {routes} routes, {asked} requests, {len(findings)} findings")
+print(f"{SERVICE}: {count} routes, {asked} requests, {len(findings)} findings")
 print("\n".join(findings))
 sys.exit(1 if findings else 0)

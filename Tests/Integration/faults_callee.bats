@@ -2,7 +2,7 @@
 # A service that others call is down for a while: the outbox delivers when it is back, in order.
 # SWITCHBOARD_LONG=1 takes the 30 s of life, else a 20th of it.
 # Each test is a subshell of its own, so what it sets stays there.
-# shellcheck disable=SC2030,SC2031
+# shellcheck disable=SC2030,SC2031,SC2153
 load stack
 
 setup_file() {
@@ -64,25 +64,24 @@ all_shown_as_delivered() {
     says "are you there?"
     [[ $STATUS == 201 ]]
     stay_down assignment-engine
-    [[ $(sql "select count(*) from assignment.sessions where conversation_id = '$CONVERSATION'") == 0 ]]
+    [[ $(sessions_of_conversation) == 0 ]]
     bring_back assignment-engine.1
-    eventually 60 eval '[[ $(sql "select count(*) from assignment.sessions
-        where conversation_id = '"'$CONVERSATION'"'") == 1 ]]'
+    eventually 60 has_one_session
 }
+has_one_session() { [[ $(sessions_of_conversation) == 1 ]]; }
 
 @test "messaging down: what became of a message request is told when it is back" {
     local text=callee-$RANDOM$RANDOM
     # Redis away keeps the request unsent until messaging is gone.
     take_away redis
-    eventually 10 eval '! is_ready dispatch-worker'
+    eventually 10 is_away dispatch-worker
     replies "$text"
     local request
     request=$(field .message_request_id)
-    eventually 20 eval '[[ $(sql "select count(*) from dispatch.message_requests
-        where id = '"'$request'"'") == 1 ]]'
+    eventually 20 request_exists "$request"
     take_away messaging.1
     bring_back redis
-    eventually 30 eval '(($(delivered "$CHANNEL" "'"$text"'") == 1))'
+    eventually 30 is_delivered_once "$CHANNEL" "$text"
     stay_down messaging
     bring_back messaging.1
     eventually 30 is_ready messaging

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # PostgreSQL torn down under load, and its connections cut. Each test leaves a stack that is whole.
 # Each test is a subshell of its own, so what it sets stays there.
-# shellcheck disable=SC2030,SC2031
+# shellcheck disable=SC2030,SC2031,SC2153
 load stack
 
 setup_file() {
@@ -98,7 +98,7 @@ all_are_sent() {
     messaging GET /v1/handler/status
     [[ $STATUS == 200 ]]
     take_away postgres
-    eventually 10 eval '! is_ready messaging'
+    eventually 10 is_away messaging
     messaging GET /v1/handler/status
     [[ $STATUS == 200 && $(field .components.database_connected) == false ]]
     # Longer than a key is believed without looking.

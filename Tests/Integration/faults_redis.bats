@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Redis killed and back. Each test begins and ends with a stack that is whole.
 # Each test is a subshell of its own, so what it sets stays there.
-# shellcheck disable=SC2030,SC2031
+# shellcheck disable=SC2030,SC2031,SC2153
 load stack
 
 setup_file() {
@@ -17,6 +17,8 @@ degraded() {
     messaging GET /health
     field ".degraded.$1 // 0"
 }
+
+degraded_since() { (($(degraded "$1") >= $2)); }
 
 # Posts, lists and assigns again and again until the file `stop` appears; notes every status.
 traffic() {
@@ -42,7 +44,7 @@ redis_answers() { [[ $(redis PING 2>/dev/null) == PONG ]]; }
     local traffic=$!
     eventually 10 grep -q '^list' "$BATS_TEST_TMPDIR/statuses"
     take_away redis
-    eventually 10 eval '(($(degraded lock) >= before + 20))'
+    eventually 10 degraded_since lock $((before + 20))
     bring_back redis
     eventually 10 redis_answers
     back=${EPOCHREALTIME/./}
@@ -99,7 +101,6 @@ redis_answers() { [[ $(redis PING 2>/dev/null) == PONG ]]; }
         '{conversation_id: $id, contact_id: "c", team_id: $team, source: "handover"}')
     take_away redis
     engine POST /v1/sessions "$body" -D "$BATS_TEST_TMPDIR/head"
-    echo "$STATUS $BODY"
     [[ $STATUS == 503 && $(field .outcome) == error && $(field .retryable) == true ]]
     [[ $(field .reason) == redis_unavailable && $(field .agent_id) == null ]]
     grep -qi '^Retry-After: [0-9]' "$BATS_TEST_TMPDIR/head"
@@ -126,24 +127,20 @@ has_owner() {
 @test "dispatch-worker without Redis accepts and does not send; it sends once when Redis is back" {
     local id text=redis-$RANDOM$RANDOM
     take_away redis
-    eventually 10 eval '! is_ready dispatch-worker'
+    eventually 10 is_away dispatch-worker
     dispatch GET /readyz
     [[ $STATUS == 503 && $(field '.reasons[0]') == "redis is away" ]]
     dispatch POST /v1/message-requests "{\"channel_code\": \"$CHANNEL\", \"text\": \"$text\"}"
     [[ $STATUS == 202 ]]
     id=$(field .id)
     # Longer than the lead of the projector, after which the worker would take it by itself.
-    run eventually 4 eval '(($(delivered "$CHANNEL" "'"$text"'") > 0))'
+    run eventually 4 is_delivered_once "$CHANNEL" "$text"
     [[ $status -ne 0 ]]
     dispatch GET "/v1/message-requests/$id"
     [[ $(field .status) == accepted && $(field '.attempts | length') == 0 ]]
     bring_back redis
     eventually 30 request_is sent "$id"
     [[ $(field '.attempts | length') == 1 && $(delivered "$CHANNEL" "$text") == 1 ]]
-}
-request_is() {
-    dispatch GET "/v1/message-requests/$2"
-    [[ $(field .status) == "$1" ]]
 }
 
 @test "events that wait for Redis do not hide the calls of other services" {
@@ -155,10 +152,6 @@ request_is() {
     [[ $STATUS == 202 ]]
     eventually 10 request_exists "$(field .message_request_id)"
 }
-request_exists() {
-    dispatch GET "/v1/message-requests/$1"
-    [[ $STATUS == 200 ]]
-}
 
 @test "a Redis that forgot everything: nothing accepted is lost or doubled" {
     local i texts=()
@@ -168,11 +161,9 @@ request_exists() {
         [[ $STATUS == 202 ]]
         ((i % 3)) || redis FLUSHALL >/dev/null
     done
-    for i in "${texts[@]}"; do
-        eventually 30 eval '(($(delivered "$CHANNEL" "$i") == 1))'
-    done
+    for i in "${texts[@]}"; do eventually 30 is_delivered_once "$CHANNEL" "$i"; done
     eventually 30 outbox_is_empty
-    for i in "${texts[@]}"; do (($(delivered "$CHANNEL" "$i") == 1)); done
+    for i in "${texts[@]}"; do is_delivered_once "$CHANNEL" "$i"; done
 }
 
 @test "lock:message:<id> is held while a message is assigned, for 30 s at most" {

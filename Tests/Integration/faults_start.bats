@@ -32,9 +32,9 @@ start() {
 
 # serves SERVICE [NAME=VALUE…]: runs it beside the stack; its address is in URL.
 serves() {
-    local service=$1 port tries
+    local service=$1 port
     shift
-    for tries in {1..20}; do
+    for _ in {1..20}; do
         port=$((10240 + RANDOM % 12000))
         (exec 9<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
     done
@@ -43,7 +43,7 @@ serves() {
     env -i "DATABASE_URL=$DATABASE_URL" "SERVICE_TOKEN=$SERVICE_TOKEN" "SECRETS_KEY=$SECRETS_KEY" \
         HOST=127.0.0.1 "PORT=$port" "$@" "$SWITCHBOARD_BIN/$service" serve >log 2>&1 3>&- &
     PID=$!
-    for tries in {1..200}; do
+    for _ in {1..200}; do
         curl -sf -o /dev/null --max-time 2 "$URL/healthz" && return 0
         sleep 0.1
     done

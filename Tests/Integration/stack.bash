@@ -2,6 +2,8 @@
 # What the fault tests share: calls of the three services, and the stack's servers in their hands.
 # Needs the environment of `compose/local run`.
 
+STATUS="" BODY=""
+
 # call KEY METHOD URL [BODY] [curl option…]: sets STATUS (000: no answer) and BODY.
 call() {
     local key=$1 method=$2 url=$3 body=${4:-} answer
@@ -57,6 +59,7 @@ url_of() {
     dispatch-worker) printf '%s' "$DISPATCH_WORKER_URL" ;;
     esac
 }
+is_away() { ! is_ready "$1"; }
 is_ready() { [[ $(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "$(url_of "$1")/readyz") == 200 ]]; }
 are_ready() { is_ready messaging && is_ready assignment-engine && is_ready dispatch-worker; }
 
@@ -146,6 +149,18 @@ replies() {
 # delivered CHANNEL TEXT: how often the local transport has delivered it.
 delivered() {
     sql "select count(*) from dispatch.local_outbox where channel_code = '$1' and text = '$2'"
+}
+is_delivered_once() { [[ $(delivered "$1" "$2") == 1 ]]; }
+request_is() { # STATUS ID
+    dispatch GET "/v1/message-requests/$2"
+    [[ $STATUS == 200 && $(field .status) == "$1" ]]
+}
+request_exists() {
+    dispatch GET "/v1/message-requests/$1"
+    [[ $STATUS == 200 ]]
+}
+sessions_of_conversation() {
+    sql "select count(*) from assignment.sessions where conversation_id = '$CONVERSATION'"
 }
 outbox_is_empty() {
     [[ $(sql "select count(*) from platform.outbox

@@ -431,6 +431,8 @@ begin
     on conflict do nothing returning * into c;
     if found then
       outcome := 'created';
+      perform platform.note_audit(p_tenant, p_actor, 'conversation.open', c.id::text, null,
+        jsonb_build_object('channel_code', p_channel, 'contact_id', k.id), null, null);
     else
       -- Another contact's caller made the one of this external id a moment ago.
       select * into c from messaging.conversations
@@ -705,6 +707,8 @@ begin
     bot := jsonb_build_object(
       'status', case when c.owner_kind = 'bot' then 'off' else 'human' end);
   end if;
+  perform platform.note_audit(p_tenant, p_actor, 'message.post', m.id::text, null,
+    jsonb_build_object('conversation_id', c.id, 'thread_id', m.thread_id), null, null);
   outcome := 'created';
   answer := jsonb_build_object('message', messaging.message_json(m),
     'assignment', messaging.assignment_json(m, false), 'bot', bot);
@@ -724,7 +728,7 @@ $$;
 create function messaging.auto_assign(
   p_tenant uuid, p_code text, p_message uuid, p_choice text, p_choice_thread uuid, p_score float8,
   p_seen bigint, p_force bool, p_title text, p_algorithm text, p_terms bytea, p_mentions text[],
-  out outcome text, out answer jsonb, out snapshot jsonb
+  p_actor text, out outcome text, out answer jsonb, out snapshot jsonb
 ) language plpgsql as $$
 declare
   c messaging.conversations;
@@ -762,6 +766,8 @@ begin
   perform messaging.emit(p_tenant, p_code, c.id, c.version + 1, jsonb_build_array(
     jsonb_build_array('message.assigned', jsonb_build_object('message_id', m.id,
       'conversation_id', c.id, 'thread_id', m.thread_id, 'method', m.method))));
+  perform platform.note_audit(p_tenant, p_actor, 'message.assign', m.id::text, null,
+    jsonb_build_object('thread_id', m.thread_id, 'method', m.method), null, null);
   outcome := 'assigned';
   answer := messaging.assignment_json(m, false);
 end
@@ -846,6 +852,9 @@ begin
       'thread_key', c.id, 'metadata',
       jsonb_build_object('message_id', m.id, 'conversation_id', c.id)),
     m.message_request_id);
+  perform platform.note_audit(p_tenant, p_actor, 'message.reply', m.id::text, null,
+    jsonb_build_object('conversation_id', c.id, 'message_request_id', m.message_request_id),
+    null, null);
   outcome := 'created';
   answer := jsonb_build_object('message', messaging.message_json(m),
     'message_request_id', m.message_request_id);

@@ -176,7 +176,7 @@ $$;
 -- Sending the same id again answers with the request that is there (result 'replayed').
 create function dispatch.accept(
   p_tenant uuid, p_tenant_code text, p_id uuid, p jsonb, p_report_to text, p_traceparent text,
-  p_key text, p_path text, p_hash bytea
+  p_key text, p_path text, p_hash bytea, p_actor text, p_request_id text
 ) returns jsonb language plpgsql as $$
 declare
   m dispatch.message_requests;
@@ -216,6 +216,8 @@ begin
     return jsonb_build_object('result', 'replayed', 'request', dispatch.request_json(m, true));
   end if;
   perform dispatch.announce_accepted(m);
+  perform platform.note_audit(p_tenant, p_actor, 'message_request.accept', m.id::text, null,
+    jsonb_build_object('channel_code', m.channel_code), null, p_request_id);
   if p_key is not null then
     perform platform.idempotency_finish(p_tenant, p_key, 'POST', p_path,
       dispatch.request_json(m, true), 202, null, null);

@@ -15,6 +15,8 @@ struct NewMessageRequest: Sendable {
     let reportTo: String?
     let traceparent: String
     let idempotency: IdempotentCall?
+    /// Who asks.
+    let audit: AuditNote
 }
 
 /// A caller's key and what it is bound to.
@@ -48,7 +50,7 @@ struct MessageRequestRepository {
             """
             select a.answer->>'result' as result, (a.answer->'request')::text as request
               from (select dispatch.accept($1, $2, coalesce($3::uuid, platform.uuid_v7()),
-                      $4::jsonb, $5, $6, $7, $8, $9) as answer) a
+                      $4::jsonb, $5, $6, $7, $8, $9, $10, $11) as answer) a
             """,
             [
                 .uuid(tenant.id), .string(tenant.code), PostgresValue(new.id),
@@ -56,6 +58,7 @@ struct MessageRequestRepository {
                 PostgresValue(new.reportTo), .string(new.traceparent),
                 PostgresValue(new.idempotency?.key), PostgresValue(new.idempotency?.path),
                 new.idempotency.map { .bytes($0.bodyHash) } ?? .null,
+                .string(new.audit.actor), .string(new.audit.requestID),
             ]
         ).one()
         guard let result = Acceptance.Result(rawValue: try row.string("result")) else {

@@ -66,7 +66,8 @@ struct MessageRequestRoutes {
                     path: request.path,
                     bodyHash: Array(SHA256.hash(data: request.body))
                 )
-            }
+            },
+            audit: AuditNote(request)
         )
     }
 

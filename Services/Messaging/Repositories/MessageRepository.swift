@@ -77,7 +77,7 @@ struct MessageRepository {
             try await postgres.query(
                 """
                 select * from messaging.auto_assign(
-                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                 """,
                 [
                     .uuid(caller.tenant), .string(caller.code), .uuid(message),
@@ -85,6 +85,7 @@ struct MessageRepository {
                     .double(placed.choice.score), .int(placed.version), .bool(placed.isForced),
                     .string(ThreadTitle.make(from: text)), .string(ThreadScore.algorithm),
                     .bytes(features.packedTerms), .strings(features.mentions),
+                    .string(caller.actor),
                 ],
                 idempotent: true
             ).one()
