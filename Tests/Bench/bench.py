@@ -276,4 +276,5 @@ def main():
     return 0 if bench.table.all_met else 1
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
