@@ -123,6 +123,14 @@ let package = Package(
             product: "slack-standin",
             ["EventLoop", "HTTPServer", "JSON", crypto]
         ),
+        probe(
+            "Bench/Server",
+            product: "bench-server",
+            [
+                "EventLoop", "HTTPServer", "JSON", "Platform", "PostgresClient", "RedisClient",
+                "Telemetry", logging,
+            ]
+        ),
         tests("DispatchWorkerTests", ["dispatch-worker", "EventLoop", "HTTPClient", "JSON"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("JSONTests", ["JSON"]),

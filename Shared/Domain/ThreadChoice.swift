@@ -18,10 +18,16 @@ public enum AssignmentMethod: String, Sendable, CaseIterable {
 public struct ThreadChoice: Sendable, Hashable {
     /// How it was found.
     public let method: AssignmentMethod
-    /// The thread; `nil` when a new one is to be made.
+    /// The thread; `nil` when a new one is to be made that has no id yet.
     public let thread: UUID?
     /// The score of the chosen thread; 0 where no score decided.
     public let score: Double
+
+    /// The same choice; a new thread gets this id, so that messages behind it can join it.
+    public func naming(_ newThread: UUID) -> ThreadChoice {
+        guard method == .newThread else { return self }
+        return ThreadChoice(method: method, thread: newThread, score: score)
+    }
 
     /// Chooses in this order: the thread that is named, the thread of the message replied to, the
     /// best open thread that scores at least ``ThreadScore/threshold``, a new thread.

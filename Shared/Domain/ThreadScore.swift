@@ -30,6 +30,27 @@ public struct ThreadFacts: Sendable, Hashable {
     }
 }
 
+extension ThreadFacts {
+    /// How many mentions of its last messages a thread keeps.
+    public static let mentionsKept = 32
+
+    /// The facts once a message with `features` by `author` is in the thread, as the database will
+    /// have them: for choosing the places of several messages before any of them is written.
+    public func adding(_ features: TextFeatures, author: String, at now: Int64) -> ThreadFacts {
+        var mentions: [String] = []
+        for name in features.mentions + recentMentions where !mentions.contains(name) {
+            mentions.append(name)
+        }
+        return ThreadFacts(
+            id: id,
+            recentTerms: (recentTerms + [features.terms]).suffix(ThreadScore.messagesConsidered),
+            recentAuthors: (recentAuthors + [author]).suffix(ThreadScore.authorsConsidered),
+            recentMentions: Array(mentions.prefix(ThreadFacts.mentionsKept)),
+            lastMessageAt: now
+        )
+    }
+}
+
 /// How well a message fits a thread: words in common, same people, and how long ago.
 ///
 /// Pure and deterministic: equal facts give equal scores on every instance.

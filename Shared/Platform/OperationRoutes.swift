@@ -20,11 +20,11 @@ struct OperationRoutes {
         Route(
             .get,
             "/healthz",
-            access: .open,
             summary: "The process is alive",
             tag: "Operations",
-            responses: [200: RouteResponse("It is.", schema: ["type": "object"])]
-        ) { _ in OperationRoutes.ok }
+            responses: [200: RouteResponse("It is.", schema: ["type": "object"])],
+            immediateHandler: { _ in OperationRoutes.ok }
+        )
     }
 
     private var ready: Route {

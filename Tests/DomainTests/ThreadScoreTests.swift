@@ -116,4 +116,41 @@ struct ThreadScoreTests {
         }
         #expect(chosen(threads) == chosen(threads.reversed()))
     }
+
+    @Test("a thread with a message more keeps the last 20 messages, 3 authors and 32 mentions")
+    func adding() {
+        var thread = facts([])
+        for number in 1...40 {
+            thread = thread.adding(
+                TextFeatures("word\(number) @person\(number)"),
+                author: "author\(number)",
+                at: Int64(number)
+            )
+        }
+        #expect(thread.recentTerms.count == 20)
+        #expect(thread.recentTerms.last == TextFeatures("word40").terms)
+        #expect(thread.recentTerms.first == TextFeatures("word21").terms)
+        #expect(thread.recentAuthors == ["author38", "author39", "author40"])
+        #expect(thread.recentMentions.count == 32)
+        #expect(thread.recentMentions.first == "person40")
+        #expect(!thread.recentMentions.contains("person8"))
+        #expect(thread.lastMessageAt == 40)
+        #expect(thread.id == Self.thread)
+    }
+
+    @Test("a message by the same person about the same thing follows one that was just added")
+    func addingDraws() {
+        let first = TextFeatures("where is my refund")
+        let thread = facts([]).adding(first, author: "ann", at: 0)
+        let choice = ThreadChoice.choose(
+            explicit: nil,
+            replyThread: nil,
+            features: TextFeatures("my refund please"),
+            author: "ann",
+            threads: [thread],
+            now: 0
+        )
+        #expect(choice.method == .similar)
+        #expect(choice.thread == Self.thread)
+    }
 }

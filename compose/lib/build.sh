@@ -18,6 +18,15 @@ build_services() {
     done
 }
 
+# The other side of the benchmark: a package of its own, which nothing else builds.
+build_hummingbird_peer() {
+    local build=(swift build --package-path "$ROOT/Tests/Bench/HummingbirdPeer" -c release)
+    HUMMINGBIRD_PEER=$("${build[@]}" --show-bin-path)/hummingbird-peer
+    [[ -x $HUMMINGBIRD_PEER ]] || say "building Hummingbird, once; it takes some minutes"
+    with_progress "${build[@]}" || fail "the Hummingbird peer does not build"
+    export HUMMINGBIRD_PEER
+}
+
 # with_progress PROGRAM…: Swift's own moving line at a terminal, else a line every ten seconds; the
 # errors in full when it fails.
 with_progress() {

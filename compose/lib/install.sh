@@ -5,13 +5,15 @@ readonly BUILD_PACKAGES=(libpq-dev libhiredis-dev libcurl4-openssl-dev pkg-confi
 readonly STORE_PACKAGES=(redis-server postgresql)
 readonly RUN_PACKAGES=(curl jq ca-certificates util-linux)
 readonly TEST_PACKAGES=(bats shellcheck prometheus python3-venv git)
+readonly BENCH_PACKAGES=(wrk nginx-light redis-tools python3 git)
 readonly SWIFT_NEEDED=6.2
 
-# install_for stores|run|test
+# install_for stores|run|test|bench
 install_for() {
     local wanted=("${STORE_PACKAGES[@]}" "${RUN_PACKAGES[@]}")
     [[ $1 == stores ]] || wanted+=("${BUILD_PACKAGES[@]}")
     [[ $1 != test ]] || wanted+=("${TEST_PACKAGES[@]}")
+    [[ $1 != bench ]] || wanted+=("${BENCH_PACKAGES[@]}")
     if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
         install_packages "${wanted[@]}"
     else
@@ -80,9 +82,12 @@ with_quiet_servers() {
     "$@" || status=$?
     [[ -z $changed_clusters ]] || "${root[@]}" mv "$clusters.before-switchboard" "$clusters"
     [[ -z $made_guard ]] || "${root[@]}" rm -f "$guard"
-    if [[ -d /run/systemd/system && " $* " == *" redis-server "* ]]; then
-        "${root[@]}" systemctl disable --quiet redis-server || true
-    fi
+    local server
+    for server in redis-server nginx; do
+        if [[ -d /run/systemd/system && " $* " == *" $server"* ]]; then
+            "${root[@]}" systemctl disable --quiet "$server" || true
+        fi
+    done
     return "$status"
 }
 

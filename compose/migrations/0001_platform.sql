@@ -94,18 +94,18 @@ create table platform.idempotency (
   primary key (tenant_id, key, method, path, day)
 ) partition by range (day);
 
--- Claims a key, or tells what became of it. Used by the server around a handler (with a lease, so
--- that a request whose process died is driven again) and inside hot functions (without one: there
--- the claim commits together with the effect).
+-- What became of a key. Equal keys never wait for each other on a row: an advisory lock is tried, and
+-- who does not get it is told 'in_progress' at once and asks again later.
 --
--- Equal keys never wait for each other on a row: an advisory lock is tried, and who does not get it
--- is told 'in_progress' at once and asks again later.
+-- The functions here that write are plpgsql, because it keeps their plans: planning for all the
+-- partitions again with each call costs several times as much as the work.
 --
--- state: 'started' (the key is the caller's now), 'done' (result, status, content_type, body),
---        'reused' (the key was used for another body), 'in_progress'.
-create function platform.idempotency_begin(
-  p_tenant uuid, p_key text, p_method text, p_path text, p_body_hash bytea, p_lease interval,
-  out state text, out result jsonb, out status int, out content_type text, out body bytea
+-- state: 'new', 'expired' (claimed, and its lease is over), 'done' (result, status, content_type,
+--        body), 'reused' (the key was used for another body), 'in_progress'.
+create function platform.idempotency_look(
+  p_tenant uuid, p_key text, p_method text, p_path text, p_body_hash bytea,
+  out state text, out result jsonb, out status int, out content_type text, out body bytea,
+  out day date
 ) language plpgsql as $$
 declare
   known record;
@@ -123,11 +123,7 @@ begin
      and i.day >= (now() at time zone 'utc')::date - 1 and i.created_at > now() - interval '24 hours'
    order by i.day desc limit 1;
   if not found then
-    insert into platform.idempotency
-      (tenant_id, key, day, method, path, body_hash, state, lease_until)
-    values (p_tenant, p_key, (now() at time zone 'utc')::date, p_method, p_path, p_body_hash,
-            'started', now() + p_lease);
-    state := 'started';
+    state := 'new';
   elsif known.body_hash <> p_body_hash then
     state := 'reused';
   elsif known.state = 'done' then
@@ -139,11 +135,59 @@ begin
   elsif known.lease_until > now() then
     state := 'in_progress';
   else
+    state := 'expired';
+    day := known.day;
+  end if;
+end
+$$;
+
+-- Claims a key, or tells what became of it. Used by the server around a handler, with a lease, so
+-- that a request whose process died is driven again.
+--
+-- state: 'started' (the key is the caller's now), else as in idempotency_look.
+create function platform.idempotency_begin(
+  p_tenant uuid, p_key text, p_method text, p_path text, p_body_hash bytea, p_lease interval,
+  out state text, out result jsonb, out status int, out content_type text, out body bytea
+) language plpgsql as $$
+declare
+  known record;
+begin
+  select * into known from platform.idempotency_look(
+    p_tenant, p_key, p_method, p_path, p_body_hash);
+  if known.state = 'new' then
+    insert into platform.idempotency
+      (tenant_id, key, day, method, path, body_hash, state, lease_until)
+    values (p_tenant, p_key, (now() at time zone 'utc')::date, p_method, p_path, p_body_hash,
+            'started', now() + p_lease);
+    state := 'started';
+  elsif known.state = 'expired' then
     update platform.idempotency i set lease_until = now() + p_lease
      where i.tenant_id = p_tenant and i.key = p_key and i.method = p_method and i.path = p_path
        and i.day = known.day;
     state := 'started';
+  else
+    state := known.state;
+    result := known.result;
+    status := known.status;
+    content_type := known.content_type;
+    body := known.body;
   end if;
+end
+$$;
+
+-- Keeps the result of a key that idempotency_look found new, in the transaction of the effect: there
+-- the key needs no claim, since it commits together with its result.
+create function platform.idempotency_keep(
+  p_tenant uuid, p_key text, p_method text, p_path text, p_body_hash bytea, p_result jsonb,
+  p_status int
+) returns void language plpgsql as $$
+begin
+  insert into platform.idempotency
+    (tenant_id, key, day, method, path, body_hash, state, result, status)
+  values (p_tenant, p_key, (now() at time zone 'utc')::date, p_method, p_path, p_body_hash, 'done',
+          p_result, p_status)
+  on conflict (tenant_id, key, method, path, day) do update
+    set state = 'done', lease_until = null, result = excluded.result, status = excluded.status;
 end
 $$;
 
@@ -151,21 +195,25 @@ $$;
 create function platform.idempotency_finish(
   p_tenant uuid, p_key text, p_method text, p_path text, p_result jsonb, p_status int,
   p_content_type text, p_body bytea
-) returns void language sql as $$
+) returns void language plpgsql as $$
+begin
   update platform.idempotency
      set state = 'done', lease_until = null, result = p_result, status = p_status,
          content_type = p_content_type, body = p_body
    where tenant_id = p_tenant and key = p_key and method = p_method and path = p_path
-     and day >= (now() at time zone 'utc')::date - 1 and state = 'started'
+     and day >= (now() at time zone 'utc')::date - 1 and state = 'started';
+end
 $$;
 
 -- Lets a claimed key go without a result, so that a repeat may try again.
 create function platform.idempotency_abandon(
   p_tenant uuid, p_key text, p_method text, p_path text
-) returns void language sql as $$
+) returns void language plpgsql as $$
+begin
   delete from platform.idempotency
    where tenant_id = p_tenant and key = p_key and method = p_method and path = p_path
-     and day >= (now() at time zone 'utc')::date - 1 and state = 'started'
+     and day >= (now() at time zone 'utc')::date - 1 and state = 'started';
+end
 $$;
 
 -- What leaves a transaction. A row is inserted by the statement that holds the lock of its key's own
@@ -202,21 +250,25 @@ create index outbox_laid_aside on platform.outbox (source) where laid_aside_at i
 create function platform.emit(
   p_source text, p_tenant uuid, p_tenant_code text, p_name text, p_key text, p_version bigint,
   p_data jsonb
-) returns void language sql as $$
+) returns void language plpgsql as $$
+begin
   insert into platform.outbox
     (source, tenant_id, tenant, kind, target, key, key_version, payload)
-  values (p_source, p_tenant, p_tenant_code, 'event', p_name, p_key, p_version, p_data)
+  values (p_source, p_tenant, p_tenant_code, 'event', p_name, p_key, p_version, p_data);
+end
 $$;
 
 -- Leaves a call of another service. `p_id` is its idempotency key.
 create function platform.enqueue_call(
   p_source text, p_tenant uuid, p_tenant_code text, p_service text, p_path text, p_key text,
   p_version bigint, p_body jsonb, p_id uuid
-) returns void language sql as $$
+) returns void language plpgsql as $$
+begin
   insert into platform.outbox
     (source, event_id, tenant_id, tenant, kind, target, path, key, key_version, payload)
   values (p_source, p_id, p_tenant, p_tenant_code, 'call', p_service, p_path, p_key, p_version,
-          p_body)
+          p_body);
+end
 $$;
 
 -- The oldest events and the oldest calls that wait. Without those calls that the relay holds back:
@@ -283,9 +335,11 @@ create index timers_of_ref on platform.timers (tenant_id, ref_id, kind);
 create function platform.set_timer(
   p_owner text, p_tenant uuid, p_tenant_code text, p_kind text, p_ref uuid, p_ref_seq bigint,
   p_due timestamptz, p_data jsonb
-) returns void language sql as $$
+) returns void language plpgsql as $$
+begin
   insert into platform.timers (owner, tenant_id, tenant, kind, ref_id, ref_seq, due_at, data)
-  values (p_owner, p_tenant, p_tenant_code, p_kind, p_ref, p_ref_seq, p_due, p_data)
+  values (p_owner, p_tenant, p_tenant_code, p_kind, p_ref, p_ref_seq, p_due, p_data);
+end
 $$;
 
 -- Takes due timers of a service for `p_lease`; a runner that dies leaves them to the next one.

@@ -118,6 +118,10 @@ create table messaging.conversations (
   debounce_until timestamptz,
   thread_version bigint not null default 0,
   version bigint not null default 0,
+  -- For an index: the numbers above change with every message, and a row whose indexed values do
+  -- not change is updated without a touch of its indexes.
+  awaits_bot bool not null generated always as
+    (owner_kind = 'bot' and (last_user_seq > answered_seq or pending_input is not null)) stored,
   created_by text,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -130,8 +134,7 @@ create unique index conversations_external on messaging.conversations
   (tenant_id, channel_code, external_id) where external_id is not null;
 create index conversations_of_contact on messaging.conversations (tenant_id, contact_id, id);
 -- What the sweep looks for; a global scan of work, so it is not led by the tenant.
-create index conversations_unanswered on messaging.conversations (tenant_id, id)
-  where owner_kind = 'bot' and (last_user_seq > answered_seq or pending_input is not null);
+create index conversations_unanswered on messaging.conversations (tenant_id, id) where awaits_bot;
 
 -- A topic inside a conversation, with what the score of a new message is computed from:
 -- term hashes of the last 20 messages (4 bytes each, big-endian), their mentions, the last 3 authors.
@@ -236,7 +239,7 @@ create index ai_jobs_leases on messaging.ai_jobs (lease_until) where status = 'p
 -- ---------------------------------------------------------------- How things look outside
 -- One rendering for answers, replays and lists.
 
-create function messaging.instant(p_at timestamptz) returns text language sql immutable as $$
+create function messaging.instant(p_at timestamptz) returns text language sql stable as $$
   select to_char(p_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 $$;
 
@@ -314,26 +317,30 @@ $$;
 -- Several events of one key in one statement: [[name, data], …].
 create function messaging.emit(
   p_tenant uuid, p_code text, p_key uuid, p_version bigint, p_events jsonb
-) returns void language sql as $$
+) returns void language plpgsql as $$
+begin
   insert into platform.outbox (source, tenant_id, tenant, kind, target, key, key_version, payload)
   select 'messaging', p_tenant, p_code, 'event', e.value ->> 0, p_key::text, p_version, e.value -> 1
-    from jsonb_array_elements(p_events) with ordinality as e (value, n) order by e.n
+    from jsonb_array_elements(p_events) with ordinality as e (value, n) order by e.n;
+end
 $$;
 
 -- Puts a message's features into its thread. The caller holds the conversation's row.
 create function messaging.touch_thread(
   p_tenant uuid, p_thread uuid, p_terms bytea, p_author text, p_mentions text[]
-) returns void language sql as $$
-  update messaging.threads t set
-    message_count = t.message_count + 1, version = t.version + 1,
-    recent_terms = (t.recent_terms || p_terms)[greatest(1, cardinality(t.recent_terms) - 18):],
-    recent_authors =
-      (t.recent_authors || p_author)[greatest(1, cardinality(t.recent_authors) - 1):],
-    recent_mentions = (select coalesce(array_agg(distinct x.m), '{}') from (
-      select m from unnest(p_mentions || t.recent_mentions) with ordinality as u (m, n)
-       order by n limit 32) x),
-    last_message_at = now(), updated_at = now()
-  where t.tenant_id = p_tenant and t.id = p_thread
+) returns void language plpgsql as $$
+begin
+    update messaging.threads t set
+      message_count = t.message_count + 1, version = t.version + 1,
+      recent_terms = (t.recent_terms || p_terms)[greatest(1, cardinality(t.recent_terms) - 18):],
+      recent_authors =
+        (t.recent_authors || p_author)[greatest(1, cardinality(t.recent_authors) - 1):],
+      recent_mentions = (select coalesce(array_agg(distinct x.m), '{}') from (
+        select m from unnest(p_mentions || t.recent_mentions) with ordinality as u (m, n)
+         order by n limit 32) x),
+      last_message_at = now(), updated_at = now()
+    where t.tenant_id = p_tenant and t.id = p_thread;
+end
 $$;
 
 -- Makes the next job of a conversation whose row the caller holds and which has no live job.
@@ -448,21 +455,25 @@ $$;
 
 -- What a choice of thread is made from: the version to name when it is written, and the 20 threads
 -- that were written to last. Null when there is no such conversation. A read; changes nothing.
+-- (plpgsql keeps the plan; planned with each call it takes six times as long.)
 create function messaging.conversation_snapshot(p_tenant uuid, p_conversation uuid) returns jsonb
-language sql stable as $$
-  select jsonb_build_object(
-    'thread_version', c.thread_version, 'owner_kind', c.owner_kind, 'state', c.state,
-    'now_ms', (extract(epoch from clock_timestamp()) * 1000)::bigint,
-    'threads', coalesce((select jsonb_agg(jsonb_build_object(
-        'id', t.id, 'authors', to_jsonb(t.recent_authors), 'mentions', to_jsonb(t.recent_mentions),
-        'last_ms', (extract(epoch from t.last_message_at) * 1000)::bigint,
-        'terms', (select coalesce(jsonb_agg(encode(x, 'hex')), '[]') from unnest(t.recent_terms) x))
-        order by t.last_message_at desc, t.id desc)
-      from (select * from messaging.threads
-             where tenant_id = p_tenant and conversation_id = p_conversation
-               and archived_at is null
-             order by last_message_at desc, id desc limit 20) t), '[]'))
-  from messaging.conversations c where c.tenant_id = p_tenant and c.id = p_conversation
+language plpgsql stable as $$
+begin
+  return (
+    select jsonb_build_object(
+      'thread_version', c.thread_version, 'owner_kind', c.owner_kind, 'state', c.state,
+      'now_ms', (extract(epoch from clock_timestamp()) * 1000)::bigint,
+      'threads', coalesce((select jsonb_agg(jsonb_build_object(
+          'id', t.id, 'authors', to_jsonb(t.recent_authors), 'mentions', to_jsonb(t.recent_mentions),
+          'last_ms', (extract(epoch from t.last_message_at) * 1000)::bigint,
+          'terms', (select coalesce(jsonb_agg(encode(x, 'hex')), '[]') from unnest(t.recent_terms) x))
+          order by t.last_message_at desc, t.id desc)
+        from (select * from messaging.threads
+               where tenant_id = p_tenant and conversation_id = p_conversation
+                 and archived_at is null
+               order by last_message_at desc, id desc limit 20) t), '[]'))
+    from messaging.conversations c where c.tenant_id = p_tenant and c.id = p_conversation);
+end
 $$;
 
 -- A message with the snapshot of its conversation, for the assignment of one that is stored.
@@ -537,8 +548,12 @@ begin
       return;
     end if;
   end if;
-  insert into messaging.threads (tenant_id, conversation_id, title)
-  values (c.tenant_id, c.id, p_title) returning id into thread;
+  -- A new thread has its id from outside, so that messages written with this one could choose it.
+  insert into messaging.threads (tenant_id, id, conversation_id, title)
+  values (c.tenant_id,
+    coalesce(case p_choice when 'new_thread' then p_choice_thread end, platform.uuid_v7()),
+    c.id, p_title)
+  returning id into thread;
   method := 'new_thread';
   created := true;
 end
@@ -633,9 +648,9 @@ declare
   bot jsonb;
 begin
   if p_key is not null then
-    select * into known from platform.idempotency_begin(
-      p_tenant, p_key, p_method, p_path, p_body_hash, null);
-    if known.state <> 'started' then
+    select * into known from platform.idempotency_look(
+      p_tenant, p_key, p_method, p_path, p_body_hash);
+    if known.state not in ('new', 'expired') then
       outcome := case known.state when 'done' then 'replayed' else known.state end;
       answer := known.result;
       return;
@@ -646,10 +661,13 @@ begin
   if not found then
     outcome := 'not_found';
   else
-    select q.answer into answer from messaging.messages q
-     where p_external is not null and q.tenant_id = p_tenant
-       and q.channel_code = c.channel_code and q.external_id = p_external;
-    outcome := case when found then 'duplicate' when c.state = 'closed' then 'closed' end;
+    if c.state = 'closed' then outcome := 'closed'; end if;
+    if p_external is not null then
+      select q.answer into answer from messaging.messages q
+       where q.tenant_id = p_tenant and q.channel_code = c.channel_code
+         and q.external_id = p_external;
+      if found then outcome := 'duplicate'; end if;
+    end if;
   end if;
   if outcome is null then
     select * into s from messaging.settle_thread(c, p_thread, p_reply_to,
@@ -664,13 +682,9 @@ begin
     end if;
   end if;
   if outcome is not null then
-    if p_key is not null then
-      if outcome = 'duplicate' then
-        perform platform.idempotency_finish(
-          p_tenant, p_key, p_method, p_path, answer, 200, null, null);
-      else
-        perform platform.idempotency_abandon(p_tenant, p_key, p_method, p_path);
-      end if;
+    if p_key is not null and outcome = 'duplicate' then
+      perform platform.idempotency_keep(
+        p_tenant, p_key, p_method, p_path, p_body_hash, answer, 200);
     end if;
     return;
   end if;
@@ -717,9 +731,49 @@ begin
      where q.tenant_id = p_tenant and q.id = m.id;
   end if;
   if p_key is not null then
-    perform platform.idempotency_finish(
-      p_tenant, p_key, p_method, p_path, answer, 201, null, null);
+    perform platform.idempotency_keep(
+      p_tenant, p_key, p_method, p_path, p_body_hash, answer, 201);
   end if;
+end
+$$;
+
+-- Stores several messages of one conversation, in their order, in one round trip and one flush.
+--
+-- p_items: an array of objects, each with what post_message takes. One row for each, as post_message
+-- answers: what is wrong with one is its outcome and does not touch its neighbours. An error that is
+-- no outcome takes the whole statement along, and the caller tries each alone.
+--
+-- The choices rest on the threads of version p_seen (null: nothing was chosen), each on those before
+-- it. When that is not the version, nothing is written and the only row says 'stale_choice'.
+create function messaging.post_messages(
+  p_tenant uuid, p_code text, p_conversation uuid, p_seen bigint, p_force bool, p_algorithm text,
+  p_debounce interval, p_debounce_max interval, p_debounce_count int, p_items jsonb
+) returns table (outcome text, answer jsonb, snapshot jsonb) language plpgsql as $$
+declare
+  version bigint;
+  i record;
+begin
+  select thread_version into version from messaging.conversations
+   where tenant_id = p_tenant and id = p_conversation for update;
+  if p_seen is not null and p_seen <> version and not p_force then
+    outcome := 'stale_choice';
+    snapshot := messaging.conversation_snapshot(p_tenant, p_conversation);
+    return next;
+    return;
+  end if;
+  for i in select * from rows from (jsonb_to_recordset(p_items) as (
+      id uuid, sender_kind text, sender_id text, text text, external_id text, reply_to uuid,
+      thread uuid, choice text, choice_thread uuid, score float8, title text, terms text,
+      mentions text[], deferred interval, control text, key text, method text, path text,
+      body_hash text, actor text)) with ordinality order by ordinality
+  loop
+    select p.outcome, p.answer into outcome, answer from messaging.post_message(
+      p_tenant, p_code, p_conversation, i.id, i.sender_kind, i.sender_id, i.text, i.external_id,
+      i.reply_to, i.thread, i.choice, i.choice_thread, i.score, p_seen, true, i.title, p_algorithm,
+      decode(i.terms, 'hex'), i.mentions, i.deferred, i.control, p_debounce, p_debounce_max,
+      p_debounce_count, i.key, i.method, i.path, decode(i.body_hash, 'hex'), i.actor) p;
+    return next;
+  end loop;
 end
 $$;
 
@@ -1260,8 +1314,7 @@ begin
   for d in
     select c.tenant_id, c.id, c.answered_seq, t.code
       from messaging.conversations c join platform.tenants t on t.id = c.tenant_id
-     where c.owner_kind = 'bot' and (c.last_user_seq > c.answered_seq or c.pending_input is not null)
-       and c.state = 'open' and not exists (select 1 from messaging.ai_jobs x
+     where c.awaits_bot and c.state = 'open' and not exists (select 1 from messaging.ai_jobs x
          where x.tenant_id = c.tenant_id and x.conversation_id = c.id
            and x.status in ('pending', 'processing'))
      limit p_limit for update of c skip locked

@@ -2,6 +2,7 @@ internal import Domain
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import struct Platform.UnexpectedAnswer
 internal import PostgresClient
 
 /// Where a message is to go, and on which state of the threads that was decided.
@@ -31,30 +32,63 @@ struct MessageOutcome: Sendable {
 struct MessageRepository {
     let postgres: PostgresClient
 
+    /// Stores messages of one conversation in one statement, in their order.
+    ///
+    /// What is wrong with one of them is its outcome; an error is that of the whole statement, of
+    /// which nothing stays then.
     func post(
-        _ caller: Caller,
-        _ message: NewMessage,
-        _ placed: PlacedChoice?,
-        deferredFor delay: Duration?,
+        _ placed: PlacedPosts,
+        to conversation: UUID,
         mailbox: MessagingConfiguration
-    ) async throws -> MessageOutcome {
-        let key = message.key
+    ) async throws -> PostResult {
+        guard placed.posts.count > 1 else {
+            return try await postAlone(placed, to: conversation, mailbox: mailbox)
+        }
+        let caller = placed.posts[0].post.caller
+        let rows = try await postgres.query(
+            """
+            select * from messaging.post_messages($1, $2, $3, $4, $5, $6, $7::interval,
+              $8::interval, $9, $10)
+            """,
+            [
+                .uuid(caller.tenant), .string(caller.code), .uuid(conversation),
+                PostgresValue(placed.version), .bool(placed.isForced),
+                .string(ThreadScore.algorithm), interval(mailbox.debounce),
+                interval(mailbox.debounceMax), .int(mailbox.debounceCount), .utf8(placed.document),
+            ]
+        )
+        if let first = rows.first, try first.string("outcome") == "stale_choice" {
+            return .stale(try ThreadSnapshot(parsing: first.utf8("snapshot")))
+        }
+        guard rows.count == placed.posts.count else {
+            throw UnexpectedAnswer(function: "post_messages")
+        }
+        return .written(try rows.map { try Outcome($0) })
+    }
+
+    private func postAlone(
+        _ placed: PlacedPosts,
+        to conversation: UUID,
+        mailbox: MessagingConfiguration
+    ) async throws -> PostResult {
+        let (post, choice) = placed.posts[0]
+        let (caller, message, key) = (post.caller, post.message, post.message.key)
         let parameters: [PostgresValue] = [
-            .uuid(caller.tenant), .string(caller.code), .uuid(message.conversation),
+            .uuid(caller.tenant), .string(caller.code), .uuid(conversation),
             .uuid(message.id), .string(message.sender.kind.rawValue), .string(message.sender.id),
             .string(message.text), PostgresValue(message.externalID),
             PostgresValue(message.replyTo), PostgresValue(message.thread),
-            PostgresValue(placed?.choice.method.rawValue), PostgresValue(placed?.choice.thread),
-            PostgresValue(placed?.choice.score), PostgresValue(placed?.version),
-            .bool(placed?.isForced ?? false), .string(ThreadTitle.make(from: message.text)),
+            PostgresValue(choice?.method.rawValue), PostgresValue(choice?.thread),
+            PostgresValue(choice?.score), PostgresValue(placed.version),
+            .bool(placed.isForced), .string(ThreadTitle.make(from: message.text)),
             .string(ThreadScore.algorithm), .bytes(message.features.packedTerms),
-            .strings(message.features.mentions), interval(delay),
+            .strings(message.features.mentions), interval(post.delay),
             PostgresValue(message.control?.rawValue), interval(mailbox.debounce),
             interval(mailbox.debounceMax), .int(mailbox.debounceCount),
             PostgresValue(key?.key), PostgresValue(key?.method), PostgresValue(key?.path),
             key.map { .bytes($0.bodyHash) } ?? .null, .string(caller.actor),
         ]
-        return try MessageOutcome(
+        let result = try MessageOutcome(
             try await postgres.query(
                 """
                 select * from messaging.post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
@@ -64,6 +98,8 @@ struct MessageRepository {
                 parameters
             ).one()
         )
+        if let snapshot = result.snapshot { return .stale(snapshot) }
+        return .written([result.outcome])
     }
 
     func assign(

@@ -6,6 +6,8 @@ internal import HTTPServer
 internal import PostgresClient
 
 /// Stores a message, with its thread and the bot's turn, and wakes what has to go on.
+///
+/// Messages of one conversation that arrive while another is being written are written together.
 @LoopActor
 final class PostMessage {
     /// How often a choice is made again because the threads changed; the last one is taken anyway.
@@ -17,6 +19,7 @@ final class PostMessage {
     private let limiter: RoomLimiter
     private let lock: MessageLock
     private let queue: ConversationQueue
+    private var batches = WriteBatches<Place, WaitingPost>()
 
     init(
         messages: MessageRepository,
@@ -34,39 +37,27 @@ final class PostMessage {
         self.queue = queue
     }
 
-    /// What is known before anything is written.
-    private struct Ground: Sendable {
-        let snapshot: ThreadSnapshot?
-        let delay: Duration?
-        let hold: MessageLock.Hold
+    /// Whose conversation is written to: another tenant's caller may name the same id.
+    private struct Place: Hashable, Sendable {
+        let tenant: UUID
+        let conversation: UUID
     }
 
     func execute(_ caller: Caller, _ message: NewMessage) async throws -> Outcome {
-        try await queue.run(message.conversation) {
-            try await RequestKey.patiently { try await attempt(caller, message) }
-        }
+        try await RequestKey.patiently { try await attempt(caller, message) }
     }
 
     private func attempt(_ caller: Caller, _ message: NewMessage) async throws -> Outcome {
-        // The stores are asked at the same time: one wait instead of three.
+        // Both are asked at the same time: one wait instead of two.
         async let held = lock.acquire(message.id)
         async let delay = delay(message)
-        async let snapshot =
-            message.thread == nil
-            ? conversations.snapshot(caller, message.conversation) : nil
-        let ground = Ground(
-            snapshot: try await snapshot,
-            delay: await delay,
-            hold: await held
+        let post = WaitingPost(
+            PendingPost(caller: caller, message: message, delay: await delay)
         )
-        do {
-            let outcome = try await write(caller, message, ground)
-            await lock.release(message.id, ground.hold)
-            return outcome
-        } catch {
-            await lock.release(message.id, ground.hold)
-            throw error
-        }
+        let hold = await held
+        let result = await written(post)
+        await lock.release(message.id, hold)
+        return try result.get()
     }
 
     /// A thread that the caller names is no automatic assignment and is not counted.
@@ -78,63 +69,132 @@ final class PostMessage {
         )
     }
 
-    private func write(
-        _ caller: Caller,
-        _ message: NewMessage,
-        _ ground: Ground
-    ) async throws -> Outcome {
-        var snapshot = ground.snapshot
-        var result: MessageOutcome?
-        for round in 1...PostMessage.choicesMax {
-            let placed = snapshot.map { snapshot in
-                PlacedChoice(
-                    choice: .choose(
-                        explicit: nil,
-                        replyThread: nil,
-                        features: message.features,
-                        author: message.sender.id,
-                        threads: snapshot.threads,
-                        now: snapshot.now
-                    ),
-                    version: snapshot.version,
-                    isForced: round == PostMessage.choicesMax
-                )
+    // MARK: Together
+
+    /// Waits with the others of the conversation; whoever began a batch writes it for all of them.
+    private func written(_ post: WaitingPost) async -> Result<Outcome, any Error> {
+        let message = post.pending.message
+        let place = Place(tenant: post.pending.caller.tenant, conversation: message.conversation)
+        switch batches.add(post, bytes: message.text.utf8.count, to: place) {
+        case .joined: break
+        case .refused:
+            post.settle(
+                .failure(Problem.unavailable("too many messages for this conversation at once"))
+            )
+        case .began(let batch):
+            do {
+                try await queue.run(message.conversation) {
+                    await write(batches.take(batch, of: place))
+                }
+            } catch {
+                // There was no turn to be had.
+                for waiting in batches.take(batch, of: place) { waiting.settle(.failure(error)) }
             }
-            try await FaultPoints.reached("message.before_commit")
-            let written = try await post(caller, message, placed, ground.delay)
-            try await FaultPoints.reached("message.committed")
-            result = written
-            guard written.outcome.name == "stale_choice" else { break }
-            snapshot = written.snapshot
         }
-        guard let result else { preconditionFailure("there is at least one round") }
-        return result.outcome
+        return await post.result
+    }
+
+    /// Writes what waited; one that fails does not take its neighbours along.
+    private func write(_ posts: [WaitingPost]) async {
+        do {
+            let outcomes = try await place(posts.map(\.pending))
+            for (post, outcome) in zip(posts, outcomes) { post.settle(.success(outcome)) }
+        } catch let error as PostgresError where posts.count > 1 && !error.isUnavailable {
+            // Nothing was written. Each is tried alone, and the one at fault fails alone.
+            for post in posts { await write([post]) }
+        } catch {
+            for post in posts { post.settle(.failure(error)) }
+        }
+    }
+
+    // MARK: Choosing and writing
+
+    /// Chooses threads and writes, again where the threads have changed meanwhile.
+    private func place(_ posts: [PendingPost]) async throws -> [Outcome] {
+        let caller = posts[0].caller
+        let conversation = posts[0].message.conversation
+        var snapshot: ThreadSnapshot?
+        if posts.contains(where: \.needsChoice) {
+            snapshot = try await conversations.snapshot(caller, conversation)
+        }
+        for round in 1...PostMessage.choicesMax {
+            let placed = PlacedPosts(
+                posts: PostMessage.choose(posts, snapshot),
+                version: snapshot?.version,
+                isForced: round == PostMessage.choicesMax
+            )
+            try await FaultPoints.reached("message.before_commit")
+            let result = try await post(placed, to: conversation)
+            try await FaultPoints.reached("message.committed")
+            switch result {
+            case .written(let outcomes): return outcomes
+            case .stale(let fresh): snapshot = fresh
+            }
+        }
+        preconditionFailure("a forced choice is never stale")
+    }
+
+    /// Chooses for one after the other, each in the light of those before it.
+    private static func choose(
+        _ posts: [PendingPost],
+        _ snapshot: ThreadSnapshot?
+    ) -> [(post: PendingPost, choice: ThreadChoice?)] {
+        guard var snapshot else { return posts.map { ($0, nil) } }
+        return posts.map { post in
+            let message = post.message
+            guard post.needsChoice else {
+                if let thread = message.thread {
+                    snapshot.add(message.features, author: message.sender.id, to: thread)
+                }
+                return (post, nil)
+            }
+            let choice = ThreadChoice.choose(
+                explicit: nil,
+                replyThread: nil,
+                features: message.features,
+                author: message.sender.id,
+                threads: snapshot.threads,
+                now: snapshot.now
+            ).naming(UUID.version7(milliseconds: snapshot.now))
+            if let thread = choice.thread {
+                snapshot.add(message.features, author: message.sender.id, to: thread)
+            }
+            return (post, choice)
+        }
     }
 
     /// The same external id may be stored in another conversation at this instant; then the second
     /// look finds it.
-    private func post(
-        _ caller: Caller,
-        _ message: NewMessage,
-        _ placed: PlacedChoice?,
-        _ delay: Duration?
-    ) async throws -> MessageOutcome {
+    private func post(_ placed: PlacedPosts, to conversation: UUID) async throws -> PostResult {
         do {
-            return try await messages.post(
-                caller,
-                message,
-                placed,
-                deferredFor: delay,
-                mailbox: configuration
-            )
-        } catch let error as PostgresError where error.isUniqueViolation {
-            return try await messages.post(
-                caller,
-                message,
-                placed,
-                deferredFor: delay,
-                mailbox: configuration
-            )
+            return try await messages.post(placed, to: conversation, mailbox: configuration)
+        } catch let error as PostgresError where error.isUniqueViolation && placed.posts.count == 1 {
+            return try await messages.post(placed, to: conversation, mailbox: configuration)
+        }
+    }
+}
+
+/// A message on its way into the database, and whoever waits for what becomes of it.
+@LoopActor
+private final class WaitingPost {
+    let pending: PendingPost
+    private var settled: Result<Outcome, any Error>?
+    private var waiter: CheckedContinuation<Result<Outcome, any Error>, Never>?
+
+    init(_ pending: PendingPost) {
+        self.pending = pending
+    }
+
+    func settle(_ result: Result<Outcome, any Error>) {
+        settled = result
+        waiter?.resume(returning: result)
+        waiter = nil
+    }
+
+    var result: Result<Outcome, any Error> {
+        get async {
+            if let settled { return settled }
+            return await withCheckedContinuation { waiter = $0 }
         }
     }
 }

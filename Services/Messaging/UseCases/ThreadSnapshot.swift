@@ -4,12 +4,15 @@ internal import JSON
 
 /// The threads of a conversation at one instant, as a choice needs them.
 struct ThreadSnapshot: Sendable {
+    /// How many threads a choice looks at.
+    static let threadsMax = 20
+
     /// Counts changes of the threads: a choice made on an older one is made again.
     let version: Int64
     /// The database's clock at that instant.
     let now: Int64
-    /// At most 20 open threads.
-    let threads: [ThreadFacts]
+    /// At most 20 open threads, the one that was written to last at the front.
+    private(set) var threads: [ThreadFacts]
 
     init(parsing text: [UInt8]) throws {
         self.init(try JSON(parsing: text))
@@ -20,6 +23,22 @@ struct ThreadSnapshot: Sendable {
         version = value["thread_version"]?.intValue ?? 0
         now = value["now_ms"]?.intValue ?? 0
         threads = (value["threads"]?.arrayValue ?? []).compactMap(ThreadSnapshot.facts)
+    }
+
+    /// A message is going to be written into `thread`, which may be a new one.
+    mutating func add(_ features: TextFeatures, author: String, to thread: UUID) {
+        let index = threads.firstIndex { $0.id == thread }
+        let facts =
+            index.map { threads.remove(at: $0) }
+            ?? ThreadFacts(
+                id: thread,
+                recentTerms: [],
+                recentAuthors: [],
+                recentMentions: [],
+                lastMessageAt: now
+            )
+        threads.insert(facts.adding(features, author: author, at: now), at: 0)
+        threads = Array(threads.prefix(ThreadSnapshot.threadsMax))
     }
 
     private static func facts(_ value: JSON) -> ThreadFacts? {

@@ -1,0 +1,77 @@
+internal import Domain
+internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
+
+/// A message that is to be stored, and how long its assignment must wait.
+struct PendingPost: Sendable {
+    let caller: Caller
+    let message: NewMessage
+    /// `nil` when it is assigned at once.
+    let delay: Duration?
+
+    /// Whether its thread is chosen by what the threads are about.
+    var needsChoice: Bool { message.thread == nil && delay == nil }
+}
+
+/// Messages of one conversation with the places that were chosen for them.
+struct PlacedPosts: Sendable {
+    let posts: [(post: PendingPost, choice: ThreadChoice?)]
+    /// The state of the threads on which that was decided; `nil` when nothing was to be decided.
+    let version: Int64?
+    /// Take the choices although the threads have changed since.
+    let isForced: Bool
+
+    /// What `messaging.post_messages` reads.
+    var document: [UInt8] {
+        var writer = JSONWriter(capacity: 512 * posts.count)
+        writer.beginArray()
+        for (post, choice) in posts { PlacedPosts.write(post, choice, to: &writer) }
+        writer.endArray()
+        return writer.bytes
+    }
+
+    private static func write(
+        _ post: PendingPost,
+        _ choice: ThreadChoice?,
+        to writer: inout JSONWriter
+    ) {
+        let message = post.message
+        writer.beginObject()
+        writer.member("id", message.id.text)
+        writer.member("sender_kind", message.sender.kind.rawValue)
+        writer.member("sender_id", message.sender.id)
+        writer.member("text", message.text)
+        writer.member("external_id", message.externalID)
+        writer.member("reply_to", message.replyTo?.text)
+        writer.member("thread", message.thread?.text)
+        writer.member("choice", choice?.method.rawValue)
+        writer.member("choice_thread", choice?.thread?.text)
+        writer.member("score", choice?.score)
+        writer.member("title", ThreadTitle.make(from: message.text))
+        writer.member("terms", PlacedPosts.hexadecimal(message.features.packedTerms))
+        writer.member("mentions", .array(message.features.mentions.map(JSON.string)))
+        writer.member("deferred", post.delay.map { "\($0.milliseconds) ms" })
+        writer.member("control", message.control?.rawValue)
+        writer.member("key", message.key?.key)
+        writer.member("method", message.key?.method)
+        writer.member("path", message.key?.path)
+        writer.member("body_hash", message.key.map { PlacedPosts.hexadecimal($0.bodyHash) })
+        writer.member("actor", post.caller.actor)
+        writer.endObject()
+    }
+
+    private static func hexadecimal(_ bytes: [UInt8]) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        let text = bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
+        return String(decoding: text, as: UTF8.self)
+    }
+}
+
+/// What a write of messages came to.
+enum PostResult: Sendable {
+    /// One outcome for each, in their order.
+    case written([Outcome])
+    /// Nothing was written: the threads have changed, and these are they.
+    case stale(ThreadSnapshot)
+}
