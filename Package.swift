@@ -114,7 +114,7 @@ let package = Package(
         shared("Platform", platformParts),
         shared("Domain"),
         wrapper("TestSupport", ["EventLoop", "PostgresClient"]),
-        service("AssignmentEngine", product: "assignment-engine", serviceParts),
+        service("AssignmentEngine", product: "assignment-engine", serviceParts + [metrics]),
         service("Messaging", product: "messaging", serviceParts + ["Domain"]),
         service("DispatchWorker", product: "dispatch-worker", serviceParts),
 

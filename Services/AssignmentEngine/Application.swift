@@ -13,6 +13,7 @@ final class Application {
     private let service: AssignmentService
     private let drainer: QueueDrainer
     private let timers: TimerRunner
+    private let reconciler: LoadReconciler
     private let presence: Duration
     /// What becomes of each operation while Redis is away.
     private let policies: JSON
@@ -42,13 +43,13 @@ final class Application {
                 ? "memory" : "error_and_retry",
             "events": "wait_in_outbox",
         ]
+        let acting = EngineTimers(sessions: sessions, service: service, drainer: drainer)
         timers = TimerRunner(
             owner: EngineRetries.owner,
             postgres: runtime.postgres,
             failed: { logger.warning("timer: \($0)") }
-        ) { timer in
-            try await Application.retry(timer, sessions, service)
-        }
+        ) { try await acting.act($0) }
+        reconciler = LoadReconciler(postgres: runtime.postgres, logger: logger)
     }
 
     /// Serves until a signal.
@@ -56,40 +57,29 @@ final class Application {
         try await runtime.start()
         timers.start()
         drainer.start()
+        reconciler.start()
         let roster = RosterRepository(postgres: runtime.postgres)
         let routes =
-            RosterRoutes(roster: roster, drainer: drainer, presence: presence).routes
+            TeamRoutes(roster: roster, drainer: drainer).routes
+            + AgentRoutes(roster: roster, drainer: drainer, presence: presence).routes
             + SessionRoutes(service: service, sessions: sessions, drainer: drainer).routes
+            + SessionActionRoutes(service: service, sessions: sessions, drainer: drainer).routes
+            + PolicyRoutes(
+                policies: PolicyRepository(postgres: runtime.postgres),
+                drainer: drainer
+            ).routes
+            + EngineRoutes(service: service, sessions: sessions).routes
         try await runtime.serve(
             routes,
             title: "Switchboard assignment engine",
             health: { [contexts, policies] in
                 ["rr_provider": .string(contexts.name), "policies": policies]
             },
-            stop: { [timers, drainer] in
+            stop: { [timers, drainer, reconciler] in
+                reconciler.stop()
                 await timers.stop()
                 await drainer.stop()
             }
         )
     }
-
-    /// A run that ended as an error is made again; another error has the timer come again.
-    private static func retry(
-        _ timer: DueTimer,
-        _ sessions: SessionRepository,
-        _ service: AssignmentService
-    ) async throws {
-        let tenant = Tenant(id: timer.tenantID, code: timer.tenant)
-        guard timer.kind == EngineRetries.kind,
-            let session = try await sessions.find(tenant, timer.refID)
-        else { return }
-        let result = try await service.run(tenant, session, source: .timer)
-        if result.outcome == .error { throw StillFailing(reason: result.reason) }
-    }
-}
-
-/// A retried run failed again.
-private struct StillFailing: Error, CustomStringConvertible {
-    let reason: String
-    var description: String { reason }
 }

@@ -47,4 +47,16 @@ public final class RedisRoundRobinContextProvider: RoundRobinContextProvider {
         }
         return Int((count - 1) % Int64(candidateCount))
     }
+    /// Looks at the counter without touching it.
+    public func peekNextIndex(
+        contextKey: String,
+        candidateCount: Int
+    ) async throws(CoordinationError) -> Int {
+        precondition(candidateCount > 0, "there is nobody to choose from")
+        let key = RedisRoundRobinContextProvider.key(contextKey)
+        let reply = try await answered("round_robin") { () async throws(RedisError) in
+            try await redis.send(["GET", .string(key)])
+        }
+        return Int((reply.text.flatMap(Int64.init) ?? 0) % Int64(candidateCount))
+    }
 }

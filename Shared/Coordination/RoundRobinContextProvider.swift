@@ -16,6 +16,23 @@ public protocol RoundRobinContextProvider: AnyObject {
         contextKey: String,
         candidateCount: Int
     ) async throws(CoordinationError) -> Int
+
+    /// The index that the next call of ``getNextIndex(contextKey:candidateCount:)`` will answer if
+    /// nobody else calls before; nothing is counted.
+    func peekNextIndex(
+        contextKey: String,
+        candidateCount: Int
+    ) async throws(CoordinationError) -> Int
+}
+
+extension RoundRobinContextProvider {
+    /// A provider that cannot look without counting says so.
+    public func peekNextIndex(
+        contextKey: String,
+        candidateCount: Int
+    ) async throws(CoordinationError) -> Int {
+        throw CoordinationError(operation: "round_robin", message: "\(name) cannot look ahead")
+    }
 }
 
 /// A counter of this process alone.
@@ -38,5 +55,13 @@ public final class InMemoryRoundRobinContextProvider: RoundRobinContextProvider 
         let count = counters[contextKey, default: 0]
         counters[contextKey] = count &+ 1
         return count % candidateCount
+    }
+    /// Looks in memory.
+    public func peekNextIndex(
+        contextKey: String,
+        candidateCount: Int
+    ) async throws(CoordinationError) -> Int {
+        precondition(candidateCount > 0, "there is nobody to choose from")
+        return counters[contextKey, default: 0] % candidateCount
     }
 }

@@ -74,4 +74,11 @@ final class BootFallbackRoundRobinContextProvider: RoundRobinContextProvider {
             )
         }
     }
+
+    func peekNextIndex(
+        contextKey: String,
+        candidateCount: Int
+    ) async throws(CoordinationError) -> Int {
+        try await current.peekNextIndex(contextKey: contextKey, candidateCount: candidateCount)
+    }
 }

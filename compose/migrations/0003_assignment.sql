@@ -1,7 +1,66 @@
 -- The assignment engine: who works, who waits, who got whom, and why.
--- Lock order everywhere: session, then agent, then the agent's candidate rows.
+-- Lock order everywhere: session, then agents by id, then an agent's candidate rows.
 
 create schema assignment;
+
+-- How a team works, where neither it nor its tenant says otherwise. Seconds unless the name says
+-- otherwise; 0 switches a timer off.
+create function assignment.policy_defaults() returns jsonb
+language sql immutable parallel safe as $$
+  select '{"strategy": "round_robin", "on_offline": "requeue_unanswered", "offline_grace_s": 60,
+    "offer_timeout_s": 0, "first_reply_timeout_s": 0, "on_first_reply_timeout": "requeue",
+    "max_reassigns": 3, "max_wait_s": 0, "no_agent_action": "wait",
+    "off_hours_action": "hold_until_open", "on_reopen": "same_if_eligible",
+    "claim_on_first_reply": false, "sticky_mode": "owner", "sticky_days": 30,
+    "sticky_wait_s": 0}'::jsonb
+$$;
+
+-- What a tenant says for all of its teams, how many units a channel takes, and which version of its
+-- rules holds.
+create table assignment.tenant_settings (
+  tenant_id uuid primary key references platform.tenants,
+  policy jsonb not null default '{}',
+  channel_units jsonb not null default '{}',
+  policy_version int,
+  updated_at timestamptz not null default now()
+);
+
+-- The rules being edited, and every version that was ever published: those never change.
+create table assignment.rule_drafts (
+  tenant_id uuid primary key references platform.tenants,
+  rules jsonb not null,
+  updated_at timestamptz not null default now()
+);
+create table assignment.policy_versions (
+  tenant_id uuid not null references platform.tenants,
+  policy_version int not null,
+  rules jsonb not null,
+  published_at timestamptz not null default now(),
+  published_by text not null,
+  primary key (tenant_id, policy_version)
+);
+
+-- Hours: weekly windows in a zone, and days that differ. Always evaluated in the zone.
+create table assignment.schedules (
+  tenant_id uuid not null references platform.tenants,
+  id uuid not null,
+  name text not null,
+  tz text not null,
+  windows jsonb not null,
+  exceptions jsonb not null default '[]',
+  version bigint not null default 1,
+  primary key (tenant_id, id)
+);
+
+-- Whose customer somebody is, and who never gets them.
+create table assignment.contacts (
+  tenant_id uuid not null references platform.tenants,
+  contact_id text not null,
+  owner_id uuid,
+  blocked_agent_ids uuid[] not null default '{}',
+  updated_at timestamptz not null default now(),
+  primary key (tenant_id, contact_id)
+);
 
 create table assignment.agents (
   tenant_id uuid not null references platform.tenants,
@@ -12,11 +71,16 @@ create table assignment.agents (
   -- What the agent chose, and whether it wants new work.
   status text not null default 'offline' check (status in ('online', 'busy', 'away', 'offline')),
   accepting boolean not null default true,
-  -- strict: chosen and measured; manual, schedule: chosen alone.
+  -- Offers and first replies missed in a row; at two the agent accepts no more.
+  misses int not null default 0,
+  -- strict: chosen and measured; manual: chosen alone; schedule: the shift alone decides.
   presence_mode text not null default 'strict'
     check (presence_mode in ('strict', 'manual', 'schedule')),
   -- Until when the agent is present without another heartbeat; infinity outside strict mode.
   presence_expires_at timestamptz not null default '-infinity',
+  -- Whether the absence was made known, after it had held for the grace time.
+  absence_told boolean not null default false,
+  schedule_id uuid,
   skills jsonb not null default '[]',
   last_assigned_at timestamptz,
   version bigint not null default 1,
@@ -29,16 +93,16 @@ create table assignment.teams (
   tenant_id uuid not null references platform.tenants,
   id uuid not null,
   name text not null,
-  strategy text not null default 'round_robin' check (strategy in
-    ('round_robin', 'fair', 'least_recently_assigned', 'least_active', 'most_available')),
+  -- Only what this team says itself.
+  policy jsonb not null default '{}',
   version bigint not null default 1,
   created_at timestamptz not null default now(),
   deleted_at timestamptz,
   primary key (tenant_id, id)
 );
 
--- One row per member and team: what choosing among thousands needs, in one index. A tenant's pool
--- (sessions without a team) is the team whose id is the tenant's own.
+-- One row per member and team: what choosing among thousands needs, in one index for each strategy.
+-- A tenant's pool (sessions without a team) is the team whose id is the tenant's own.
 create table assignment.team_candidates (
   tenant_id uuid not null,
   team_id uuid not null,
@@ -47,15 +111,30 @@ create table assignment.team_candidates (
   auto_assign boolean not null default true,
   -- Virtual time of the fair strategy: who has the lowest is next.
   vt double precision not null default 0,
-  -- Kept with the agent's row: online and accepting; and with room for at least one unit.
+  -- Kept with the agent's row: there and accepting; with room for at least one unit; the load.
   eligible boolean not null default false,
   has_room boolean not null default true,
+  load_units int not null default 0,
+  free_units int not null default 0,
+  -- What the agent carries for this team, and how many it got in the window of flood control.
+  team_units int not null default 0 check (team_units >= 0),
+  window_began_at timestamptz not null default '-infinity',
+  window_count int not null default 0,
   last_assigned_at timestamptz,
   primary key (tenant_id, team_id, agent_id),
   foreign key (tenant_id, agent_id) references assignment.agents
 );
-create index team_candidates_next on assignment.team_candidates
+create index team_candidates_fair on assignment.team_candidates
   (tenant_id, team_id, vt, agent_id) where eligible and has_room and auto_assign;
+create index team_candidates_oldest on assignment.team_candidates
+  (tenant_id, team_id, last_assigned_at nulls first, agent_id)
+  where eligible and has_room and auto_assign;
+create index team_candidates_load on assignment.team_candidates
+  (tenant_id, team_id, load_units, last_assigned_at nulls first, agent_id)
+  where eligible and has_room and auto_assign;
+create index team_candidates_free on assignment.team_candidates
+  (tenant_id, team_id, free_units desc, last_assigned_at nulls first, agent_id)
+  where eligible and has_room and auto_assign;
 create index team_candidates_of_agent on assignment.team_candidates (tenant_id, agent_id);
 
 create table assignment.sessions (
@@ -66,10 +145,19 @@ create table assignment.sessions (
   team_id uuid,
   priority smallint not null default 2 check (priority between 0 and 4),
   context jsonb not null default '{}',
+  required_skills jsonb not null default '[]',
   source text not null,
   state text not null default 'queued' check (state in
     ('queued', 'offered', 'assigned', 'on_hold', 'parked', 'closed')),
   assignee_id uuid,
+  -- The owner before; kept when it is closed, for a reopening.
+  last_agent_id uuid,
+  -- Who does not get it in the next run, and who declined it: agent id to time in ms.
+  excluded_agent_ids uuid[] not null default '{}',
+  declined jsonb not null default '{}',
+  reassigns int not null default 0,
+  replied_at timestamptz,
+  asked_contact boolean not null default false,
   units int not null default 1 check (units between 1 and 100),
   -- Survives decline, timeout and requeue; a new handover starts a new one.
   enqueued_at timestamptz not null default now(),
@@ -81,33 +169,38 @@ create table assignment.sessions (
   assignment_seq bigint not null default 0,
   version bigint not null default 1,
   last_reason text,
+  last_error text,
   created_at timestamptz not null default now(),
   primary key (tenant_id, id),
   check ((assignee_id is not null) = (state in ('assigned', 'offered', 'on_hold')))
 );
 create unique index sessions_one_open on assignment.sessions (tenant_id, conversation_id)
   where state <> 'closed';
-create index sessions_queue on assignment.sessions (tenant_id, team_id, sort_key, enqueued_at, id)
-  where state = 'queued';
+create index sessions_queue on assignment.sessions
+  (tenant_id, coalesce(team_id, tenant_id), sort_key, enqueued_at, id) where state = 'queued';
 create index sessions_of_agent on assignment.sessions (tenant_id, assignee_id)
   where assignee_id is not null;
+create index sessions_parked on assignment.sessions (tenant_id, last_reason) where state = 'parked';
+create index sessions_of_contact on assignment.sessions (tenant_id, contact_id, id);
+create index sessions_assigned on assignment.sessions
+  (tenant_id, coalesce(team_id, tenant_id), assigned_at) where assigned_at is not null;
 create index sessions_by_id on assignment.sessions (tenant_id, state, id);
 
 -- One row for every run of the engine, also when nobody got the session.
 create table assignment.assignment_decisions (
   tenant_id uuid not null,
   id uuid not null,
-  created_at timestamptz not null default now(),
+  created_at timestamptz not null default clock_timestamp(),
   session_id uuid not null,
   source text not null,
   outcome text not null check (outcome in ('assign', 'skip', 'stop', 'error')),
   reason text not null,
   agent_id uuid,
-  rule_id uuid,
+  rule_id int,
   policy_version int,
   strategy text,
   rr_index int,
-  -- At most 50 of each; `counts` has the rejected by reason, all of them.
+  -- At most 50 of each; `counts` has the rejected by reason, all that were looked at.
   candidates jsonb not null default '[]',
   rejected jsonb not null default '[]',
   counts jsonb not null default '{}',
@@ -123,20 +216,89 @@ returns timestamptz language sql immutable as $$
     + (array['0', '2 min', '10 min', '30 min', '2 h'])[p_priority + 1]::interval)
 $$;
 
--- A session as the API shows it.
+-- What holds for a team: its own word, else the tenant's, else the default.
+create function assignment.policy(p_tenant uuid, p_team uuid) returns jsonb
+language sql stable as $$
+  select assignment.policy_defaults()
+    || coalesce((select policy from assignment.tenant_settings where tenant_id = p_tenant), '{}')
+    || coalesce((select policy from assignment.teams
+                  where tenant_id = p_tenant and id = p_team and deleted_at is null), '{}')
+$$;
+
+create function assignment.milliseconds(p_at timestamptz) returns bigint
+language sql immutable parallel safe as $$
+  select case when isfinite(p_at) then (extract(epoch from p_at) * 1000)::bigint end
+$$;
+
+-- A session as events carry it: without its place in the queue, which costs a look at the queue.
 create function assignment.session_json(s assignment.sessions) returns jsonb
 language sql stable as $$
   select jsonb_build_object(
     'id', s.id, 'conversation_id', s.conversation_id, 'contact_id', s.contact_id,
-    'team_id', s.team_id, 'priority', s.priority, 'units', s.units, 'context', s.context, 'source', s.source,
-    'state', s.state, 'assignee_id', s.assignee_id, 'version', s.version,
+    'team_id', s.team_id, 'priority', s.priority, 'units', s.units, 'context', s.context,
+    'required_skills', s.required_skills, 'source', s.source, 'state', s.state,
+    'reason', s.last_reason, 'assignee_id', s.assignee_id, 'last_agent_id', s.last_agent_id,
+    'excluded_agent_ids', to_jsonb(s.excluded_agent_ids), 'declined', s.declined,
+    'reassigns', s.reassigns, 'replied_at', platform.rfc3339(s.replied_at), 'version', s.version,
     'assignment_seq', s.assignment_seq, 'enqueued_at', platform.rfc3339(s.enqueued_at),
-    'assigned_at', platform.rfc3339(s.assigned_at), 'closed_at', platform.rfc3339(s.closed_at), 'created_at', platform.rfc3339(s.created_at),
-    'queue_position', case when s.state = 'queued' then (
-      select count(*) + 1 from assignment.sessions o
-       where o.tenant_id = s.tenant_id and o.state = 'queued'
-         and o.team_id is not distinct from s.team_id
-         and (o.sort_key, o.enqueued_at, o.id) < (s.sort_key, s.enqueued_at, s.id)) end)
+    'assigned_at', platform.rfc3339(s.assigned_at), 'closed_at', platform.rfc3339(s.closed_at),
+    'created_at', platform.rfc3339(s.created_at), 'queue_position', null)
+$$;
+
+-- The rank of a queued session in its team; null beyond the first thousand.
+create function assignment.queue_position(s assignment.sessions) returns bigint
+language sql stable as $$
+  select case when count(*) < 1000 then count(*) + 1 end from (
+    select 1 from assignment.sessions o
+     where o.tenant_id = s.tenant_id and o.state = 'queued'
+       and coalesce(o.team_id, o.tenant_id) = coalesce(s.team_id, s.tenant_id)
+       and (o.sort_key, o.enqueued_at, o.id) < (s.sort_key, s.enqueued_at, s.id)
+     limit 1000) before
+$$;
+
+-- How long the one at the head of a team's queue waits: the median of the gaps between its last 21
+-- assignments, in seconds; null with fewer than five gaps.
+create function assignment.assignment_gap_s(p_tenant uuid, p_team uuid) returns double precision
+language sql stable as $$
+  select case when count(gap) >= 5
+              then percentile_cont(0.5) within group (order by extract(epoch from gap)) end
+    from (select assigned_at - lag(assigned_at) over (order by assigned_at) as gap from (
+      select assigned_at from assignment.sessions
+       where tenant_id = p_tenant and assigned_at > now() - interval '1 day'
+         and coalesce(team_id, tenant_id) = coalesce(p_team, p_tenant)
+       order by assigned_at desc limit 21) latest) gaps
+$$;
+
+-- A session as the API shows it.
+create function assignment.session_view(s assignment.sessions) returns jsonb
+language plpgsql stable as $$
+declare
+  place bigint;
+begin
+  if s.state <> 'queued' then return assignment.session_json(s); end if;
+  place := assignment.queue_position(s);
+  return assignment.session_json(s) || jsonb_build_object('queue_position', place,
+    'estimated_wait_s',
+    round((place * assignment.assignment_gap_s(s.tenant_id, s.team_id))::numeric, 1));
+end
+$$;
+
+-- A timer that acts on a session as it is now.
+create function assignment.set_timer(
+  p_tenant uuid, p_tenant_code text, p_kind text, p_ref uuid, p_seq bigint, p_due timestamptz
+) returns void language sql as $$
+  select platform.set_timer('assignment-engine', p_tenant, p_tenant_code, p_kind, p_ref, p_seq,
+    p_due, '{}')
+$$;
+
+-- The same, unless one of that kind waits already for that version of the row.
+create function assignment.ensure_timer(
+  p_tenant uuid, p_tenant_code text, p_kind text, p_ref uuid, p_seq bigint, p_due timestamptz
+) returns void language sql as $$
+  select assignment.set_timer(p_tenant, p_tenant_code, p_kind, p_ref, p_seq, p_due)
+   where not exists (select 1 from platform.timers
+     where tenant_id = p_tenant and ref_id = p_ref and kind = p_kind and ref_seq = p_seq
+       and lease_until is null)
 $$;
 
 -- Opens the session of a conversation, or finds the open one, and sets team, priority and context.
@@ -148,156 +310,204 @@ create function assignment.open_session(
 ) returns jsonb language plpgsql as $$
 declare
   s assignment.sessions;
-  fresh boolean := true;
 begin
   insert into assignment.sessions
-    (tenant_id, id, conversation_id, contact_id, team_id, priority, context, source, sort_key)
+    (tenant_id, id, conversation_id, contact_id, team_id, priority, context, source, units,
+     sort_key)
   values (p_tenant, coalesce(p_id, platform.uuid_v7()), p_conversation, p_contact, p_team,
-          coalesce(p_priority, 2),
-          coalesce(p_context, '{}'), p_source,
+          coalesce(p_priority, 2), coalesce(p_context, '{}'), p_source,
+          assignment.units_of(p_tenant, p_context->>'channel'),
           assignment.sort_key(coalesce(p_priority, 2), now(), null))
   on conflict (tenant_id, conversation_id) where state <> 'closed' do nothing
   returning * into s;
-  if not found then
-    fresh := false;
-    select * into s from assignment.sessions
-     where tenant_id = p_tenant and conversation_id = p_conversation and state <> 'closed'
-       for update;
-    if not found then
-      -- It was closed in between: the next attempt opens a new one.
-      return assignment.open_session(p_tenant, p_tenant_code, p_id, p_conversation, p_contact,
-                                     p_team, p_priority, p_context, p_source);
-    end if;
-    if s.state in ('queued', 'parked') then
-      update assignment.sessions
-         set team_id = coalesce(p_team, team_id), priority = coalesce(p_priority, priority),
-             context = context || coalesce(p_context, '{}'), state = 'queued',
-             sort_key = assignment.sort_key(coalesce(p_priority, priority), enqueued_at, sla_due_at),
-             version = version + 1
-       where tenant_id = p_tenant and id = s.id
-      returning * into s;
-    end if;
-  end if;
-  if fresh then
+  if found then
     perform platform.emit('assignment-engine', p_tenant, p_tenant_code, 'session.queued',
       s.id::text, s.version, assignment.session_json(s));
+    return jsonb_build_object('created', true, 'session', assignment.session_json(s));
   end if;
-  return jsonb_build_object('created', fresh, 'session', assignment.session_json(s));
+  select * into s from assignment.sessions
+   where tenant_id = p_tenant and conversation_id = p_conversation and state <> 'closed'
+     for update;
+  if not found then
+    -- It was closed in between: the next attempt opens a new one.
+    return assignment.open_session(p_tenant, p_tenant_code, p_id, p_conversation, p_contact,
+                                   p_team, p_priority, p_context, p_source);
+  end if;
+  return jsonb_build_object('created', false, 'session', assignment.session_json(
+    assignment.ask_again(s, p_team, p_priority, p_context)));
 end
 $$;
 
--- Everybody who could get a session of this team, by id, with the facts that choosing needs.
--- `present` is measured: not expired.
-create function assignment.roster(p_tenant uuid, p_team uuid)
-returns table (agent_id uuid, name text, weight int, auto_assign boolean, vt double precision,
-               status text, accepting boolean, present boolean, capacity_units int,
-               active_units int, last_assigned_at timestamptz)
+-- A new request for a session that nobody owns: its wishes are set, and it queues again.
+create function assignment.ask_again(
+  s assignment.sessions, p_team uuid, p_priority int, p_context jsonb
+) returns assignment.sessions language plpgsql as $$
+begin
+  if s.state not in ('queued', 'parked') then return s; end if;
+  update assignment.sessions
+     set team_id = coalesce(p_team, team_id), priority = coalesce(p_priority, priority),
+         context = context || coalesce(p_context, '{}'), state = 'queued',
+         sort_key = assignment.sort_key(coalesce(p_priority, priority), enqueued_at, sla_due_at),
+         version = version + 1
+   where tenant_id = s.tenant_id and id = s.id
+  returning * into s;
+  return s;
+end
+$$;
+
+-- How much of an agent one session of a channel takes: the tenant's word, else chat 1, email 1,
+-- voice 4.
+create function assignment.units_of(p_tenant uuid, p_channel text) returns int
 language sql stable as $$
-  select a.id, a.name, c.weight, c.auto_assign, c.vt, a.status, a.accepting,
-         a.presence_expires_at > now(), a.capacity_units, a.active_units, c.last_assigned_at
-    from assignment.team_candidates c
-    join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id
-   where c.tenant_id = p_tenant and c.team_id = coalesce(p_team, p_tenant)
-     and a.deleted_at is null
-   order by a.id
+  select coalesce(
+    (select (channel_units->>p_channel)::int from assignment.tenant_settings
+      where tenant_id = p_tenant),
+    case p_channel when 'voice' then 4 else 1 end)
+$$;
+
+-- An agent as the engine looks at it, from the side of one team.
+create function assignment.roster_json(
+  a assignment.agents, c assignment.team_candidates
+) returns jsonb language sql stable as $$
+  select jsonb_build_object('id', a.id, 'name', a.name, 'member', c.agent_id is not null,
+    'weight', c.weight, 'auto_assign', c.auto_assign, 'vt', c.vt, 'status', a.status,
+    'accepting', a.accepting, 'present', a.presence_expires_at > now(),
+    'capacity', a.capacity_units, 'active', a.active_units, 'team_units', c.team_units,
+    'window_began_ms', assignment.milliseconds(c.window_began_at),
+    'window_count', c.window_count, 'skills', a.skills, 'schedule_id', a.schedule_id,
+    'last_ms', assignment.milliseconds(c.last_assigned_at))
+$$;
+
+-- Members of a team for one run. A team of at most `p_whole` is there whole, so that every agent's
+-- reason can be told; of a larger one those whom the strategy would try first, in an index's order.
+-- `round_robin` counts everybody and therefore always sees the whole team.
+create function assignment.roster(p_tenant uuid, p_team uuid, p_strategy text, p_whole int)
+returns setof jsonb language plpgsql stable as $$
+begin
+  if p_strategy = 'round_robin' or p_whole >= (select count(*) from (
+    select 1 from assignment.team_candidates
+     where tenant_id = p_tenant and team_id = p_team limit p_whole + 1) members)
+  then
+    return query select assignment.roster_json(a, c) from assignment.team_candidates c
+      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id
+     where c.tenant_id = p_tenant and c.team_id = p_team and a.deleted_at is null;
+  elsif p_strategy = 'fair' then
+    return query select assignment.roster_json(a, c) from (
+      select * from assignment.team_candidates k where k.tenant_id = p_tenant
+         and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
+       order by k.vt, k.agent_id limit 50) c
+      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
+  elsif p_strategy = 'least_recently_assigned' then
+    return query select assignment.roster_json(a, c) from (
+      select * from assignment.team_candidates k where k.tenant_id = p_tenant
+         and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
+       order by k.last_assigned_at nulls first, k.agent_id limit 50) c
+      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
+  elsif p_strategy = 'least_active' then
+    return query select assignment.roster_json(a, c) from (
+      select * from assignment.team_candidates k where k.tenant_id = p_tenant
+         and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
+       order by k.load_units, k.last_assigned_at nulls first, k.agent_id limit 50) c
+      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
+  else
+    return query select assignment.roster_json(a, c) from (
+      select * from assignment.team_candidates k where k.tenant_id = p_tenant
+         and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
+       order by k.free_units desc, k.last_assigned_at nulls first, k.agent_id limit 50) c
+      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
+  end if;
+end
+$$;
+
+-- Everything that a run of the engine needs to know, in one look: the clock, what holds for the team
+-- (null when there is no such team), the rules in force, hours, the contact, and the roster. Agents
+-- in `p_also` are looked at even if they are no members.
+create function assignment.facts(
+  p_tenant uuid, p_contact text, p_team uuid, p_also uuid[], p_whole int
+) returns jsonb language plpgsql stable as $$
+declare
+  held jsonb := assignment.policy(p_tenant, p_team);
+  is_there boolean := p_team is null;
+  settings assignment.tenant_settings;
+  contact assignment.contacts;
+  last_agent uuid;
+  roster jsonb;
+begin
+  if p_team is not null then
+    is_there := exists (select 1 from assignment.teams
+      where tenant_id = p_tenant and id = p_team and deleted_at is null);
+  end if;
+  select * into settings from assignment.tenant_settings where tenant_id = p_tenant;
+  select * into contact from assignment.contacts
+   where tenant_id = p_tenant and contact_id = p_contact;
+  if held->>'sticky_mode' = 'last_agent' then
+    select last_agent_id into last_agent from assignment.sessions
+     where tenant_id = p_tenant and contact_id = p_contact and last_agent_id is not null
+       and assigned_at > now() - (held->>'sticky_days')::int * interval '1 day'
+     order by id desc limit 1;
+  end if;
+  select coalesce(jsonb_agg(r), '[]') into roster
+    from assignment.roster(p_tenant, coalesce(p_team, p_tenant), held->>'strategy', p_whole) r;
+  roster := roster || coalesce((
+    select jsonb_agg(assignment.roster_json(a, c)) from assignment.agents a
+      left join assignment.team_candidates c on c.tenant_id = a.tenant_id and c.agent_id = a.id
+           and c.team_id = coalesce(p_team, p_tenant)
+     where a.tenant_id = p_tenant and a.deleted_at is null
+       and a.id = any (p_also || array_remove(array[contact.owner_id, last_agent], null))
+       and not roster @> jsonb_build_array(jsonb_build_object('id', a.id))), '[]');
+  return jsonb_build_object('now_ms', assignment.milliseconds(now()), 'team_exists', is_there,
+    'policy', held, 'policy_version', settings.policy_version,
+    'rules', (select v.rules from assignment.policy_versions v
+               where v.tenant_id = p_tenant and v.policy_version = settings.policy_version),
+    'schedules', (select jsonb_object_agg(h.id, jsonb_build_object('tz', h.tz,
+        'windows', h.windows, 'exceptions', h.exceptions)) from assignment.schedules h
+       where h.tenant_id = p_tenant and (h.id::text = held->>'schedule_id'
+         or h.id::text in (select r->>'schedule_id' from jsonb_array_elements(roster) r))),
+    'owner_id', contact.owner_id, 'blocked', to_jsonb(contact.blocked_agent_ids),
+    'last_agent_id', last_agent, 'roster', roster);
+end
 $$;
 
 -- Keeps the facts on an agent's candidate rows equal to the agent's own. The caller holds the
--- agent's row.
+-- agent's row. Who becomes choosable starts at the lowest share of those who stayed (or, when nobody
+-- did, at the highest so far): neither a flood nor a penalty.
 create function assignment.refresh_candidates(p_tenant uuid, p_agent uuid)
 returns void language sql as $$
   update assignment.team_candidates c
-     set eligible = a.status = 'online' and a.accepting and a.deleted_at is null,
-         has_room = a.active_units < a.capacity_units,
-         -- Who comes back starts at the lowest of those who stayed: no flood, no penalty.
-         vt = case when not c.eligible and a.status = 'online' and a.accepting
-                   then greatest(c.vt, coalesce((select min(o.vt) from assignment.team_candidates o
-                     where o.tenant_id = c.tenant_id and o.team_id = c.team_id and o.eligible), 0))
+     set eligible = n.eligible, has_room = n.has_room, load_units = a.active_units,
+         free_units = a.capacity_units - a.active_units,
+         vt = case when n.eligible and n.has_room and not (c.eligible and c.has_room)
+                   then greatest(c.vt, coalesce((select o.vt from assignment.team_candidates o
+                     where o.tenant_id = c.tenant_id and o.team_id = c.team_id and o.eligible
+                       and o.has_room and o.auto_assign and o.agent_id <> c.agent_id
+                     order by o.vt, o.agent_id limit 1),
+                     case when c.eligible then c.vt else (select max(o.vt)
+                       from assignment.team_candidates o where o.tenant_id = c.tenant_id
+                        and o.team_id = c.team_id) end))
                    else c.vt end
-    from assignment.agents a
+    from assignment.agents a, lateral (select
+           a.status = 'online' and a.accepting and a.deleted_at is null
+             and a.presence_expires_at > now() as eligible,
+           a.active_units < a.capacity_units as has_room) n
    where a.tenant_id = p_tenant and a.id = p_agent
      and c.tenant_id = p_tenant and c.agent_id = p_agent
-     and (c.eligible, c.has_room) is distinct from
-         (a.status = 'online' and a.accepting and a.deleted_at is null,
-          a.active_units < a.capacity_units)
+     and (c.eligible, c.has_room, c.load_units, c.free_units) is distinct from
+         (n.eligible, n.has_room, a.active_units, a.capacity_units - a.active_units)
 $$;
 
 create function assignment.record_decision(
   p_tenant uuid, p_session uuid, p_decision jsonb
 ) returns void language sql as $$
   insert into assignment.assignment_decisions
-    (tenant_id, id, session_id, source, outcome, reason, agent_id, strategy, rr_index, candidates,
-     rejected, counts, took_ms)
-  values (p_tenant, (p_decision->>'id')::uuid, p_session, p_decision->>'source',
-          p_decision->>'outcome', p_decision->>'reason', (p_decision->>'agent_id')::uuid,
-          p_decision->>'strategy', (p_decision->>'rr_index')::int,
-          coalesce(p_decision->'candidates', '[]'), coalesce(p_decision->'rejected', '[]'),
-          coalesce(p_decision->'counts', '{}'), (p_decision->>'took_ms')::float8)
-$$;
-
--- Gives a queued session to the first of `p_agents` that has room: owner, capacity, decision, event
--- and the call that tells messaging, in one commit. Whoever calls has ordered the agents.
---
--- p_decision: {id, source, strategy, rr_index, candidates, rejected, counts, took_ms}.
--- p_force: take although the agent is full, away or not accepting (an audited choice of a person).
--- Returns {result, agent_id?, session?, refused: [agent ids without room]}; result is
---   assigned | taken (somebody else's, or closed) | busy (another run holds it) | no_capacity.
-create function assignment.claim_session(
-  p_tenant uuid, p_tenant_code text, p_session uuid, p_agents uuid[], p_decision jsonb,
-  p_force boolean default false
-) returns jsonb language plpgsql as $$
-declare
-  s assignment.sessions;
-  candidate uuid;
-  chosen uuid;
-  refused uuid[] := '{}';
-begin
-  select * into s from assignment.sessions
-   where tenant_id = p_tenant and id = p_session and state = 'queued' and assignee_id is null
-     for update skip locked;
-  if not found then
-    select * into s from assignment.sessions where tenant_id = p_tenant and id = p_session;
-    return jsonb_build_object(
-      'result', case when s.state = 'queued' then 'busy' else 'taken' end,
-      'agent_id', s.assignee_id, 'session', assignment.session_json(s));
-  end if;
-  foreach candidate in array p_agents loop
-    update assignment.agents
-       set active_units = active_units + s.units, last_assigned_at = clock_timestamp()
-     where tenant_id = p_tenant and id = candidate and deleted_at is null
-       and (p_force or (status = 'online' and accepting and presence_expires_at > now()
-                        and active_units + s.units <= capacity_units));
-    if found then
-      chosen := candidate;
-      exit;
-    end if;
-    refused := refused || candidate;
-  end loop;
-  if chosen is null then
-    return jsonb_build_object('result', 'no_capacity', 'refused', to_jsonb(refused),
-                              'session', assignment.session_json(s));
-  end if;
-  -- Only the team that assigned moves the agent's turn; room changes in all of its teams.
-  update assignment.team_candidates c
-     set has_room = a.active_units < a.capacity_units,
-         vt = case when c.team_id = coalesce(s.team_id, p_tenant)
-                   then c.vt + s.units * 100.0 / c.weight else c.vt end,
-         last_assigned_at = case when c.team_id = coalesce(s.team_id, p_tenant)
-                                 then clock_timestamp() else c.last_assigned_at end
-    from assignment.agents a
-   where a.tenant_id = p_tenant and a.id = chosen
-     and c.tenant_id = p_tenant and c.agent_id = chosen;
-  update assignment.sessions
-     set assignee_id = chosen, state = 'assigned', assigned_at = now(), last_reason = 'assigned',
-         assignment_seq = assignment_seq + 1, version = version + 1
-   where tenant_id = p_tenant and id = s.id
-  returning * into s;
-  perform assignment.record_decision(p_tenant, s.id, p_decision
-    || jsonb_build_object('outcome', 'assign', 'reason', 'assigned', 'agent_id', chosen));
-  perform assignment.announce(s, p_tenant_code, 'session.assigned');
-  return jsonb_build_object('result', 'assigned', 'agent_id', chosen,
-    'refused', to_jsonb(refused), 'session', assignment.session_json(s));
-end
+    (tenant_id, id, session_id, source, outcome, reason, agent_id, rule_id, policy_version,
+     strategy, rr_index, candidates, rejected, counts, took_ms)
+  values (p_tenant, coalesce((p_decision->>'id')::uuid, platform.uuid_v7()), p_session,
+          p_decision->>'source', p_decision->>'outcome', p_decision->>'reason',
+          (p_decision->>'agent_id')::uuid, (p_decision->>'rule_id')::int,
+          (p_decision->>'policy_version')::int, p_decision->>'strategy',
+          (p_decision->>'rr_index')::int, coalesce(p_decision->'candidates', '[]'),
+          coalesce(p_decision->'rejected', '[]'), coalesce(p_decision->'counts', '{}'),
+          coalesce((p_decision->>'took_ms')::float8, 0))
 $$;
 
 -- Leaves the event of a change of hands, and the call that lets messaging follow it.
@@ -316,55 +526,633 @@ begin
 end
 $$;
 
--- Keeps why a run ended without an owner. The session stays as it is but for its reason; `stop`
--- takes it out of the automatic queue.
-create function assignment.leave_session(
-  p_tenant uuid, p_session uuid, p_decision jsonb
-) returns jsonb language plpgsql as $$
+-- Takes room for a session from one agent and moves the agent's turn in that team. The caller holds
+-- the session. `p_mode`: `free` (online, present, room), `offline` (room alone), `force`.
+-- False, and nothing changed, when the agent may not have it.
+create function assignment.take_room(
+  s assignment.sessions, p_agent uuid, p_mode text, p_limits jsonb
+) returns boolean language plpgsql as $$
 declare
-  s assignment.sessions;
+  cap int := (p_limits->>'team_cap')::int;
+  flood int := (p_limits->'max_new'->>'n')::int;
+  flood_window interval := (p_limits->'max_new'->>'window_s')::int * interval '1 s';
 begin
-  update assignment.sessions
-     set last_reason = p_decision->>'reason',
-         state = case when p_decision->>'outcome' = 'stop' and state = 'queued' then 'parked'
-                      else state end,
-         version = version + 1
-   where tenant_id = p_tenant and id = p_session
-  returning * into s;
-  perform assignment.record_decision(p_tenant, p_session, p_decision);
-  return assignment.session_json(s);
+  update assignment.agents
+     set active_units = active_units + s.units, last_assigned_at = clock_timestamp()
+   where tenant_id = s.tenant_id and id = p_agent and deleted_at is null
+     and (p_mode = 'force' or (active_units + s.units <= capacity_units
+       and (p_mode = 'offline'
+            or (status = 'online' and accepting and presence_expires_at > now()))));
+  if not found then return false; end if;
+  -- A statement of its own: it sees what others committed before the agent's row was had. Only the
+  -- team that assigns moves the agent's turn; load and room change in all of its teams.
+  if p_mode <> 'force' and (cap is not null or flood is not null) and exists (
+    select 1 from assignment.team_candidates
+     where tenant_id = s.tenant_id and team_id = coalesce(s.team_id, s.tenant_id)
+       and agent_id = p_agent
+       and (team_units + s.units > cap
+            or (window_count >= flood and window_began_at > now() - flood_window)))
+  then
+    update assignment.agents set active_units = active_units - s.units
+     where tenant_id = s.tenant_id and id = p_agent;
+    return false;
+  end if;
+  update assignment.team_candidates c
+     set has_room = a.active_units < a.capacity_units, load_units = a.active_units,
+         free_units = a.capacity_units - a.active_units
+    from assignment.agents a
+   where a.tenant_id = s.tenant_id and a.id = p_agent
+     and c.tenant_id = s.tenant_id and c.agent_id = p_agent
+     and c.team_id <> coalesce(s.team_id, s.tenant_id);
+  update assignment.team_candidates c
+     set has_room = a.active_units < a.capacity_units, load_units = a.active_units,
+         free_units = a.capacity_units - a.active_units,
+         vt = c.vt + s.units * 100.0 / c.weight, team_units = c.team_units + s.units,
+         window_began_at = case when c.window_began_at <= now() - flood_window then now()
+                                else c.window_began_at end,
+         window_count = case when flood is null then c.window_count
+                             when c.window_began_at <= now() - flood_window then 1
+                             else c.window_count + 1 end,
+         last_assigned_at = clock_timestamp()
+    from assignment.agents a
+   where a.tenant_id = s.tenant_id and a.id = p_agent
+     and c.tenant_id = s.tenant_id and c.agent_id = p_agent
+     and c.team_id = coalesce(s.team_id, s.tenant_id);
+  return true;
 end
 $$;
 
--- Ends a session and gives its capacity back. Returns the session, or null when there is none.
--- A closed one is returned unchanged.
-create function assignment.close_session(
-  p_tenant uuid, p_tenant_code text, p_session uuid, p_actor text, p_reason text,
-  p_request text
+-- Gives back what a session takes of its owner. The caller holds the session.
+create function assignment.free_room(s assignment.sessions) returns void language plpgsql as $$
+begin
+  if s.assignee_id is null or s.state = 'on_hold' then return; end if;
+  update assignment.agents set active_units = greatest(0, active_units - s.units)
+   where tenant_id = s.tenant_id and id = s.assignee_id;
+  update assignment.team_candidates set team_units = greatest(0, team_units - s.units)
+   where tenant_id = s.tenant_id and agent_id = s.assignee_id
+     and team_id = coalesce(s.team_id, s.tenant_id);
+  perform assignment.refresh_candidates(s.tenant_id, s.assignee_id);
+end
+$$;
+
+-- What a run settled for the session itself: its team, its priority, its skills.
+create function assignment.apply_wishes(
+  s assignment.sessions, p_set jsonb
+) returns assignment.sessions language plpgsql as $$
+begin
+  s.team_id := case when p_set ? 'team_id' then (p_set->>'team_id')::uuid else s.team_id end;
+  s.priority := coalesce((p_set->>'priority')::smallint, s.priority);
+  s.required_skills := coalesce(p_set->'skills', s.required_skills);
+  s.sort_key := assignment.sort_key(s.priority, s.enqueued_at, s.sla_due_at);
+  return s;
+end
+$$;
+
+-- Gives a queued session to the first of `p_agents` that has room: owner, capacity, decision, timers,
+-- event and the call that tells messaging, in one commit. Whoever calls has ordered the agents.
+--
+-- p_decision: {id, source, strategy, rr_index, candidates, rejected, counts, took_ms, …}.
+-- p_terms: {mode: free|offline, offer_s, first_reply_s, team_cap, max_new: {n, window_s},
+--           set: {team_id?, priority?, skills?}}.
+-- Returns {result, agent_id?, session?, refused: [agent ids without room]}; result is
+--   assigned | taken (somebody else's, or closed) | busy (another run holds it) | no_capacity.
+create function assignment.claim_session(
+  p_tenant uuid, p_tenant_code text, p_session uuid, p_agents uuid[], p_decision jsonb,
+  p_terms jsonb default '{}'
 ) returns jsonb language plpgsql as $$
 declare
   s assignment.sessions;
-  before jsonb;
+  candidate uuid;
+  chosen uuid;
+  refused uuid[] := '{}';
+begin
+  select * into s from assignment.sessions
+   where tenant_id = p_tenant and id = p_session and state = 'queued' and assignee_id is null
+     for update skip locked;
+  if not found then
+    select * into s from assignment.sessions where tenant_id = p_tenant and id = p_session;
+    return jsonb_build_object(
+      'result', case when s.state = 'queued' then 'busy' else 'taken' end,
+      'agent_id', s.assignee_id, 'session', assignment.session_json(s));
+  end if;
+  s := assignment.apply_wishes(s, p_terms->'set');
+  foreach candidate in array p_agents loop
+    if assignment.take_room(s, candidate, coalesce(p_terms->>'mode', 'free'), p_terms) then
+      chosen := candidate;
+      exit;
+    end if;
+    refused := refused || candidate;
+  end loop;
+  if chosen is null then
+    return jsonb_build_object('result', 'no_capacity', 'refused', to_jsonb(refused),
+                              'session', assignment.session_json(s));
+  end if;
+  s := assignment.settle_owner(s, chosen, p_tenant_code, p_terms);
+  perform assignment.record_decision(p_tenant, s.id, p_decision
+    || jsonb_build_object('outcome', 'assign', 'agent_id', chosen));
+  return jsonb_build_object('result', 'assigned', 'agent_id', chosen,
+    'refused', to_jsonb(refused), 'session', assignment.session_json(s));
+end
+$$;
+
+-- Writes the owner whose room was taken, with the timers of the new assignment. An offer is not yet
+-- an assignment: its first reply is waited for from the acceptance on.
+create function assignment.settle_owner(
+  s assignment.sessions, p_agent uuid, p_tenant_code text, p_terms jsonb
+) returns assignment.sessions language plpgsql as $$
+declare
+  offer_s int := coalesce((p_terms->>'offer_s')::int, 0);
+  first_reply_s int := coalesce((p_terms->>'first_reply_s')::int, 0);
+begin
+  update assignment.sessions
+     set assignee_id = p_agent, state = case when offer_s > 0 then 'offered' else 'assigned' end,
+         assigned_at = now(), last_reason = 'assigned', last_error = null, replied_at = null,
+         last_agent_id = p_agent, excluded_agent_ids = '{}', team_id = s.team_id,
+         priority = s.priority, required_skills = s.required_skills, sort_key = s.sort_key,
+         assignment_seq = assignment_seq + 1, version = version + 1
+   where tenant_id = s.tenant_id and id = s.id
+  returning * into s;
+  if offer_s > 0 then
+    perform assignment.set_timer(s.tenant_id, p_tenant_code, 'offer', s.id, s.assignment_seq,
+      now() + offer_s * interval '1 s');
+  elsif first_reply_s > 0 then
+    perform assignment.set_timer(s.tenant_id, p_tenant_code, 'first_reply', s.id,
+      s.assignment_seq, now() + first_reply_s * interval '1 s');
+  end if;
+  perform assignment.announce(s, p_tenant_code, 'session.' || s.state);
+  return s;
+end
+$$;
+
+-- Keeps why a run ended without an owner. The session stays as it is but for its reason and its
+-- wishes; `stop` takes it out of the automatic queue. p_wake: {kind, due_ms} sets a timer that looks
+-- again. p_event names an event to leave, once per session. An `error` changes `last_error` alone.
+create function assignment.leave_session(
+  p_tenant uuid, p_tenant_code text, p_session uuid, p_decision jsonb, p_set jsonb default '{}',
+  p_wake jsonb default null, p_event text default null
+) returns jsonb language plpgsql as $$
+declare
+  s assignment.sessions;
+  wished assignment.sessions;
 begin
   select * into s from assignment.sessions
    where tenant_id = p_tenant and id = p_session for update;
   if not found then return null; end if;
-  if s.state = 'closed' then return assignment.session_json(s); end if;
-  before := assignment.session_json(s);
-  if s.assignee_id is not null then
-    update assignment.agents set active_units = greatest(0, active_units - s.units)
-     where tenant_id = p_tenant and id = s.assignee_id;
-    perform assignment.refresh_candidates(p_tenant, s.assignee_id);
+  perform assignment.record_decision(p_tenant, p_session, p_decision);
+  if s.state <> 'queued' then return assignment.session_view(s); end if;
+  if p_decision->>'outcome' = 'error' then
+    update assignment.sessions set last_error = p_decision->>'reason'
+     where tenant_id = p_tenant and id = p_session returning * into s;
+    return assignment.session_view(s);
+  end if;
+  wished := assignment.apply_wishes(s, p_set);
+  if (wished.team_id, wished.priority, wished.required_skills, p_decision->>'reason', null)
+     is distinct from (s.team_id, s.priority, s.required_skills, s.last_reason, p_event)
+     or p_decision->>'outcome' = 'stop' or s.excluded_agent_ids <> '{}'
+  then
+    update assignment.sessions
+       set last_reason = p_decision->>'reason', last_error = null, team_id = wished.team_id,
+           priority = wished.priority, required_skills = wished.required_skills,
+           sort_key = wished.sort_key, asked_contact = asked_contact or p_event is not null,
+           excluded_agent_ids = '{}',
+           state = case when p_decision->>'outcome' = 'stop' then 'parked' else state end,
+           version = version + 1
+     where tenant_id = p_tenant and id = p_session
+    returning * into s;
+    if p_event is not null and not wished.asked_contact then
+      perform platform.emit('assignment-engine', p_tenant, p_tenant_code, p_event, s.id::text,
+        s.version, assignment.session_json(s));
+    end if;
+  end if;
+  if p_wake is not null then
+    perform assignment.ensure_timer(p_tenant, p_tenant_code, p_wake->>'kind', s.id,
+      s.assignment_seq, to_timestamp((p_wake->>'due_ms')::bigint / 1000.0));
+  end if;
+  return assignment.session_view(s);
+end
+$$;
+
+-- Takes a session from its owner and puts it back into the queue at its old place. The caller holds
+-- the session. The old owner is left out of the next run when `p_exclude`; `p_counted` counts it as
+-- a reassignment, and after the team's limit it overflows to the team that is named for that.
+create function assignment.requeue(
+  s assignment.sessions, p_tenant_code text, p_source text, p_reason text, p_exclude boolean,
+  p_counted boolean
+) returns assignment.sessions language plpgsql as $$
+declare
+  held jsonb := assignment.policy(s.tenant_id, s.team_id);
+  owner uuid := s.assignee_id;
+  overflow uuid;
+begin
+  perform assignment.free_room(s);
+  if p_counted and s.reassigns + 1 >= (held->>'max_reassigns')::int then
+    overflow := (held->>'overflow_team_id')::uuid;
   end if;
   update assignment.sessions
-     set state = 'closed', assignee_id = null, closed_at = now(), version = version + 1,
-         last_reason = coalesce(p_reason, 'closed')
+     set state = 'queued', assignee_id = null, replied_at = null,
+         excluded_agent_ids = case when p_exclude then array[owner] else '{}'::uuid[] end,
+         reassigns = case when overflow is not null then 0
+                          else reassigns + case when p_counted then 1 else 0 end end,
+         team_id = coalesce(overflow, team_id), last_reason = p_reason,
+         assignment_seq = assignment_seq + 1, version = version + 1
+   where tenant_id = s.tenant_id and id = s.id
+  returning * into s;
+  perform assignment.record_decision(s.tenant_id, s.id, jsonb_build_object('source', p_source,
+    'outcome', 'skip', 'reason', case when overflow is null then p_reason else 'max_reassigns' end,
+    'agent_id', owner));
+  perform assignment.announce(s, p_tenant_code, 'session.requeued');
+  return s;
+end
+$$;
+
+-- Its owner does not get this session again for ten minutes.
+create function assignment.note_declined(s assignment.sessions) returns assignment.sessions
+language plpgsql as $$
+begin
+  update assignment.sessions
+     set declined = declined || jsonb_build_object(s.assignee_id::text,
+           assignment.milliseconds(now() + interval '10 min'))
+   where tenant_id = s.tenant_id and id = s.id
+  returning * into s;
+  return s;
+end
+$$;
+
+-- A missed offer or first reply. Two in a row, and the agent accepts no more until it says so.
+create function assignment.note_miss(p_tenant uuid, p_agent uuid) returns void
+language plpgsql as $$
+begin
+  update assignment.agents set misses = misses + 1, accepting = accepting and misses + 1 < 2
+   where tenant_id = p_tenant and id = p_agent;
+  perform assignment.refresh_candidates(p_tenant, p_agent);
+end
+$$;
+
+-- A timer of a session is due. It acts only if the session is still at `p_seq`.
+-- Returns {action: none|run, session}: `run` asks the caller to run the engine.
+create function assignment.session_timer_due(
+  p_tenant uuid, p_tenant_code text, p_session uuid, p_kind text, p_seq bigint
+) returns jsonb language plpgsql as $$
+declare
+  s assignment.sessions;
+  held jsonb;
+begin
+  select * into s from assignment.sessions
+   where tenant_id = p_tenant and id = p_session for update;
+  if not found or s.assignment_seq <> p_seq then return '{"action": "none"}'; end if;
+  if p_kind = 'offer' and s.state = 'offered' then
+    perform 1 from assignment.agents
+     where tenant_id = p_tenant and id = s.assignee_id for update;
+    perform assignment.note_miss(p_tenant, s.assignee_id);
+    s := assignment.requeue(s, p_tenant_code, 'timer', 'offer_expired', true, true);
+  elsif p_kind = 'first_reply' and s.state = 'assigned' and s.replied_at is null then
+    held := assignment.policy(p_tenant, s.team_id);
+    perform platform.emit('assignment-engine', p_tenant, p_tenant_code,
+      'session.first_reply_missed', s.id::text, s.version, assignment.session_json(s));
+    if held->>'on_first_reply_timeout' = 'notify' then return '{"action": "none"}'; end if;
+    perform 1 from assignment.agents
+     where tenant_id = p_tenant and id = s.assignee_id for update;
+    perform assignment.note_miss(p_tenant, s.assignee_id);
+    if held->>'on_first_reply_timeout' = 'reassign' then
+      s := assignment.note_declined(s);
+    end if;
+    s := assignment.requeue(s, p_tenant_code, 'timer', 'first_reply_missed', true, true);
+  elsif p_kind in ('schedule_open', 'off_hours') and s.state = 'parked' then
+    update assignment.sessions set state = 'queued', version = version + 1
+     where tenant_id = p_tenant and id = p_session returning * into s;
+  end if;
+  return jsonb_build_object('action', case when s.state = 'queued' then 'run' else 'none' end,
+    'session', assignment.session_json(s));
+end
+$$;
+
+-- Hours or policies changed: what was parked for the hour queues again, and the next run decides.
+create function assignment.unpark(p_tenant uuid, p_reason text) returns int language sql as $$
+  with woken as (
+    update assignment.sessions set state = 'queued', version = version + 1
+     where tenant_id = p_tenant and state = 'parked' and last_reason = p_reason returning 1)
+  select count(*)::int from woken
+$$;
+
+-- Looks whether an agent is gone, and which of its sessions must go back. An agent that chose to be
+-- offline, or was taken out, is gone at once; one that fell silent, after its team's grace.
+-- Returns {sessions: [ids that are due], next_ms: when to look again, or null}.
+create function assignment.absence_due(
+  p_tenant uuid, p_tenant_code text, p_agent uuid
+) returns jsonb language plpgsql as $$
+declare
+  a assignment.agents;
+  left_at timestamptz;
+  due uuid[];
+  upcoming timestamptz;
+begin
+  select * into a from assignment.agents where tenant_id = p_tenant and id = p_agent for update;
+  if not found then return '{"sessions": [], "next_ms": null}'; end if;
+  left_at := case when a.deleted_at is not null or a.status = 'offline' then '-infinity'
+                  else a.presence_expires_at end;
+  if left_at > now() then
+    return jsonb_build_object('sessions', '[]'::jsonb, 'next_ms', assignment.milliseconds(left_at));
+  end if;
+  perform assignment.refresh_candidates(p_tenant, p_agent);
+  if isfinite(left_at) and not a.absence_told and left_at + interval '60 s' <= now() then
+    update assignment.agents set absence_told = true, version = version + 1
+     where tenant_id = p_tenant and id = p_agent returning * into a;
+    perform platform.emit('assignment-engine', p_tenant, p_tenant_code, 'agent.absent',
+      p_agent::text, a.version, assignment.agent_json(a));
+  end if;
+  select array_agg(s.id) filter (where g.at <= now()), min(g.at) filter (where g.at > now())
+    into due, upcoming
+    from assignment.sessions s, lateral (select left_at + (assignment.policy(p_tenant, s.team_id)
+           ->>'offline_grace_s')::int * interval '1 s' as at) g
+   where s.tenant_id = p_tenant and s.assignee_id = p_agent;
+  if isfinite(left_at) and not a.absence_told then
+    upcoming := least(upcoming, left_at + interval '60 s');
+  end if;
+  return jsonb_build_object('sessions', to_jsonb(coalesce(due, '{}')),
+    'next_ms', assignment.milliseconds(upcoming));
+end
+$$;
+
+-- Puts a session of an agent that is gone back, as its team wants it. Returns whether it did.
+create function assignment.release_absent(
+  p_tenant uuid, p_tenant_code text, p_session uuid, p_agent uuid
+) returns boolean language plpgsql as $$
+declare
+  s assignment.sessions;
+  gone boolean;
+  wanted text;
+begin
+  select * into s from assignment.sessions
+   where tenant_id = p_tenant and id = p_session and assignee_id = p_agent for update;
+  if not found then return false; end if;
+  select deleted_at is not null or status = 'offline' or presence_expires_at <= now() into gone
+    from assignment.agents where tenant_id = p_tenant and id = p_agent for update;
+  wanted := assignment.policy(p_tenant, s.team_id)->>'on_offline';
+  -- Who was taken out does not come back to answer.
+  if exists (select 1 from assignment.agents
+              where tenant_id = p_tenant and id = p_agent and deleted_at is not null) then
+    wanted := 'requeue_all';
+  end if;
+  if not coalesce(gone, false) or wanted in ('keep', 'requeue_on_reply')
+     or (wanted = 'requeue_unanswered' and s.replied_at is not null and s.state <> 'offered')
+  then return false; end if;
+  perform assignment.requeue(s, p_tenant_code, 'timer', 'agent_offline', true, false);
+  return true;
+end
+$$;
+
+-- Why a person may not be given a session by hand, or null. Skills and hours do not count: whoever
+-- takes it knows. The caller holds the agent.
+create function assignment.objection(
+  s assignment.sessions, a assignment.agents, p_team_cap int
+) returns text language sql stable as $$
+  select case
+    when not exists (select 1 from assignment.team_candidates c where c.tenant_id = s.tenant_id
+           and c.team_id = coalesce(s.team_id, s.tenant_id) and c.agent_id = a.id)
+      then 'not_member'
+    when exists (select 1 from assignment.contacts k where k.tenant_id = s.tenant_id
+           and k.contact_id = s.contact_id and a.id = any (k.blocked_agent_ids))
+      then 'blocked_for_contact'
+    when not a.accepting then 'not_accepting'
+    when a.status = 'offline' or a.presence_expires_at <= now() then 'offline'
+    when a.active_units + s.units > a.capacity_units then 'at_capacity'
+    when exists (select 1 from assignment.team_candidates c where c.tenant_id = s.tenant_id
+           and c.team_id = coalesce(s.team_id, s.tenant_id) and c.agent_id = a.id
+           and c.team_units + s.units > p_team_cap)
+      then 'at_capacity' end
+$$;
+
+-- Gives a session to a person by hand, or moves it from one to another: the same claim as a run's.
+-- p_kind: take | assign (only what nobody owns) | transfer. p_force: although the agent may not.
+-- Returns {result, reason?, agent_id?, session?}; result is
+--   given | already (has it) | taken (somebody else has it) | closed | ineligible | no_agent | missing.
+create function assignment.give_session(
+  p_tenant uuid, p_tenant_code text, p_session uuid, p_agent uuid, p_kind text, p_force boolean,
+  p_actor text, p_reason text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  s assignment.sessions;
+  a assignment.agents;
+  held jsonb;
+  before jsonb;
+  objection text;
+begin
+  select * into s from assignment.sessions
+   where tenant_id = p_tenant and id = p_session for update;
+  if not found then return '{"result": "missing"}'; end if;
+  if s.state = 'closed' then
+    return jsonb_build_object('result', 'closed', 'session', assignment.session_json(s));
+  elsif s.assignee_id = p_agent and s.state in ('assigned', 'on_hold') then
+    return jsonb_build_object('result', 'already', 'agent_id', p_agent,
+      'session', assignment.session_json(s));
+  elsif s.assignee_id <> p_agent and p_kind <> 'transfer' then
+    return jsonb_build_object('result', 'taken', 'agent_id', s.assignee_id,
+      'session', assignment.session_json(s));
+  end if;
+  -- Both agents, in the order of their ids.
+  perform 1 from assignment.agents
+   where tenant_id = p_tenant and id in (p_agent, s.assignee_id) order by id for update;
+  select * into a from assignment.agents
+   where tenant_id = p_tenant and id = p_agent and deleted_at is null;
+  if not found then return '{"result": "no_agent"}'; end if;
+  held := assignment.policy(p_tenant, s.team_id);
+  before := assignment.session_json(s);
+  perform assignment.free_room(s);
+  select * into a from assignment.agents where tenant_id = p_tenant and id = p_agent;
+  objection := assignment.objection(s, a, (held->>'capacity_units')::int);
+  if objection is not null and not p_force then
+    raise exception using errcode = 'SB001', message = objection;
+  end if;
+  perform assignment.take_room(s, p_agent, 'force', '{}');
+  s := assignment.settle_owner(s, p_agent, p_tenant_code, jsonb_build_object('first_reply_s',
+    case when p_kind = 'first_reply' then 0 else (held->>'first_reply_timeout_s')::int end));
+  perform assignment.record_decision(p_tenant, s.id, jsonb_build_object(
+    'source', case when p_kind = 'transfer' then 'transfer' else 'manual' end,
+    'outcome', 'assign', 'agent_id', p_agent,
+    'reason', case when objection is null then p_kind else 'forced' end,
+    'rejected', case when objection is null then '[]'::jsonb else jsonb_build_array(
+      jsonb_build_object('agent_id', p_agent, 'reason', objection)) end,
+    'candidates', jsonb_build_array(jsonb_build_object('agent_id', p_agent, 'name', a.name))));
+  perform platform.note_audit(p_tenant, p_actor, 'session.' || p_kind, s.id::text, before,
+    assignment.session_json(s), p_reason, p_request);
+  return jsonb_build_object('result', 'given', 'agent_id', p_agent,
+    'session', assignment.session_json(s));
+exception when sqlstate 'SB001' then
+  -- What was given back above is undone with the block.
+  return jsonb_build_object('result', 'ineligible', 'reason', sqlerrm,
+    'session', assignment.session_json(s));
+end
+$$;
+
+-- What the owner, or the one it is offered to, does with a session.
+-- p_action: accept | decline | replied | hold | resume | transfer_team | return_to_bot | close.
+-- p_agent is who acts, where that matters; p_team where it goes to.
+-- Returns {result, session?, run?}; result is
+--   done | unchanged | missing | closed | not_yours | wrong_state | no_team | at_capacity | claim;
+-- `run` asks the caller to run the engine, `claim` to give it to who replied first.
+create function assignment.act_on_session(
+  p_tenant uuid, p_tenant_code text, p_session uuid, p_action text, p_agent uuid, p_team uuid,
+  p_force boolean, p_actor text, p_reason text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  s assignment.sessions;
+  held jsonb;
+  before jsonb;
+  verdict text := 'done';
+begin
+  select * into s from assignment.sessions
+   where tenant_id = p_tenant and id = p_session for update;
+  if not found then return '{"result": "missing"}'; end if;
+  if s.state = 'closed' then
+    return jsonb_build_object('result', case when p_action = 'close' then 'unchanged'
+      else 'closed' end, 'session', assignment.session_json(s));
+  end if;
+  held := assignment.policy(p_tenant, s.team_id);
+  before := assignment.session_json(s);
+  if p_action in ('accept', 'decline') then
+    verdict := case when s.state <> 'offered' then 'wrong_state'
+                    when s.assignee_id <> p_agent then 'not_yours' else 'done' end;
+    if p_action = 'accept' and s.state = 'assigned' and s.assignee_id = p_agent then
+      verdict := 'unchanged';
+    end if;
+  elsif p_action in ('hold', 'resume') then
+    verdict := case when s.state <> case p_action when 'hold' then 'assigned' else 'on_hold' end
+                    then 'wrong_state' else 'done' end;
+  elsif p_action = 'transfer_team' and not exists (select 1 from assignment.teams
+      where tenant_id = p_tenant and id = p_team and deleted_at is null) then
+    verdict := 'no_team';
+  elsif p_action = 'replied' and s.assignee_id is null then
+    verdict := case when s.state = 'queued' and (held->>'claim_on_first_reply')::boolean
+                    then 'claim' else 'unchanged' end;
+  end if;
+  if verdict <> 'done' then
+    return jsonb_build_object('result', verdict, 'session', assignment.session_json(s));
+  end if;
+  s := assignment.perform_action(
+    s, p_tenant_code, p_action, p_agent, p_team, p_force, held, p_reason);
+  perform platform.note_audit(p_tenant, p_actor, 'session.' || p_action, s.id::text, before,
+    assignment.session_json(s), p_reason, p_request);
+  return jsonb_build_object('result', 'done', 'session', assignment.session_json(s),
+    'run', s.state = 'queued');
+exception when sqlstate 'SB001' then
+  return jsonb_build_object('result', sqlerrm, 'session', before);
+end
+$$;
+
+-- The change itself, once it is known to be allowed. The caller holds the session.
+create function assignment.perform_action(
+  s assignment.sessions, p_tenant_code text, p_action text, p_agent uuid, p_team uuid,
+  p_force boolean, p_held jsonb, p_reason text
+) returns assignment.sessions language plpgsql as $$
+declare
+  reply_s int := (p_held->>'first_reply_timeout_s')::int;
+begin
+  case p_action
+  when 'accept' then
+    update assignment.sessions set state = 'assigned', assigned_at = now(), version = version + 1,
+           assignment_seq = assignment_seq + 1
+     where tenant_id = s.tenant_id and id = s.id returning * into s;
+    update assignment.agents set misses = 0 where tenant_id = s.tenant_id and id = p_agent;
+    if reply_s > 0 then
+      perform assignment.set_timer(s.tenant_id, p_tenant_code, 'first_reply', s.id,
+        s.assignment_seq, now() + reply_s * interval '1 s');
+    end if;
+    perform assignment.announce(s, p_tenant_code, 'session.assigned');
+  when 'decline' then
+    s := assignment.note_declined(s);
+    s := assignment.requeue(s, p_tenant_code, 'manual', 'declined', true, true);
+  when 'replied' then
+    update assignment.sessions set replied_at = now(), version = version + 1,
+           state = case when state = 'offered' then 'assigned' else state end
+     where tenant_id = s.tenant_id and id = s.id returning * into s;
+    update assignment.agents set misses = 0
+     where tenant_id = s.tenant_id and id = s.assignee_id and misses > 0;
+  when 'hold' then
+    perform assignment.free_room(s);
+    update assignment.sessions set state = 'on_hold', version = version + 1,
+           assignment_seq = assignment_seq + 1
+     where tenant_id = s.tenant_id and id = s.id returning * into s;
+    perform assignment.announce(s, p_tenant_code, 'session.on_hold');
+  when 'resume' then
+    if not assignment.take_room(s, s.assignee_id, case when p_force then 'force' else 'offline' end,
+                                jsonb_build_object('team_cap', p_held->'capacity_units')) then
+      raise exception using errcode = 'SB001', message = 'at_capacity';
+    end if;
+    update assignment.sessions set state = 'assigned', version = version + 1,
+           assignment_seq = assignment_seq + 1
+     where tenant_id = s.tenant_id and id = s.id returning * into s;
+    perform assignment.announce(s, p_tenant_code, 'session.assigned');
+  when 'transfer_team' then
+    if s.assignee_id is not null then
+      s := assignment.requeue(s, p_tenant_code, 'transfer', 'transferred', false, false);
+    end if;
+    update assignment.sessions set team_id = p_team, state = 'queued', version = version + 1
+     where tenant_id = s.tenant_id and id = s.id returning * into s;
+  else
+    perform assignment.free_room(s);
+    update assignment.sessions
+       set state = 'closed', assignee_id = null, closed_at = now(), version = version + 1,
+           assignment_seq = assignment_seq + 1,
+           last_reason = coalesce(p_reason, case p_action when 'close' then 'closed'
+                                                          else 'returned_to_bot' end)
+     where tenant_id = s.tenant_id and id = s.id returning * into s;
+    perform assignment.announce(s, p_tenant_code, 'session.closed');
+  end case;
+  return s;
+end
+$$;
+
+-- A new request for a person on a session that is there. Returns {result: done|closed|missing, …}.
+create function assignment.hand_over(
+  p_tenant uuid, p_session uuid, p_team uuid, p_priority int, p_context jsonb, p_actor text,
+  p_reason text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  s assignment.sessions;
+begin
+  select * into s from assignment.sessions
+   where tenant_id = p_tenant and id = p_session for update;
+  if not found then return '{"result": "missing"}'; end if;
+  if s.state = 'closed' then
+    return jsonb_build_object('result', 'closed', 'session', assignment.session_json(s));
+  end if;
+  s := assignment.ask_again(s, p_team, p_priority, p_context);
+  perform platform.note_audit(p_tenant, p_actor, 'session.handover', s.id::text, null,
+    assignment.session_json(s), p_reason, p_request);
+  return jsonb_build_object('result', 'done', 'session', assignment.session_json(s));
+end
+$$;
+
+-- Opens a closed session again: a new wait, the same history.
+-- Returns {result: done|bot|open|other_open|missing, session, on_reopen}.
+create function assignment.reopen_session(
+  p_tenant uuid, p_tenant_code text, p_session uuid, p_actor text, p_reason text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  s assignment.sessions;
+  wanted text;
+begin
+  select * into s from assignment.sessions
+   where tenant_id = p_tenant and id = p_session for update;
+  if not found then return '{"result": "missing"}'; end if;
+  wanted := assignment.policy(p_tenant, s.team_id)->>'on_reopen';
+  if s.state <> 'closed' or wanted = 'bot' then
+    return jsonb_build_object('result', case when s.state = 'closed' then 'bot' else 'open' end,
+      'session', assignment.session_json(s));
+  end if;
+  update assignment.sessions
+     set state = 'queued', closed_at = null, enqueued_at = now(), reassigns = 0, declined = '{}',
+         sort_key = assignment.sort_key(priority, now(), sla_due_at), last_reason = 'reopened',
+         assignment_seq = assignment_seq + 1, version = version + 1
    where tenant_id = p_tenant and id = p_session
   returning * into s;
-  perform platform.note_audit(p_tenant, p_actor, 'session.close', s.id::text, before,
+  perform platform.note_audit(p_tenant, p_actor, 'session.reopen', s.id::text, null,
     assignment.session_json(s), p_reason, p_request);
-  perform assignment.announce(s, p_tenant_code, 'session.closed');
-  return assignment.session_json(s);
+  perform assignment.announce(s, p_tenant_code, 'session.queued');
+  return jsonb_build_object('result', 'done', 'on_reopen', wanted,
+    'session', assignment.session_json(s));
+exception when unique_violation then
+  return jsonb_build_object('result', 'other_open', 'session', assignment.session_json(s));
 end
 $$;
 
@@ -373,38 +1161,50 @@ create function assignment.agent_json(a assignment.agents) returns jsonb languag
     'id', a.id, 'name', a.name, 'status', a.status, 'accepting', a.accepting,
     'present', a.presence_expires_at > now(), 'capacity_units', a.capacity_units,
     'active_units', a.active_units, 'presence_mode', a.presence_mode, 'skills', a.skills,
-    'last_assigned_at', platform.rfc3339(a.last_assigned_at))
+    'schedule_id', a.schedule_id, 'last_assigned_at', platform.rfc3339(a.last_assigned_at))
 $$;
 
--- Makes or changes an agent. A new one joins the tenant's pool. Returns {created, agent}.
+-- Makes or changes an agent. A new one joins the tenant's pool. In `schedule` mode the shift decides,
+-- so the agent counts as online. Returns {created, agent} or {missing: schedule_id}.
 create function assignment.put_agent(
-  p_tenant uuid, p_id uuid, p_name text, p_capacity int, p_presence_mode text, p_skills jsonb,
-  p_actor text, p_request text
+  p_tenant uuid, p_tenant_code text, p_id uuid, p_name text, p_capacity int, p_presence_mode text,
+  p_skills jsonb, p_schedule uuid, p_presence_ttl interval, p_actor text, p_request text
 ) returns jsonb language plpgsql as $$
 declare
   old assignment.agents;
   a assignment.agents;
 begin
+  if p_schedule is not null and not exists (select 1 from assignment.schedules
+      where tenant_id = p_tenant and id = p_schedule) then
+    return '{"missing": "schedule_id"}';
+  end if;
   select * into old from assignment.agents
    where tenant_id = p_tenant and id = p_id for update;
-  insert into assignment.agents (tenant_id, id, name, capacity_units, presence_mode, skills)
+  insert into assignment.agents
+    (tenant_id, id, name, capacity_units, presence_mode, skills, schedule_id)
   values (p_tenant, p_id, p_name, coalesce(p_capacity, 3), coalesce(p_presence_mode, 'strict'),
-          coalesce(p_skills, '[]'))
+          coalesce(p_skills, '[]'), p_schedule)
   on conflict (tenant_id, id) do update
     set name = excluded.name, capacity_units = coalesce(p_capacity, agents.capacity_units),
         presence_mode = coalesce(p_presence_mode, agents.presence_mode),
+        schedule_id = coalesce(p_schedule, agents.schedule_id),
         presence_expires_at = case
           when coalesce(p_presence_mode, agents.presence_mode) <> 'strict'
             and agents.status <> 'offline' then 'infinity'::timestamptz
           when p_presence_mode = 'strict' and agents.presence_mode <> 'strict'
-            then now() + interval '90 s'
+            then now() + p_presence_ttl
           else agents.presence_expires_at end,
         skills = coalesce(p_skills, agents.skills), deleted_at = null,
         version = agents.version + 1
   returning * into a;
+  if a.presence_mode = 'schedule' then
+    update assignment.agents set status = 'online', presence_expires_at = 'infinity'
+     where tenant_id = p_tenant and id = p_id returning * into a;
+  end if;
   insert into assignment.team_candidates (tenant_id, team_id, agent_id)
   values (p_tenant, p_tenant, p_id) on conflict do nothing;
   perform assignment.refresh_candidates(p_tenant, p_id);
+  perform assignment.watch_presence(a, p_tenant_code);
   perform platform.note_audit(p_tenant, p_actor, 'agent.put', p_id::text,
     case when old.id is null then null else assignment.agent_json(old) end,
     assignment.agent_json(a), null, p_request);
@@ -412,7 +1212,40 @@ begin
 end
 $$;
 
--- Sets what an agent chose; coming online counts as a heartbeat. Returns the agent or null.
+-- One timer for each agent that may fall silent: it looks when the last sign of life runs out, so a
+-- heartbeat costs no timer.
+create function assignment.watch_presence(a assignment.agents, p_tenant_code text)
+returns void language sql as $$
+  select assignment.ensure_timer(a.tenant_id, p_tenant_code, 'offline_grace', a.id, 0,
+    greatest(a.presence_expires_at, now()))
+   where isfinite(a.presence_expires_at) and (a.status <> 'offline' or a.deleted_at is not null
+     or exists (select 1 from assignment.sessions
+                 where tenant_id = a.tenant_id and assignee_id = a.id))
+$$;
+
+-- Takes an agent out; its work goes back to the queue. Returns whether there was one.
+create function assignment.delete_agent(
+  p_tenant uuid, p_tenant_code text, p_id uuid, p_actor text, p_request text
+) returns boolean language plpgsql as $$
+declare
+  a assignment.agents;
+begin
+  update assignment.agents
+     set deleted_at = now(), status = 'offline', presence_expires_at = now(), version = version + 1
+   where tenant_id = p_tenant and id = p_id and deleted_at is null
+  returning * into a;
+  if not found then return false; end if;
+  perform assignment.refresh_candidates(p_tenant, p_id);
+  delete from assignment.team_candidates where tenant_id = p_tenant and agent_id = p_id;
+  perform assignment.set_timer(p_tenant, p_tenant_code, 'offline_grace', p_id, 0, now());
+  perform platform.note_audit(p_tenant, p_actor, 'agent.delete', p_id::text,
+    assignment.agent_json(a), null, null, p_request);
+  return true;
+end
+$$;
+
+-- Sets what an agent chose; coming online counts as a sign of life and accepts work again.
+-- Returns the agent or null.
 create function assignment.set_status(
   p_tenant uuid, p_tenant_code text, p_id uuid, p_status text, p_presence_ttl interval,
   p_actor text, p_request text
@@ -425,7 +1258,9 @@ begin
    where tenant_id = p_tenant and id = p_id and deleted_at is null for update;
   if not found then return null; end if;
   update assignment.agents
-     set status = p_status, version = version + 1,
+     set status = p_status, version = version + 1, absence_told = false,
+         accepting = accepting or p_status = 'online',
+         misses = case when p_status = 'online' then 0 else misses end,
          presence_expires_at = case
            when p_status = 'offline' then now()
            when presence_mode = 'strict' then now() + p_presence_ttl
@@ -433,6 +1268,11 @@ begin
    where tenant_id = p_tenant and id = p_id
   returning * into a;
   perform assignment.refresh_candidates(p_tenant, p_id);
+  if p_status = 'offline' then
+    perform assignment.set_timer(p_tenant, p_tenant_code, 'offline_grace', p_id, 0, now());
+  else
+    perform assignment.watch_presence(a, p_tenant_code);
+  end if;
   if before is distinct from p_status then
     perform platform.note_audit(p_tenant, p_actor, 'agent.status', p_id::text,
       jsonb_build_object('status', before), jsonb_build_object('status', p_status), null,
@@ -444,44 +1284,127 @@ begin
 end
 $$;
 
--- A sign of life. Returns the agent or null.
-create function assignment.heartbeat(p_tenant uuid, p_id uuid, p_presence_ttl interval)
-returns jsonb language sql as $$
-  update assignment.agents a
-     set presence_expires_at = case when presence_mode = 'strict' then now() + p_presence_ttl
-                                    else presence_expires_at end
-   where tenant_id = p_tenant and id = p_id and deleted_at is null
-  returning assignment.agent_json(a)
+-- A sign of life. Returns {agent, returned: whether it had been gone}, or null.
+create function assignment.heartbeat(
+  p_tenant uuid, p_tenant_code text, p_id uuid, p_presence_ttl interval
+) returns jsonb language plpgsql as $$
+declare
+  a assignment.agents;
+  was_gone boolean;
+begin
+  select * into a from assignment.agents
+   where tenant_id = p_tenant and id = p_id and deleted_at is null for update;
+  if not found then return null; end if;
+  was_gone := a.presence_expires_at <= now() and a.status <> 'offline';
+  if a.presence_mode = 'strict' and a.status <> 'offline' then
+    update assignment.agents set presence_expires_at = now() + p_presence_ttl, absence_told = false
+     where tenant_id = p_tenant and id = p_id returning * into a;
+    perform assignment.watch_presence(a, p_tenant_code);
+  end if;
+  if was_gone then
+    perform assignment.refresh_candidates(p_tenant, p_id);
+    perform platform.emit('assignment-engine', p_tenant, p_tenant_code, 'agent.present',
+      p_id::text, a.version, assignment.agent_json(a));
+  end if;
+  return jsonb_build_object('agent', assignment.agent_json(a), 'returned', was_gone);
+end
 $$;
 
 create function assignment.team_json(t assignment.teams) returns jsonb language sql stable as $$
-  select jsonb_build_object('id', t.id, 'name', t.name, 'strategy', t.strategy,
+  select assignment.policy(t.tenant_id, t.id) || jsonb_build_object('id', t.id, 'name', t.name,
     'members', coalesce((select jsonb_agg(jsonb_build_object('agent_id', c.agent_id,
       'weight', c.weight, 'auto_assign', c.auto_assign) order by c.agent_id)
       from assignment.team_candidates c
       where c.tenant_id = t.tenant_id and c.team_id = t.id), '[]'))
 $$;
 
--- Makes or changes a team. Returns {created, team}.
+-- What a policy names and does not exist: schedule_id | overflow_team_id, or null.
+create function assignment.missing_in_policy(p_tenant uuid, p_policy jsonb) returns text
+language sql stable as $$
+  select case
+    when p_policy->>'schedule_id' is not null and not exists (select 1 from assignment.schedules
+           where tenant_id = p_tenant and id = (p_policy->>'schedule_id')::uuid)
+      then 'schedule_id'
+    when p_policy->>'overflow_team_id' is not null and not exists (select 1 from assignment.teams
+           where tenant_id = p_tenant and id = (p_policy->>'overflow_team_id')::uuid
+             and deleted_at is null)
+      then 'overflow_team_id' end
+$$;
+
+-- Makes or changes a team; what is not said stays. Returns {created, team} or {missing: field}.
 create function assignment.put_team(
-  p_tenant uuid, p_id uuid, p_name text, p_strategy text, p_actor text, p_request text
+  p_tenant uuid, p_id uuid, p_name text, p_policy jsonb, p_actor text, p_request text
 ) returns jsonb language plpgsql as $$
 declare
   old assignment.teams;
   t assignment.teams;
+  missing text := assignment.missing_in_policy(p_tenant, p_policy);
 begin
+  if missing is not null then return jsonb_build_object('missing', missing); end if;
   select * into old from assignment.teams where tenant_id = p_tenant and id = p_id for update;
-  insert into assignment.teams (tenant_id, id, name, strategy)
-  values (p_tenant, p_id, p_name, coalesce(p_strategy, 'round_robin'))
+  insert into assignment.teams (tenant_id, id, name, policy)
+  values (p_tenant, p_id, p_name, p_policy)
   on conflict (tenant_id, id) do update
-    set name = excluded.name, strategy = coalesce(p_strategy, teams.strategy),
-        deleted_at = null, version = teams.version + 1
+    set name = excluded.name, policy = teams.policy || p_policy, deleted_at = null,
+        version = teams.version + 1
   returning * into t;
+  perform assignment.unpark(p_tenant, 'off_hours');
   perform platform.note_audit(p_tenant, p_actor, 'team.put', p_id::text,
     case when old.id is null then null else assignment.team_json(old) end,
     assignment.team_json(t), null, p_request);
   return jsonb_build_object('created', old.id is null, 'team', assignment.team_json(t));
 end
+$$;
+
+-- Takes a team out; who waits in it goes to its overflow team, or to the tenant's pool. Its turns and
+-- its owners stay as they are. Returns whether there was one.
+create function assignment.delete_team(
+  p_tenant uuid, p_id uuid, p_actor text, p_request text
+) returns boolean language plpgsql as $$
+declare
+  t assignment.teams;
+  instead uuid;
+begin
+  update assignment.teams set deleted_at = now(), version = version + 1
+   where tenant_id = p_tenant and id = p_id and deleted_at is null
+  returning * into t;
+  if not found then return false; end if;
+  select id into instead from assignment.teams
+   where tenant_id = p_tenant and id = (t.policy->>'overflow_team_id')::uuid and deleted_at is null;
+  update assignment.sessions set team_id = instead, version = version + 1
+   where tenant_id = p_tenant and coalesce(team_id, tenant_id) = p_id and state = 'queued';
+  delete from assignment.team_candidates where tenant_id = p_tenant and team_id = p_id;
+  perform platform.note_audit(p_tenant, p_actor, 'team.delete', p_id::text,
+    assignment.team_json(t), null, null, p_request);
+  return true;
+end
+$$;
+
+-- What holds for all teams of a tenant, and what a channel's sessions weigh.
+-- Returns {policy} or {missing: field}.
+create function assignment.put_tenant_policy(
+  p_tenant uuid, p_policy jsonb, p_channel_units jsonb, p_actor text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  missing text := assignment.missing_in_policy(p_tenant, p_policy);
+begin
+  if missing is not null then return jsonb_build_object('missing', missing); end if;
+  insert into assignment.tenant_settings as t (tenant_id, policy, channel_units)
+  values (p_tenant, p_policy, coalesce(p_channel_units, '{}'))
+  on conflict (tenant_id) do update
+    set policy = t.policy || p_policy,
+        channel_units = coalesce(p_channel_units, t.channel_units), updated_at = now();
+  perform assignment.unpark(p_tenant, 'off_hours');
+  perform platform.note_audit(p_tenant, p_actor, 'assignment_policy.put', p_tenant::text, null,
+    p_policy, null, p_request);
+  return jsonb_build_object('policy', assignment.tenant_policy(p_tenant));
+end
+$$;
+
+create function assignment.tenant_policy(p_tenant uuid) returns jsonb language sql stable as $$
+  select assignment.policy(p_tenant, null) || jsonb_build_object('channel_units',
+    '{"chat": 1, "email": 1, "voice": 4}'::jsonb || coalesce(
+      (select channel_units from assignment.tenant_settings where tenant_id = p_tenant), '{}'))
 $$;
 
 -- Makes an agent a member of a team, or changes its membership. Returns the team, or
@@ -531,8 +1454,193 @@ begin
 end
 $$;
 
--- Recounts what an agent carries. The row is locked first and counted in a second statement, which
--- sees everything that committed before the lock was had. Returns the drift that was repaired.
+create function assignment.schedule_json(h assignment.schedules) returns jsonb
+language sql stable as $$
+  select jsonb_build_object('id', h.id, 'name', h.name, 'tz', h.tz, 'windows', h.windows,
+    'exceptions', h.exceptions)
+$$;
+
+-- Makes or changes a schedule; what was parked for the hour is looked at again.
+create function assignment.put_schedule(
+  p_tenant uuid, p_id uuid, p_name text, p_tz text, p_windows jsonb, p_exceptions jsonb,
+  p_actor text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  h assignment.schedules;
+begin
+  insert into assignment.schedules (tenant_id, id, name, tz, windows, exceptions)
+  values (p_tenant, p_id, p_name, p_tz, p_windows, p_exceptions)
+  on conflict (tenant_id, id) do update
+    set name = excluded.name, tz = excluded.tz, windows = excluded.windows,
+        exceptions = excluded.exceptions, version = schedules.version + 1
+  returning * into h;
+  perform assignment.unpark(p_tenant, 'off_hours');
+  perform platform.note_audit(p_tenant, p_actor, 'schedule.put', p_id::text, null,
+    assignment.schedule_json(h), null, p_request);
+  return jsonb_build_object('created', h.version = 1, 'schedule', assignment.schedule_json(h));
+end
+$$;
+
+-- Whose customer a contact is (null: nobody's), or who never gets it. What is null stays.
+-- Returns {contact} or {missing: agent_id}.
+create function assignment.put_contact(
+  p_tenant uuid, p_contact text, p_set_owner boolean, p_owner uuid, p_blocked uuid[],
+  p_actor text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  k assignment.contacts;
+begin
+  if p_owner is not null and not exists (select 1 from assignment.agents
+      where tenant_id = p_tenant and id = p_owner and deleted_at is null) then
+    return '{"missing": "agent_id"}';
+  end if;
+  insert into assignment.contacts as c (tenant_id, contact_id, owner_id, blocked_agent_ids)
+  values (p_tenant, p_contact, p_owner, coalesce(p_blocked, '{}'))
+  on conflict (tenant_id, contact_id) do update
+    set owner_id = case when p_set_owner then p_owner else c.owner_id end,
+        blocked_agent_ids = coalesce(p_blocked, c.blocked_agent_ids), updated_at = now()
+  returning * into k;
+  perform platform.note_audit(p_tenant, p_actor, 'contact.put', p_contact, null, to_jsonb(k), null,
+    p_request);
+  return jsonb_build_object('contact', jsonb_build_object('contact_id', k.contact_id,
+    'owner_id', k.owner_id, 'blocked_agent_ids', to_jsonb(k.blocked_agent_ids)));
+end
+$$;
+
+-- The draft and what is in force.
+create function assignment.rules_json(p_tenant uuid) returns jsonb language sql stable as $$
+  select jsonb_build_object(
+    'draft', (select rules from assignment.rule_drafts where tenant_id = p_tenant),
+    'policy_version', v.policy_version, 'published', v.rules,
+    'published_at', platform.rfc3339(v.published_at))
+    from (select 1) one left join assignment.tenant_settings t on t.tenant_id = p_tenant
+    left join assignment.policy_versions v
+      on v.tenant_id = p_tenant and v.policy_version = t.policy_version
+$$;
+
+create function assignment.put_rules(
+  p_tenant uuid, p_rules jsonb, p_actor text, p_request text
+) returns jsonb language plpgsql as $$
+begin
+  insert into assignment.rule_drafts (tenant_id, rules) values (p_tenant, p_rules)
+  on conflict (tenant_id) do update set rules = excluded.rules, updated_at = now();
+  perform platform.note_audit(p_tenant, p_actor, 'rules.put', p_tenant::text, null, p_rules, null,
+    p_request);
+  return assignment.rules_json(p_tenant);
+end
+$$;
+
+-- What a set of rules names and does not exist: [{index, field}].
+create function assignment.missing_in_rules(p_tenant uuid, p_rules jsonb) returns jsonb
+language sql stable as $$
+  select coalesce(jsonb_agg(jsonb_build_object('index', m.index, 'field', m.field)), '[]') from (
+    select r.n - 1 as index, 'then/team_id' as field
+      from jsonb_array_elements(p_rules) with ordinality r(rule, n)
+     where r.rule->'then'->>'team_id' is not null and not exists (select 1 from assignment.teams
+       where tenant_id = p_tenant and id = (r.rule->'then'->>'team_id')::uuid
+         and deleted_at is null)
+    union all
+    select r.n - 1, 'then/assign/agent_ids'
+      from jsonb_array_elements(p_rules) with ordinality r(rule, n)
+     where exists (select 1 from jsonb_array_elements_text(r.rule->'then'->'assign'->'agent_ids') i
+       where not exists (select 1 from assignment.agents
+         where tenant_id = p_tenant and id = i::uuid and deleted_at is null))) m
+$$;
+
+-- Puts the draft in force as a version of its own.
+-- Returns {policy_version} | {missing: draft} | {invalid: [{index, field}]}.
+create function assignment.publish_rules(
+  p_tenant uuid, p_actor text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  draft jsonb;
+  invalid jsonb;
+  fresh int;
+begin
+  select rules into draft from assignment.rule_drafts where tenant_id = p_tenant for update;
+  if not found then return '{"missing": "draft"}'; end if;
+  invalid := assignment.missing_in_rules(p_tenant, draft);
+  if invalid <> '[]' then return jsonb_build_object('invalid', invalid); end if;
+  select coalesce(max(policy_version), 0) + 1 into fresh
+    from assignment.policy_versions where tenant_id = p_tenant;
+  insert into assignment.policy_versions (tenant_id, policy_version, rules, published_by)
+  values (p_tenant, fresh, draft, p_actor);
+  return assignment.enforce_rules(p_tenant, fresh, 'rules.publish', p_actor, p_request);
+end
+$$;
+
+-- Puts an earlier version in force again. Returns {policy_version} | {missing: version}.
+create function assignment.rollback_rules(
+  p_tenant uuid, p_version int, p_actor text, p_request text
+) returns jsonb language plpgsql as $$
+begin
+  if not exists (select 1 from assignment.policy_versions
+                  where tenant_id = p_tenant and policy_version = p_version) then
+    return '{"missing": "version"}';
+  end if;
+  return assignment.enforce_rules(p_tenant, p_version, 'rules.rollback', p_actor, p_request);
+end
+$$;
+
+create function assignment.enforce_rules(
+  p_tenant uuid, p_version int, p_action text, p_actor text, p_request text
+) returns jsonb language plpgsql as $$
+begin
+  insert into assignment.tenant_settings (tenant_id, policy_version) values (p_tenant, p_version)
+  on conflict (tenant_id) do update set policy_version = p_version, updated_at = now();
+  update assignment.sessions set state = 'queued', version = version + 1
+   where tenant_id = p_tenant and state = 'parked' and last_reason like 'rule:%';
+  perform platform.note_audit(p_tenant, p_actor, p_action, p_tenant::text, null,
+    jsonb_build_object('policy_version', p_version), null, p_request);
+  return jsonb_build_object('policy_version', p_version);
+end
+$$;
+
+-- The heads of a tenant's queues in one order across its teams: of each team that has somebody to
+-- choose, the first `p_per_team`. Teams without anybody are passed over: a run would only say so.
+create function assignment.queue_heads(
+  p_tenant uuid, p_team uuid, p_per_team int, p_limit int
+) returns setof jsonb language sql stable as $$
+  with recursive pools as (
+    (select coalesce(team_id, tenant_id) as pool from assignment.sessions
+      where tenant_id = p_tenant and state = 'queued'
+        and (p_team is null or coalesce(team_id, tenant_id) = p_team)
+      order by coalesce(team_id, tenant_id) limit 1)
+    union all
+    select (select coalesce(s.team_id, s.tenant_id) from assignment.sessions s
+             where s.tenant_id = p_tenant and s.state = 'queued' and p_team is null
+               and coalesce(s.team_id, s.tenant_id) > pools.pool
+             order by coalesce(s.team_id, s.tenant_id) limit 1)
+      from pools where pools.pool is not null)
+  select assignment.session_json(h) from pools cross join lateral (
+    -- Those that ask for skills apart, so that a row of them nobody can serve hides no others.
+    (select * from assignment.sessions s
+      where s.tenant_id = p_tenant and s.state = 'queued' and s.required_skills = '[]'
+        and coalesce(s.team_id, s.tenant_id) = pools.pool
+      order by s.sort_key, s.enqueued_at, s.id limit p_per_team)
+    union all
+    (select * from assignment.sessions s
+      where s.tenant_id = p_tenant and s.state = 'queued' and s.required_skills <> '[]'
+        and coalesce(s.team_id, s.tenant_id) = pools.pool
+      order by s.sort_key, s.enqueued_at, s.id limit p_per_team)) h
+   where pools.pool is not null and exists (select 1 from assignment.team_candidates c
+     where c.tenant_id = p_tenant and c.team_id = pools.pool and c.eligible and c.has_room
+       and c.auto_assign)
+   order by h.sort_key, h.enqueued_at, h.id limit p_limit
+$$;
+
+-- Agents whose load does not look like the sum of their sessions: a hint, looked at without locks.
+create function assignment.suspect_loads(p_limit int) returns table (tenant_id uuid, id uuid)
+language sql stable as $$
+  select a.tenant_id, a.id from assignment.agents a
+   where a.active_units <> coalesce((select sum(s.units) from assignment.sessions s
+     where s.tenant_id = a.tenant_id and s.assignee_id = a.id
+       and s.state in ('assigned', 'offered')), 0)
+   limit p_limit
+$$;
+
+-- Recounts what an agent carries. The row is locked first and counted in later statements, which
+-- see everything that committed before the lock was had. Returns the drift that was repaired.
 create function assignment.reconcile_load(p_tenant uuid, p_agent uuid) returns int
 language plpgsql as $$
 declare
@@ -547,8 +1655,72 @@ begin
   if counted <> known then
     update assignment.agents set active_units = counted
      where tenant_id = p_tenant and id = p_agent;
-    perform assignment.refresh_candidates(p_tenant, p_agent);
   end if;
+  update assignment.team_candidates c set team_units = n.units
+    from (select k.team_id, coalesce(sum(s.units), 0) as units
+            from assignment.team_candidates k left join assignment.sessions s
+              on s.tenant_id = k.tenant_id and s.assignee_id = k.agent_id
+             and s.state in ('assigned', 'offered')
+             and coalesce(s.team_id, s.tenant_id) = k.team_id
+           where k.tenant_id = p_tenant and k.agent_id = p_agent group by k.team_id) n
+   where c.tenant_id = p_tenant and c.agent_id = p_agent and c.team_id = n.team_id
+     and c.team_units <> n.units;
+  perform assignment.refresh_candidates(p_tenant, p_agent);
   return counted - known;
+end
+$$;
+
+-- What events were counted already: an entry that comes again changes nothing. Kept two days, which
+-- is longer than a stream redelivers.
+create table assignment.counted_events (
+  tenant_id uuid not null,
+  event_id uuid not null,
+  day date not null,
+  primary key (tenant_id, event_id, day)
+) partition by range (day);
+insert into platform.partitioned values ('assignment.counted_events', '3 days');
+select platform.ensure_partitions();
+
+-- How many events of each name there were, by minute and by hour.
+create table assignment.event_counts (
+  tenant_id uuid not null references platform.tenants,
+  grain text not null check (grain in ('minute', 'hour')),
+  bucket timestamptz not null,
+  source text not null check (source in ('analytics', 'switchboard')),
+  name text not null,
+  count bigint not null,
+  primary key (tenant_id, grain, source, bucket, name)
+);
+
+-- Counts a batch of [{id, tenant, source, name, at}]; those known already are passed over. Returns
+-- how many were new.
+create function assignment.count_events(p_events jsonb) returns int language plpgsql as $$
+declare
+  fresh int;
+begin
+  with given as (
+    select distinct on (t.id, e.id) t.id as tenant_id, e.id, e.source, e.name, e.at
+      from jsonb_to_recordset(p_events)
+             as e(id uuid, tenant text, source text, name text, at timestamptz)
+      join platform.tenants t on t.code = e.tenant
+     where not exists (select 1 from assignment.counted_events k
+       where k.tenant_id = t.id and k.event_id = e.id
+         and k.day >= (now() at time zone 'utc')::date - 1)
+     order by t.id, e.id
+  ), kept as (
+    insert into assignment.counted_events (tenant_id, event_id, day)
+    select tenant_id, id, (now() at time zone 'utc')::date from given
+    on conflict do nothing returning tenant_id, event_id
+  ), counted as (
+    insert into assignment.event_counts as c (tenant_id, grain, bucket, source, name, count)
+    select g.tenant_id, grain, date_trunc(grain, g.at, 'UTC'), g.source, g.name, count(*)
+      from given g join kept k on k.tenant_id = g.tenant_id and k.event_id = g.id
+     cross join unnest(array['minute', 'hour']) grain
+     group by 1, 2, 3, 4, 5 order by 1, 2, 4, 3, 5
+    on conflict (tenant_id, grain, source, bucket, name)
+      do update set count = c.count + excluded.count
+    returning 1)
+  select count(*) into fresh from kept;
+  return fresh;
 end
 $$;

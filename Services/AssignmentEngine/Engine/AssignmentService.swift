@@ -22,16 +22,22 @@ struct RunResult: Sendable {
     let outcome: Outcome
     let reason: String
     let agentID: UUID?
-    let strategy: Strategy
-    let decisionID: UUID
+    /// Nil when there was nothing to decide, because somebody has it already.
+    let strategy: Strategy?
+    /// The row that says why; nil likewise.
+    let decisionID: UUID?
     let session: Session
 }
 
 /// Hands conversations to people: one pipeline, and a stored reason for every run.
 @LoopActor
 final class AssignmentService {
-    private let sessions: SessionRepository
-    private let dispatcher: StrategyDispatcher
+    /// How often a run looks again when everybody that it chose had filled up meanwhile.
+    static let looksLimit = 3
+
+    let sessions: SessionRepository
+    let planner: RunPlanner
+    let dispatcher: StrategyDispatcher
     private let retries: EngineRetries
     private let logger: Logger
 
@@ -42,12 +48,14 @@ final class AssignmentService {
         logger: Logger
     ) {
         self.sessions = sessions
+        planner = RunPlanner(sessions: sessions)
         dispatcher = StrategyDispatcher(contexts: contexts)
         self.retries = retries
         self.logger = logger
     }
 
-    /// Loads the conversation's session, sets team and context, saves, and runs the engine.
+    /// Loads the conversation's session, sets team and context, saves, and runs the engine: the engine
+    /// alone decides, there is no second path.
     ///
     /// A session that somebody owns already is answered as it is.
     func requestAssignment(
@@ -69,91 +77,111 @@ final class AssignmentService {
         try await run(tenant, session, source: source)
     }
 
-    /// The run: roster, candidates, order, claim.
+    /// The run: facts, decision, turn, claim.
     ///
     /// Whatever happens, a decision is stored.
-    func run(_ tenant: Tenant, _ session: Session, source: RunSource) async throws -> RunResult {
-        let began = MonotonicTime.now()
-        var decision = Decision(source: source, reason: "no_members", strategy: .roundRobin)
-        guard session.state == "queued" else { return settled(session, decision) }
-        guard let strategy = try await sessions.strategy(tenant, team: session.teamID) else {
-            decision.reason = "no_team"
-            return try await leave(tenant, session, decision, since: began)
-        }
-        decision.strategy = strategy
-        let roster = try await sessions.roster(tenant, team: session.teamID)
-        let pipeline = CandidatePipeline(roster: roster, units: session.units)
-        decision.rejected = pipeline.rejected
-        guard !pipeline.candidates.isEmpty else {
-            decision.reason = roster.isEmpty ? "no_members" : "no_candidates"
-            return try await leave(tenant, session, decision, since: began)
-        }
-        do {
-            let choice = try await dispatcher.pickAgentForSession(
-                pipeline.candidates,
-                strategy: strategy,
-                contextKey: (session.teamID ?? tenant.id).text
-            )
-            decision.order = choice.order
-            decision.roundRobinIndex = choice.roundRobinIndex
-        } catch {
-            return try await fail(tenant, session, decision, error, since: began)
-        }
-        try await FaultPoints.reached("session.turn_taken")
-        return try await claim(tenant, session, decision, since: began)
-    }
-
-    private func claim(
+    ///
+    /// - Parameter preferred: who is asked before anybody else.
+    func run(
         _ tenant: Tenant,
         _ session: Session,
-        _ decision: Decision,
-        since began: MonotonicTime
+        source: RunSource,
+        preferred: UUID? = nil
     ) async throws -> RunResult {
-        var decision = decision
-        decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
-        let claim = try await sessions.claim(
-            tenant,
-            session.id,
-            order: decision.order.map(\.id),
-            decision: decision
-        )
-        try await FaultPoints.reached("session.claimed")
-        switch claim.result {
-        case .assigned:
-            return RunResult(
-                outcome: .assign,
-                reason: "assigned",
-                agentID: claim.agentID,
-                strategy: decision.strategy,
-                decisionID: decision.id,
-                session: claim.session ?? session
+        let began = MonotonicTime.now()
+        guard session.state == "queued" else { return settled(session, session.document) }
+        var turn: Int?
+        var isSticky = true
+        for look in 1... {
+            var plan = try await planner.plan(
+                tenant,
+                session.document,
+                source: source,
+                preferred: preferred,
+                isSticky: isSticky
             )
-        case .taken:
-            return settled(claim.session ?? session, decision)
-        case .busy:
-            decision.reason = "busy"
-        case .noCapacity:
-            decision.reason = "no_capacity"
+            plan.decision.roundRobinIndex = turn
+            guard let choosing = plan.choosing else {
+                return try await leave(tenant, session, plan, since: began)
+            }
+            do {
+                try await order(tenant, choosing, &plan)
+                turn = plan.decision.roundRobinIndex
+            } catch {
+                return try await fail(tenant, session, plan, error, since: began)
+            }
+            try await FaultPoints.reached("session.turn_taken")
+            plan.decision.reason = choosing.reason
+            plan.decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
+            let claim = try await sessions.claim(tenant, session.id, plan)
+            try await FaultPoints.reached("session.claimed")
+            if let result = claimed(claim, session, plan) { return result }
+            // Those who were chosen filled up since the look; the turn that was taken stays ours.
+            isSticky = false
+            if claim.result == .busy || look == AssignmentService.looksLimit {
+                let reason = claim.result == .busy ? "busy" : "no_capacity"
+                plan.end = Ending(outcome: .skip, reason: reason)
+                return try await leave(tenant, session, plan, since: began)
+            }
         }
-        return try await leave(tenant, session, decision, since: began)
+        preconditionFailure("the last look returns")
     }
 
-    /// Nobody got it; the session stays queued.
+    /// Puts the candidates into their order; counts a turn unless this run has one already.
+    private func order(
+        _ tenant: Tenant,
+        _ choosing: Choosing,
+        _ plan: inout RunPlan
+    ) async throws(CoordinationError) {
+        guard let strategy = choosing.strategy else {
+            plan.decision.order = choosing.candidates
+            return
+        }
+        let choice = try await dispatcher.pickAgentForSession(
+            choosing.candidates,
+            strategy: strategy,
+            contextKey: (plan.session.teamID ?? tenant.id).text,
+            turn: plan.decision.roundRobinIndex
+        )
+        plan.decision.order = choice.order
+        plan.decision.roundRobinIndex = choice.roundRobinIndex
+    }
+
+    private func claimed(_ claim: Claim, _ session: Session, _ plan: RunPlan) -> RunResult? {
+        switch claim.result {
+        case .assigned:
+            RunResult(
+                outcome: .assign,
+                reason: plan.decision.reason,
+                agentID: claim.agentID,
+                strategy: plan.decision.strategy,
+                decisionID: plan.decision.id,
+                session: claim.session ?? session
+            )
+        case .taken: settled(claim.session ?? session, (claim.session ?? session).document)
+        case .busy, .noCapacity: nil
+        }
+    }
+
+    /// Nobody got it: why is stored, and when it is looked at again.
     private func leave(
         _ tenant: Tenant,
         _ session: Session,
-        _ decision: Decision,
+        _ plan: RunPlan,
         since began: MonotonicTime
     ) async throws -> RunResult {
-        var decision = decision
-        decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
-        let left = try await sessions.leave(tenant, session.id, decision: decision)
+        var plan = plan
+        let end = plan.end ?? Ending(outcome: .skip, reason: "no_candidates")
+        plan.decision.outcome = end.outcome
+        plan.decision.reason = end.reason
+        plan.decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
+        let left = try await sessions.leave(tenant, session.id, plan, end)
         return RunResult(
-            outcome: decision.outcome,
-            reason: decision.reason,
+            outcome: end.outcome,
+            reason: end.reason,
             agentID: nil,
-            strategy: decision.strategy,
-            decisionID: decision.id,
+            strategy: plan.decision.strategy,
+            decisionID: plan.decision.id,
             session: left ?? session
         )
     }
@@ -162,7 +190,7 @@ final class AssignmentService {
     private func fail(
         _ tenant: Tenant,
         _ session: Session,
-        _ decision: Decision,
+        _ plan: RunPlan,
         _ error: CoordinationError,
         since began: MonotonicTime
     ) async throws -> RunResult {
@@ -170,23 +198,23 @@ final class AssignmentService {
             "round robin is not to be had: the session stays queued",
             metadata: ["session_id": "\(session.id.text)", "reason": "\(error)"]
         )
-        var decision = decision
-        decision.outcome = .error
-        decision.reason = "redis_unavailable"
-        let result = try await leave(tenant, session, decision, since: began)
+        var plan = plan
+        plan.end = Ending(outcome: .error, reason: "redis_unavailable")
+        plan.wishes = [:]
+        let result = try await leave(tenant, session, plan, since: began)
         try await retries.schedule(tenant, session.id)
         return result
     }
 
-    /// Somebody has it, or it is closed: there was nothing to decide.
-    private func settled(_ session: Session, _ decision: Decision) -> RunResult {
-        let owner = session.document["assignee_id"]?.stringValue.flatMap(UUID.init(uuidString:))
+    /// Somebody has it, or it is out of the automatic queue: there was nothing to decide.
+    private func settled(_ session: Session, _ document: JSON) -> RunResult {
+        let owner = document["assignee_id"]?.uuidValue
         return RunResult(
             outcome: owner == nil ? .stop : .assign,
             reason: owner == nil ? session.state : "already_assigned",
             agentID: owner,
-            strategy: decision.strategy,
-            decisionID: decision.id,
+            strategy: nil,
+            decisionID: nil,
             session: session
         )
     }

@@ -30,6 +30,9 @@ struct Decision: Sendable {
     var reason: String
     var strategy: Strategy
     var roundRobinIndex: Int?
+    /// The position of the rule that spoke, and the version of the rules that it stands in.
+    var rule: Int?
+    var policyVersion: Int?
     var order: [Candidate] = []
     var rejected: [(agent: UUID, reason: Rejection)] = []
     var tookMilliseconds = 0.0
@@ -41,6 +44,7 @@ struct Decision: Sendable {
             "id": .string(id.text), "source": .string(source.rawValue),
             "outcome": .string(outcome.rawValue), "reason": .string(reason),
             "strategy": .string(strategy.rawValue), "rr_index": JSON(roundRobinIndex),
+            "rule_id": JSON(rule), "policy_version": JSON(policyVersion),
             "candidates": .array(
                 order.prefix(Decision.listLimit).map { candidate in
                     [
@@ -65,66 +69,5 @@ struct Decision: Sendable {
             ),
             "took_ms": .double(tookMilliseconds),
         ]
-    }
-}
-
-/// Puts a stored decision into words.
-enum Explanation {
-    /// A sentence or two about a row of `assignment_decisions`, as JSON.
-    static func text(of decision: JSON) -> String {
-        let considered = decision["candidates"]?.arrayValue?.count ?? 0
-        let verdict =
-            switch decision["outcome"]?.stringValue {
-            case "assign": assigned(decision, considered)
-            case "error": "Nothing was changed: \(words(decision["reason"]))."
-            case "stop": "It is left out of automatic assignment: \(words(decision["reason"]))."
-            default: "Nobody got it: \(words(decision["reason"]))."
-            }
-        let turnedDown = rejected(decision["counts"])
-        return turnedDown.isEmpty ? verdict : verdict + " " + turnedDown
-    }
-
-    private static func assigned(_ decision: JSON, _ considered: Int) -> String {
-        let chosen = decision["agent_id"]?.stringValue ?? ""
-        let name =
-            decision["candidates"]?.arrayValue?.first {
-                $0["agent_id"]?.stringValue == chosen
-            }?["name"]?.stringValue ?? "The agent"
-        let people = considered == 1 ? "1 candidate" : "\(considered) candidates"
-        guard let strategy = decision["strategy"]?.stringValue else {
-            return "\(name) got it by hand."
-        }
-        let how =
-            switch strategy {
-            case "round_robin":
-                "it was \(name)'s turn (position \(decision["rr_index"]?.intValue ?? 0))"
-            case "fair": "\(name) had the lowest share so far"
-            case "least_recently_assigned": "\(name) had waited longest"
-            case "least_active": "\(name) had the least open work"
-            default: "\(name) had the most room"
-            }
-        return "\(name) got it: of \(people), \(how)."
-    }
-
-    private static func rejected(_ counts: JSON?) -> String {
-        let parts = (counts?.objectValue?.members ?? []).compactMap { member -> String? in
-            guard let reason = Rejection(rawValue: member.key), let count = member.value.intValue
-            else { return nil }
-            return "\(count) \(reason.explanation)"
-        }
-        return parts.isEmpty ? "" : "Not considered: " + parts.joined(separator: ", ") + "."
-    }
-
-    private static func words(_ reason: JSON?) -> String {
-        switch reason?.stringValue {
-        case "no_candidates": "no member of the team can take it now"
-        case "no_members": "the team has no members"
-        case "no_capacity": "everybody filled up while it was being assigned"
-        case "taken": "somebody has it already"
-        case "busy": "another run is at it"
-        case "redis_unavailable": "the shared round-robin counter could not be reached"
-        case .some(let other): other
-        case nil: "no reason was stored"
-        }
     }
 }

@@ -11,6 +11,8 @@ internal import Platform
 final class QueueDrainer {
     /// Sessions that one run looks at.
     static let sessionsPerRun = 100
+    /// Of each team, so that a long queue of one leaves the others their share.
+    static let sessionsPerTeam = 25
     /// Between two sweeps over all tenants.
     static let sweepInterval: Duration = .seconds(15)
     /// Tenants that one sweep looks at.
@@ -64,32 +66,35 @@ final class QueueDrainer {
         }
     }
 
-    /// Runs the engine for queued sessions in the order of the queue.
+    /// Runs the engine for queued sessions in the order of the queue, which is one across all teams.
     ///
     /// Returns how many were assigned.
     ///
     /// A team in which nobody has room is passed over for the rest of the run, so that its head does
-    /// not hold up the others.
+    /// not hold up the others; a session that alone asks for more than its team has holds up nobody.
     func assignQueuedSessionsToAvailableAgents(
         _ tenant: Tenant,
         team: UUID?
     ) async throws -> Int {
         var assigned = 0
         var blocked: Set<UUID?> = []
-        let queue = try await sessions.queued(
+        let queue = try await sessions.queueHeads(
             tenant,
             team: team,
+            perTeam: QueueDrainer.sessionsPerTeam,
             limit: QueueDrainer.sessionsPerRun
         )
-        for session in queue where !blocked.contains(session.teamID) {
+        for session in queue where !blocked.contains(session.teamID) && !isStopped {
             let result = try await service.run(tenant, session, source: .queue)
-            switch result.outcome {
-            case .assign: assigned += 1
-            case .skip where result.reason == "busy": break
-            case .skip, .error: blocked.insert(session.teamID)
-            case .stop: break
+            switch (result.outcome, result.reason) {
+            case (.assign, _): assigned += 1
+            case (.error, _), (.skip, "no_candidates"), (.skip, "no_capacity"):
+                if !session.isParticular { blocked.insert(session.teamID) }
+            case (.skip, _), (.stop, _): break
             }
         }
+        // More may have fitted than one run looks at.
+        if assigned > 0, queue.count >= QueueDrainer.sessionsPerTeam { again.insert(tenant.id) }
         return assigned
     }
 

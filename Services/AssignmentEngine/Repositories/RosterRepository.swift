@@ -11,21 +11,40 @@ internal import PostgresClient
 struct RosterRepository {
     let postgres: PostgresClient
 
-    /// Makes or changes a team; answers `{created, team}`.
+    /// Makes or changes a team; answers `{created, team}` or `{missing}`.
     func putTeam(
         _ tenant: Tenant,
         _ id: UUID,
         name: String,
-        strategy: Strategy?,
+        policy: JSON,
         audit: AuditNote
     ) async throws -> JSON {
         try await call(
-            "select assignment.put_team($1, $2, $3, $4, $5, $6) as answer",
+            "select assignment.put_team($1, $2, $3, $4::jsonb, $5, $6) as answer",
             [
-                .uuid(tenant.id), .uuid(id), .string(name), PostgresValue(strategy?.rawValue),
+                .uuid(tenant.id), .uuid(id), .string(name), .json(policy.text),
                 .string(audit.actor), .string(audit.requestID),
             ]
         )
+    }
+
+    /// Takes a team out; whether there was one.
+    func deleteTeam(_ tenant: Tenant, _ id: UUID, audit: AuditNote) async throws -> Bool {
+        try await call(
+            "select to_jsonb(assignment.delete_team($1, $2, $3, $4)) as answer",
+            [.uuid(tenant.id), .uuid(id), .string(audit.actor), .string(audit.requestID)]
+        ) == true
+    }
+
+    /// Takes an agent out; whether there was one.
+    func deleteAgent(_ tenant: Tenant, _ id: UUID, audit: AuditNote) async throws -> Bool {
+        try await call(
+            "select to_jsonb(assignment.delete_agent($1, $2, $3, $4, $5)) as answer",
+            [
+                .uuid(tenant.id), .string(tenant.code), .uuid(id), .string(audit.actor),
+                .string(audit.requestID),
+            ]
+        ) == true
     }
 
     /// The team, or null.
@@ -72,22 +91,22 @@ struct RosterRepository {
         )
     }
 
-    /// Makes or changes an agent; answers `{created, agent}`.
+    /// Makes or changes an agent; answers `{created, agent}` or `{missing}`.
     func putAgent(
         _ tenant: Tenant,
         _ id: UUID,
         _ agent: AgentBody,
+        presence: Duration,
         audit: AuditNote
-    ) async throws
-        -> JSON
-    {
+    ) async throws -> JSON {
         try await call(
-            "select assignment.put_agent($1, $2, $3, $4, $5, $6::jsonb, $7, $8) as answer",
+            "select assignment.put_agent($1, $2, $3, $4, $5, $6, $7::jsonb, $8, "
+                + "$9 * interval '1 ms', $10, $11) as answer",
             [
-                .uuid(tenant.id), .uuid(id), .string(agent.name),
+                .uuid(tenant.id), .string(tenant.code), .uuid(id), .string(agent.name),
                 PostgresValue(agent.capacityUnits), PostgresValue(agent.presenceMode?.rawValue),
-                agent.skills.map { .json($0.text) } ?? .null, .string(audit.actor),
-                .string(audit.requestID),
+                agent.skills.map { .json($0.text) } ?? .null, PostgresValue(agent.scheduleID),
+                .int(presence.milliseconds), .string(audit.actor), .string(audit.requestID),
             ]
         )
     }
@@ -121,11 +140,14 @@ struct RosterRepository {
         )
     }
 
-    /// Notes a sign of life; the agent, or null.
+    /// Notes a sign of life; `{agent, returned}`, or null.
     func heartbeat(_ tenant: Tenant, _ id: UUID, presence: Duration) async throws -> JSON {
         try await call(
-            "select (select assignment.heartbeat($1, $2, $3 * interval '1 ms')) as answer",
-            [.uuid(tenant.id), .uuid(id), .int(presence.milliseconds)]
+            "select assignment.heartbeat($1, $2, $3, $4 * interval '1 ms') as answer",
+            [
+                .uuid(tenant.id), .string(tenant.code), .uuid(id),
+                .int(presence.milliseconds),
+            ]
         )
     }
 
@@ -155,4 +177,5 @@ struct AgentBody: Sendable {
     let capacityUnits: Int?
     let presenceMode: PresenceMode?
     let skills: JSON?
+    let scheduleID: UUID?
 }

@@ -5,28 +5,6 @@ internal import JSON
 internal import Platform
 internal import PostgresClient
 
-/// A session as the engine needs it, and as the API shows it.
-struct Session: Sendable {
-    let id: UUID
-    let teamID: UUID?
-    let state: String
-    /// Capacity that it takes.
-    let units: Int
-    let document: JSON
-
-    /// Reads what `assignment.session_json` made.
-    init?(_ document: JSON) {
-        guard let id = document["id"]?.stringValue.flatMap(UUID.init(uuidString:)),
-            let state = document["state"]?.stringValue
-        else { return nil }
-        self.id = id
-        self.state = state
-        units = Int(document["units"]?.intValue ?? 1)
-        teamID = document["team_id"]?.stringValue.flatMap(UUID.init(uuidString:))
-        self.document = document
-    }
-}
-
 /// Sessions and decisions, in the schema `assignment`.
 ///
 /// Every write is one function call.
@@ -58,7 +36,7 @@ struct SessionRepository {
     func find(_ tenant: Tenant, _ id: UUID) async throws -> Session? {
         let rows = try await postgres.read(
             """
-            select assignment.session_json(s) as answer from assignment.sessions s
+            select assignment.session_view(s) as answer from assignment.sessions s
             where s.tenant_id = $1 and s.id = $2
             """,
             [.uuid(tenant.id), .uuid(id)]
@@ -66,55 +44,45 @@ struct SessionRepository {
         return try rows.first.map { try JSON(stored: $0) }.flatMap(Session.init)
     }
 
-    /// The strategy of a team; nil when there is no such team.
-    ///
-    /// Without a team: the default.
-    func strategy(_ tenant: Tenant, team: UUID?) async throws -> Strategy? {
-        guard let team else { return .roundRobin }
-        let rows = try await postgres.read(
-            "select strategy from assignment.teams where tenant_id = $1 and id = $2 "
-                + "and deleted_at is null",
-            [.uuid(tenant.id), .uuid(team)]
-        )
-        return try rows.first.flatMap { Strategy(rawValue: try $0.string("strategy")) }
-    }
-
-    /// Everybody who could get a session of this team, by id.
-    func roster(_ tenant: Tenant, team: UUID?) async throws -> [Candidate] {
-        let rows = try await postgres.read(
-            "select * from assignment.roster($1, $2)",
-            [.uuid(tenant.id), PostgresValue(team)]
-        )
-        return try rows.map { row in
-            Candidate(
-                id: try row.uuid("agent_id"),
-                name: try row.string("name"),
-                weight: try row.int("weight"),
-                autoAssign: try row.bool("auto_assign"),
-                virtualTime: try row.double("vt"),
-                status: try row.string("status"),
-                isAccepting: try row.bool("accepting"),
-                isPresent: try row.bool("present"),
-                capacityUnits: try row.int("capacity_units"),
-                activeUnits: try row.int("active_units"),
-                lastAssignedAt: try row.optionalTimeMilliseconds("last_assigned_at")
-            )
-        }
-    }
-
-    /// Gives the session to the first of `order` that has room.
-    func claim(
+    /// Everything that a run needs to know, in one look.
+    func facts(
         _ tenant: Tenant,
-        _ session: UUID,
-        order: [UUID],
-        decision: Decision,
-        force: Bool = false
-    ) async throws -> Claim {
-        let answer = try await call(
-            "select assignment.claim_session($1, $2, $3, $4::uuid[], $5::jsonb, $6) as answer",
+        contact: String,
+        team: UUID?,
+        also agents: [UUID]
+    ) async throws -> RunFacts {
+        let rows = try await postgres.read(
+            "select assignment.facts($1, $2, $3, $4::uuid[], $5) as answer",
             [
-                .uuid(tenant.id), .string(tenant.code), .uuid(session), .uuids(order),
-                .json(decision.document.text), .bool(force),
+                .uuid(tenant.id), .string(contact), PostgresValue(team), .uuids(agents),
+                .int(RunPlanner.wholeRoster),
+            ]
+        )
+        return RunFacts(try JSON(stored: try rows.one()))
+    }
+
+    /// The rules of a version; nil when there was never one.
+    func rules(_ tenant: Tenant, version: Int) async throws -> RuleSet? {
+        let rows = try await postgres.read(
+            "select rules as answer from assignment.policy_versions "
+                + "where tenant_id = $1 and policy_version = $2",
+            [.uuid(tenant.id), .int(version)]
+        )
+        return try rows.first.map { RuleSet(try JSON(stored: $0)) }
+    }
+
+    /// Gives the session to the first of the plan's order that has room.
+    func claim(_ tenant: Tenant, _ session: UUID, _ plan: RunPlan) async throws -> Claim {
+        var terms = plan.policy.terms.objectValue ?? [:]
+        terms["mode"] = plan.choosing?.takesAbsent == true ? "offline" : "free"
+        terms["set"] = plan.wishes
+        let answer = try await call(
+            "select assignment.claim_session($1, $2, $3, $4::uuid[], $5::jsonb, $6::jsonb) "
+                + "as answer",
+            [
+                .uuid(tenant.id), .string(tenant.code), .uuid(session),
+                .uuids(plan.decision.order.map(\.id)), .json(plan.decision.document.text),
+                .json(JSON.object(terms).text),
             ]
         )
         guard let result = answer["result"]?.stringValue.flatMap(Claim.Result.init) else {
@@ -122,33 +90,31 @@ struct SessionRepository {
         }
         return Claim(
             result: result,
-            agentID: answer["agent_id"]?.stringValue.flatMap(UUID.init(uuidString:)),
+            agentID: answer["agent_id"]?.uuidValue,
             session: answer["session"].flatMap(Session.init)
         )
     }
 
-    /// Keeps a decision that gave the session to nobody.
-    func leave(_ tenant: Tenant, _ session: UUID, decision: Decision) async throws -> Session? {
-        Session(
-            try await call(
-                "select assignment.leave_session($1, $2, $3::jsonb) as answer",
-                [.uuid(tenant.id), .uuid(session), .json(decision.document.text)]
-            )
-        )
-    }
-
-    /// Ends a session; nil when there is none.
-    func close(
+    /// Keeps why nobody got the session, and when it is looked at again.
+    func leave(
         _ tenant: Tenant,
         _ session: UUID,
-        audit: AuditNote
+        _ plan: RunPlan,
+        _ end: Ending
     ) async throws -> Session? {
-        Session(
+        let wake = end.wake.map { wake in
+            PostgresValue.json(
+                JSON.object(["kind": .string(wake.kind.rawValue), "due_ms": .int(wake.due)]).text
+            )
+        }
+        return Session(
             try await call(
-                "select assignment.close_session($1, $2, $3, $4, $5, $6) as answer",
+                "select assignment.leave_session($1, $2, $3, $4::jsonb, $5::jsonb, $6::jsonb, $7) "
+                    + "as answer",
                 [
                     .uuid(tenant.id), .string(tenant.code), .uuid(session),
-                    .string(audit.actor), PostgresValue(audit.reason), .string(audit.requestID),
+                    .json(plan.decision.document.text), .json(plan.wishes.text),
+                    wake ?? .null, PostgresValue(end.event),
                 ]
             )
         )
@@ -201,15 +167,32 @@ struct SessionRepository {
         return try rows.map { try JSON(stored: $0) }
     }
 
-    /// Queued sessions in the order in which they are served.
-    func queued(_ tenant: Tenant, team: UUID?, limit: Int) async throws -> [Session] {
+    /// Queued sessions of a team, or of the tenant's pool, in the order in which they are served;
+    /// without a team those of all, in one order.
+    func queued(_ tenant: Tenant, team: UUID?, limit: Int) async throws -> [JSON] {
         let rows = try await postgres.query(
             """
-            select assignment.session_json(s) as answer from assignment.sessions s
-            where s.tenant_id = $1 and s.state = 'queued' and ($2::uuid is null or s.team_id = $2)
+            select assignment.session_view(s) as answer from assignment.sessions s
+            where s.tenant_id = $1 and s.state = 'queued'
+              and ($2::uuid is null or coalesce(s.team_id, s.tenant_id) = $2)
             order by s.sort_key, s.enqueued_at, s.id limit $3
             """,
             [.uuid(tenant.id), PostgresValue(team), .int(Int64(limit))]
+        )
+        return try rows.map { try JSON(stored: $0) }
+    }
+
+    /// The heads of a tenant's queues, in one order across its teams; teams in which nobody can be
+    /// chosen are passed over.
+    func queueHeads(
+        _ tenant: Tenant,
+        team: UUID?,
+        perTeam: Int,
+        limit: Int
+    ) async throws -> [Session] {
+        let rows = try await postgres.query(
+            "select assignment.queue_heads($1, $2, $3, $4) as answer",
+            [.uuid(tenant.id), PostgresValue(team), .int(perTeam), .int(limit)]
         )
         return try rows.compactMap { Session(try JSON(stored: $0)) }
     }
@@ -227,28 +210,7 @@ struct SessionRepository {
         return try rows.map { Tenant(id: try $0.uuid("id"), code: try $0.string("code")) }
     }
 
-    private func call(_ sql: String, _ parameters: [PostgresValue]) async throws -> JSON {
+    func call(_ sql: String, _ parameters: [PostgresValue]) async throws -> JSON {
         try JSON(stored: try await postgres.query(sql, parameters).one())
     }
-}
-
-/// How a claim ended.
-struct Claim: Sendable {
-    enum Result: String, Sendable {
-        case assigned, taken, busy
-        case noCapacity = "no_capacity"
-    }
-
-    let result: Result
-    let agentID: UUID?
-    let session: Session?
-}
-
-/// What a list of sessions is narrowed to.
-struct SessionFilter: Sendable {
-    var state: String?
-    var team: UUID?
-    var agent: UUID?
-    var before: UUID?
-    var limit = 50
 }

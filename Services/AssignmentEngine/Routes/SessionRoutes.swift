@@ -12,14 +12,8 @@ struct SessionRoutes {
     let drainer: QueueDrainer
 
     var routes: [Route] {
-        [open, assign, close, get, list, decisions, queue, drain]
+        [open, get, list, decisions, queue, drain]
     }
-
-    private static let outcomes: [Int: RouteResponse] = [
-        200: RouteResponse("The session was there already.", schema: Shapes.outcome),
-        201: RouteResponse("The session was opened.", schema: Shapes.outcome),
-        503: RouteResponse("Outcome `error`: try again.", schema: Shapes.outcome),
-    ]
 
     private var open: Route {
         Route(
@@ -32,14 +26,14 @@ struct SessionRoutes {
             tag: "Sessions",
             idempotency: .replayed,
             requestSchema: Shapes.handover,
-            responses: SessionRoutes.outcomes,
+            responses: RunAnswer.responses,
             handler: ErrorMapping.mapped { request in
                 let handover = try request.read(SessionRoutes.handover)
                 let (created, result) = try await service.requestAssignment(
                     Tenant(request),
                     handover
                 )
-                return SessionRoutes.answer(result, created: created)
+                return RunAnswer.response(result, created: created)
             }
         )
     }
@@ -56,68 +50,6 @@ struct SessionRoutes {
         )
         _ = body.choice("source", of: Source.self)
         return request
-    }
-
-    private nonisolated static func answer(_ result: RunResult, created: Bool) -> Response {
-        var document: JSONObject = [
-            "session": result.session.document, "outcome": .string(result.outcome.rawValue),
-            "reason": .string(result.reason), "agent_id": JSON(result.agentID?.text),
-            "strategy": .string(result.strategy.rawValue),
-            "decision_id": .string(result.decisionID.text),
-        ]
-        guard result.outcome == .error else {
-            return .json(created ? 201 : 200, .object(document))
-        }
-        document["retryable"] = true
-        return .json(503, .object(document)).withField("Retry-After", "1")
-    }
-
-    private var assign: Route {
-        Route(
-            .post,
-            "/v1/sessions/{id}/assign",
-            access: .role(.agent),
-            summary: "Run the engine for a session",
-            tag: "Sessions",
-            idempotency: .replayed,
-            responses: SessionRoutes.outcomes,
-            handler: ErrorMapping.mapped { request in
-                let tenant = try Tenant(request)
-                guard let session = try await sessions.find(tenant, request.id()) else {
-                    throw Problem.notFound
-                }
-                let result = try await service.assignSession(tenant, session)
-                return SessionRoutes.answer(result, created: false)
-            }
-        )
-    }
-
-    private var close: Route {
-        Route(
-            .post,
-            "/v1/sessions/{id}/close",
-            access: .role(.agent),
-            summary: "End a session",
-            description: "Its capacity is given back, and the conversation goes back to the bot.",
-            tag: "Sessions",
-            idempotency: .replayed,
-            requestSchema: Shapes.close,
-            responses: [200: RouteResponse("The session.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
-                let reason = try request.readOptional { body in
-                    body.optionalString("reason", length: 0...500)
-                }
-                let tenant = try Tenant(request)
-                let closed = try await sessions.close(
-                    tenant,
-                    request.id(),
-                    audit: AuditNote(request, reason: reason)
-                )
-                guard let closed else { throw Problem.notFound }
-                drainer.trigger(tenant)
-                return .json(200, closed.document)
-            }
-        )
     }
 
     private var get: Route {
@@ -211,7 +143,7 @@ struct SessionRoutes {
                 )
                 return .json(
                     200,
-                    ["items": .array(waiting.map(\.document)), "next_cursor": .null]
+                    ["items": .array(waiting), "next_cursor": .null]
                 )
             }
         )

@@ -52,16 +52,16 @@ enum Strategy: String, Sendable, CaseIterable {
         by key: KeyPath<Candidate, Double>
     ) -> Bool {
         let (one, other) = (left[keyPath: key], right[keyPath: key])
-        return one == other ? left.id.uuidString < right.id.uuidString : one < other
+        return one == other ? left.id < right.id : one < other
     }
 
     private static func longestWithout(_ left: Candidate, _ right: Candidate) -> Bool {
         switch (left.lastAssignedAt, right.lastAssignedAt) {
-        case (nil, nil): left.id.uuidString < right.id.uuidString
+        case (nil, nil): left.id < right.id
         case (nil, _): true
         case (_, nil): false
         case (let one?, let other?):
-            one == other ? left.id.uuidString < right.id.uuidString : one < other
+            one == other ? left.id < right.id : one < other
         }
     }
 }
@@ -80,20 +80,32 @@ struct StrategyDispatcher {
 
     /// Orders the candidates of a session.
     ///
-    /// Counts one turn per call, and none when nobody is there.
+    /// Counts one turn, and none when nobody is there or the run has its turn already.
     ///
+    /// - Parameter turn: the index that an earlier look of the same run was given.
     /// - Throws: `CoordinationError` when the shared counter cannot be reached.
     func pickAgentForSession(
         _ candidates: [Candidate],
         strategy: Strategy,
-        contextKey: String
+        contextKey: String,
+        turn: Int? = nil
     ) async throws(CoordinationError) -> Choice {
         guard !candidates.isEmpty else { return Choice(order: [], roundRobinIndex: nil) }
         guard strategy == .roundRobin else {
             return Choice(order: strategy.order(candidates), roundRobinIndex: nil)
         }
-        let index = try await pickNextRoundRobinId(candidates, contextKey: contextKey)
+        let index: Int
+        if let turn {
+            index = turn
+        } else {
+            index = try await pickNextRoundRobinId(candidates, contextKey: contextKey)
+        }
         return Choice(order: strategy.order(candidates, index: index), roundRobinIndex: index)
+    }
+
+    /// The index that the next turn will have; none is counted.
+    func peek(contextKey: String, candidateCount: Int) async throws(CoordinationError) -> Int {
+        try await contexts.peekNextIndex(contextKey: contextKey, candidateCount: candidateCount)
     }
 
     /// Whose turn it is among `candidates`: an index from 0 on.

@@ -1,0 +1,236 @@
+internal import FoundationEssentials
+internal import JSON
+internal import Platform
+
+/// When a run is to be made again by itself, and why then.
+struct Wake: Sendable, Hashable {
+    enum Kind: String, Sendable {
+        case stickyHold = "sticky_hold"
+        case skillRelax = "skill_relax"
+        case scheduleOpen = "schedule_open"
+        case maxWait = "max_wait"
+    }
+
+    let kind: Kind
+    /// Milliseconds since 1970.
+    let due: Int64
+}
+
+/// Why a run came to its end without an owner.
+struct Ending: Sendable, Hashable {
+    let outcome: Outcome
+    let reason: String
+    var wake: Wake?
+    /// An event to leave, once for a session.
+    var event: String?
+}
+
+/// Who may get the session, and how the claim is to treat them.
+struct Choosing: Sendable {
+    let candidates: [Candidate]
+    /// Nil: the candidates are in their order already.
+    let strategy: Strategy?
+    let reason: String
+    /// Whether those who are away may have it.
+    var takesAbsent = false
+    /// Who is left out, where that is not what the first look says.
+    var rejected: [(agent: UUID, reason: Rejection)]?
+}
+
+/// What the facts lead to.
+enum Verdict: Sendable {
+    case end(Ending)
+    case choose(Choosing)
+    /// The session belongs to another team now; look there.
+    case move(team: UUID, reason: String)
+}
+
+/// The decision itself: facts in, verdict out, no clock and no store.
+struct DecisionCore: Sendable {
+    let session: SessionFacts
+    let facts: RunFacts
+    let demands: Demands
+    let pipeline: CandidatePipeline
+    /// What the rules said: the agents that a rule names.
+    let named: [UUID]?
+    /// Teams that this run has been in: an overflow never leads back.
+    let visited: Set<UUID>
+    /// Whether the contact's own agent is asked for.
+    let isSticky: Bool
+
+    init(
+        _ session: SessionFacts,
+        _ facts: RunFacts,
+        named: [UUID]? = nil,
+        visited: Set<UUID> = [],
+        isSticky: Bool = true
+    ) {
+        self.session = session
+        self.facts = facts
+        self.named = named
+        self.visited = visited
+        self.isSticky = isSticky
+        demands = DecisionCore.demands(session, facts)
+        pipeline = CandidatePipeline(roster: facts.roster, demands: demands)
+    }
+
+    private static func demands(_ session: SessionFacts, _ facts: RunFacts) -> Demands {
+        var demands = Demands(now: facts.now, units: session.units)
+        demands.blocked = facts.blocked
+        demands.excluded = session.excluded
+        demands.declined = session.declined
+        demands.skills = session.skills
+        demands.waited = facts.now - session.enqueuedAt
+        demands.schedules = facts.schedules
+        demands.teamSchedule = facts.teamSchedule
+        demands.teamCapacity = facts.policy.capacityUnits
+        demands.newPerAgent = facts.policy.newPerAgent
+        return demands
+    }
+
+    /// Schedule, contact, strategy: the first that has an answer gives it.
+    func decide() -> Verdict {
+        guard facts.teamExists else { return .end(Ending(outcome: .skip, reason: "no_team")) }
+        if let hours = facts.policy.backlogCutoffHours,
+            demands.waited > Int64(hours) * 3_600_000
+        {
+            return .end(Ending(outcome: .stop, reason: "stale_backlog"))
+        }
+        return offHours() ?? contactAssigned() ?? strategy()
+    }
+
+    // MARK: Schedule
+
+    private func offHours() -> Verdict? {
+        guard let schedule = facts.teamSchedule, !schedule.isOpen(at: facts.now),
+            !facts.roster.contains(where: { $0.isMember && demands.isOnShift($0) })
+        else { return nil }
+        switch facts.policy.offHoursAction {
+        case .messageOnly:
+            return .end(
+                Ending(
+                    outcome: .stop,
+                    reason: "off_hours_message_only",
+                    event: "session.off_hours"
+                )
+            )
+        case .overflowTeam:
+            if let team = overflow { return .move(team: team, reason: "off_hours") }
+        case .holdUntilOpen:
+            break
+        }
+        let opening = schedule.opening(after: facts.now)
+        return .end(
+            Ending(
+                outcome: .stop,
+                reason: "off_hours",
+                wake: opening.map { Wake(kind: .scheduleOpen, due: $0) }
+            )
+        )
+    }
+
+    private var overflow: UUID? {
+        facts.policy.overflowTeamID.flatMap { visited.contains($0) ? nil : $0 }
+    }
+
+    // MARK: Contact
+
+    /// The contact's own agent, or whom a reopening prefers: it gets the session if it can, and is
+    /// waited for if the team says so.
+    private func contactAssigned() -> Verdict? {
+        guard isSticky, let preferred = session.preferred ?? facts.preferred, named == nil else {
+            return nil
+        }
+        if let agent = pipeline.candidates.first(where: { $0.id == preferred }) {
+            return .choose(
+                Choosing(candidates: [agent], strategy: nil, reason: "contact_assigned")
+            )
+        }
+        let until = session.enqueuedAt + Int64(facts.policy.stickyWaitSeconds) * 1000
+        guard let reason = pipeline.rejected.first(where: { $0.agent == preferred })?.reason,
+            reason.mayPass, until > facts.now
+        else { return nil }
+        return .end(
+            Ending(
+                outcome: .skip,
+                reason: "sticky_hold",
+                wake: Wake(kind: .stickyHold, due: until)
+            )
+        )
+    }
+
+    // MARK: Strategy
+
+    private func strategy() -> Verdict {
+        if let named {
+            let byID = Dictionary(pipeline.candidates.map { ($0.id, $0) }) { first, _ in first }
+            let candidates = named.compactMap { byID[$0] }
+            guard candidates.isEmpty else {
+                return .choose(
+                    Choosing(candidates: candidates, strategy: nil, reason: "rule_assigned")
+                )
+            }
+        } else if !pipeline.candidates.isEmpty {
+            return .choose(
+                Choosing(
+                    candidates: pipeline.candidates,
+                    strategy: facts.policy.strategy,
+                    reason: "assigned"
+                )
+            )
+        }
+        return nobody()
+    }
+
+    private func nobody() -> Verdict {
+        let limit = Int64(facts.policy.maxWaitSeconds) * 1000
+        let isOverdue = limit > 0 && demands.waited >= limit
+        if isOverdue, let verdict = overdue() { return verdict }
+        var wakes: [Wake] = []
+        if let step = session.skills.compactMap({ $0.nextStep(after: demands.waited) }).min() {
+            wakes.append(Wake(kind: .skillRelax, due: session.enqueuedAt + step))
+        }
+        if limit > 0, !isOverdue, facts.policy.noAgentAction != .wait {
+            wakes.append(Wake(kind: .maxWait, due: session.enqueuedAt + limit))
+        }
+        return .end(
+            Ending(
+                outcome: .skip,
+                reason: reason,
+                wake: wakes.min { $0.due < $1.due },
+                event: isOverdue && facts.policy.noAgentAction == .askContact
+                    ? "session.ask_contact" : nil
+            )
+        )
+    }
+
+    private var reason: String {
+        let members = facts.roster.filter(\.isMember)
+        if members.isEmpty { return "no_members" }
+        let reasons = pipeline.rejected.map(\.reason)
+        // Told apart from "nobody is free": waiting alone will not help.
+        let isUnskilled = reasons.contains(.missingSkill) && !reasons.contains(where: \.mayPass)
+        return isUnskilled ? "missing_skill" : "no_candidates"
+    }
+
+    private func overdue() -> Verdict? {
+        switch facts.policy.noAgentAction {
+        case .wait, .askContact: return nil
+        case .overflowTeam: return overflow.map { .move(team: $0, reason: "max_wait") }
+        case .assignOffline:
+            var demands = demands
+            demands.ignoresPresence = true
+            let able = CandidatePipeline(roster: facts.roster, demands: demands)
+            guard !able.candidates.isEmpty else { return nil }
+            return .choose(
+                Choosing(
+                    candidates: able.candidates,
+                    strategy: .leastRecentlyAssigned,
+                    reason: "assigned_offline",
+                    takesAbsent: true,
+                    rejected: able.rejected
+                )
+            )
+        }
+    }
+}

@@ -1,0 +1,140 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Platform
+
+/// Agents: who they are, and whether they work.
+@LoopActor
+struct AgentRoutes {
+    let roster: RosterRepository
+    let drainer: QueueDrainer
+    /// How long an agent is present after a sign of life.
+    let presence: Duration
+
+    var routes: [Route] { [putAgent, getAgent, deleteAgent, setStatus, heartbeat] }
+
+    private var putAgent: Route {
+        Route(
+            .put,
+            "/v1/agents/{id}",
+            access: .role(.admin),
+            summary: "Make or change an agent",
+            tag: "Agents",
+            requestSchema: Shapes.agent,
+            responses: [
+                200: RouteResponse("It was changed.", schema: Shapes.any),
+                201: RouteResponse("It was made.", schema: Shapes.any),
+            ],
+            handler: ErrorMapping.mapped { request in
+                let agent = try request.read(AgentRoutes.agentBody)
+                let tenant = try Tenant(request)
+                let answer = try await roster.putAgent(
+                    tenant,
+                    request.id(),
+                    agent,
+                    presence: presence,
+                    audit: AuditNote(request)
+                )
+                try refuseMissing(answer)
+                drainer.trigger(tenant)
+                return .json(answer["created"] == true ? 201 : 200, answer["agent"] ?? .null)
+            }
+        )
+    }
+
+    private nonisolated static func agentBody(_ body: inout JSONFields) -> AgentBody {
+        let skills = body.optionalArray("skills", count: 0...100) { skill -> JSON in
+            [
+                "name": .string(skill.string("name", length: 1...100, pattern: .singleLine)),
+                "level": .int(Int64(skill.int("level", in: 1...5))),
+            ]
+        }
+        return AgentBody(
+            name: body.string("name", length: 1...200, pattern: .singleLine),
+            capacityUnits: body.optionalInt("capacity_units", in: 0...1000),
+            presenceMode: body.optionalChoice("presence_mode", of: PresenceMode.self),
+            skills: skills.map(JSON.array),
+            scheduleID: body.optionalUUID("schedule_id")
+        )
+    }
+
+    private var getAgent: Route {
+        Route(
+            .get,
+            "/v1/agents/{id}",
+            access: .role(.viewer),
+            summary: "An agent",
+            tag: "Agents",
+            responses: [200: RouteResponse("The agent.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                .json(200, try found(await roster.agent(Tenant(request), request.id())))
+            }
+        )
+    }
+
+    private var deleteAgent: Route {
+        Route(
+            .delete,
+            "/v1/agents/{id}",
+            access: .role(.admin),
+            summary: "Take an agent out",
+            description: "The agent's open work goes back to the queue.",
+            tag: "Agents",
+            responses: [204: RouteResponse("The agent is out.")],
+            handler: ErrorMapping.mapped { request in
+                let (tenant, id) = (try Tenant(request), try request.id())
+                guard try await roster.deleteAgent(tenant, id, audit: AuditNote(request)) else {
+                    throw Problem.notFound
+                }
+                return .empty()
+            }
+        )
+    }
+
+    private var setStatus: Route {
+        Route(
+            .put,
+            "/v1/agents/{id}/status",
+            access: .role(.agent),
+            summary: "Say whether an agent works",
+            tag: "Agents",
+            requestSchema: Shapes.status,
+            responses: [200: RouteResponse("The agent.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                let status = try request.read { $0.choice("status", of: AgentStatus.self) }
+                let tenant = try Tenant(request)
+                let agent = try found(
+                    await roster.setStatus(
+                        tenant,
+                        request.id(),
+                        status,
+                        presence: presence,
+                        audit: AuditNote(request)
+                    )
+                )
+                if status == .online { drainer.trigger(tenant) }
+                return .json(200, agent)
+            }
+        )
+    }
+
+    private var heartbeat: Route {
+        Route(
+            .post,
+            "/v1/agents/{id}/heartbeat",
+            access: .role(.agent),
+            summary: "A sign of life of an agent",
+            tag: "Agents",
+            responses: [200: RouteResponse("The agent.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                let tenant = try Tenant(request)
+                let answer = try found(
+                    await roster.heartbeat(tenant, request.id(), presence: presence)
+                )
+                if answer["returned"] == true { drainer.trigger(tenant) }
+                return .json(200, answer["agent"] ?? .null)
+            }
+        )
+    }
+}

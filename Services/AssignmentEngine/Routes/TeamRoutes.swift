@@ -1,0 +1,143 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Platform
+
+/// Teams and their members.
+@LoopActor
+struct TeamRoutes {
+    let roster: RosterRepository
+    let drainer: QueueDrainer
+
+    var routes: [Route] { [putTeam, getTeam, deleteTeam, putMember, deleteMember] }
+
+    private var putTeam: Route {
+        Route(
+            .put,
+            "/v1/teams/{id}",
+            access: .role(.admin),
+            summary: "Make or change a team",
+            tag: "Teams",
+            requestSchema: Shapes.team,
+            responses: [
+                200: RouteResponse("It was changed.", schema: Shapes.any),
+                201: RouteResponse("It was made.", schema: Shapes.any),
+            ],
+            handler: ErrorMapping.mapped { request in
+                let (name, policy) = try request.read { body in
+                    (
+                        body.string("name", length: 1...200, pattern: .singleLine),
+                        PolicyBody.read(&body)
+                    )
+                }
+                let tenant = try Tenant(request)
+                let answer = try await roster.putTeam(
+                    tenant,
+                    request.id(),
+                    name: name,
+                    policy: policy,
+                    audit: AuditNote(request)
+                )
+                try refuseMissing(answer)
+                drainer.trigger(tenant)
+                return .json(answer["created"] == true ? 201 : 200, answer["team"] ?? .null)
+            }
+        )
+    }
+
+    private var getTeam: Route {
+        Route(
+            .get,
+            "/v1/teams/{id}",
+            access: .role(.viewer),
+            summary: "A team and its members",
+            tag: "Teams",
+            responses: [200: RouteResponse("The team.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                .json(200, try found(await roster.team(Tenant(request), request.id())))
+            }
+        )
+    }
+
+    private var deleteTeam: Route {
+        Route(
+            .delete,
+            "/v1/teams/{id}",
+            access: .role(.admin),
+            summary: "Take a team out",
+            description: "Who waits in it goes to its overflow team, or to the tenant's pool.",
+            tag: "Teams",
+            responses: [204: RouteResponse("It is out.")],
+            handler: ErrorMapping.mapped { request in
+                let tenant = try Tenant(request)
+                let id = try request.id()
+                guard try await roster.deleteTeam(tenant, id, audit: AuditNote(request)) else {
+                    throw Problem.notFound
+                }
+                drainer.trigger(tenant)
+                return .empty()
+            }
+        )
+    }
+
+    private var putMember: Route {
+        Route(
+            .put,
+            "/v1/teams/{id}/members/{agent_id}",
+            access: .role(.admin),
+            summary: "Make an agent a member of a team, or change its membership",
+            tag: "Teams",
+            requestSchema: Shapes.member,
+            responses: [200: RouteResponse("The team.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                let (weight, autoAssign) = try request.readOptional { body in
+                    (body.optionalInt("weight", in: 1...1000), body.optionalBool("auto_assign"))
+                }
+                let tenant = try Tenant(request)
+                let answer = try await roster.putMember(
+                    tenant,
+                    team: request.id(),
+                    agent: request.id("agent_id"),
+                    weight: weight,
+                    autoAssign: autoAssign,
+                    audit: AuditNote(request)
+                )
+                drainer.trigger(tenant)
+                return .json(200, try found(answer["team"] ?? .null))
+            }
+        )
+    }
+
+    private var deleteMember: Route {
+        Route(
+            .delete,
+            "/v1/teams/{id}/members/{agent_id}",
+            access: .role(.admin),
+            summary: "End an agent's membership",
+            tag: "Teams",
+            responses: [200: RouteResponse("The team.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                let answer = try await roster.deleteMember(
+                    Tenant(request),
+                    team: request.id(),
+                    agent: request.id("agent_id"),
+                    audit: AuditNote(request)
+                )
+                return .json(200, try found(answer["team"] ?? .null))
+            }
+        )
+    }
+}
+
+/// The document, or 404 when there is none.
+func found(_ document: JSON) throws(Problem) -> JSON {
+    if document.isNull { throw .notFound }
+    return document
+}
+
+/// Refuses a body that names what does not exist.
+func refuseMissing(_ answer: JSON) throws(Problem) {
+    guard let name = answer["missing"]?.stringValue else { return }
+    throw .invalid("/\(name)", "does not exist")
+}
