@@ -129,6 +129,7 @@ final class Application {
                 conversations: conversations,
                 committed: { [self] in await committed($0, $1, $2) }
             ).routes
+            + threadRoutes
             + AssignmentRoutes(useCase: autoAssign).routes
             + ConfigurationRoutes(settings: settings).routes
             + JobRoutes(
@@ -141,6 +142,19 @@ final class Application {
                 messages: messages,
                 conversations: conversations,
                 settings: settings
+            ).routes
+    }
+
+    private var threadRoutes: [Route] {
+        let threads = ThreadRepository(postgres: runtime.postgres)
+        return ThreadRoutes(
+            threads: threads,
+            correction: ThreadCorrection(threads: threads),
+            committed: { [self] _, _ in runtime.relay.wake() }
+        ).routes
+            + MessageChangeRoutes(
+                threads: threads,
+                committed: { [self] _, _ in runtime.relay.wake() }
             ).routes
     }
 
