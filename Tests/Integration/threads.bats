@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # Threads and messages corrected by hand. Needs the environment of `compose/local run`.
 
-load messaging_support
+# shellcheck source=messaging_support.bash
+source "$BATS_TEST_DIRNAME/messaging_support.bash"
 
 setup_file() { make_channel; }
 setup() { open_conversation; }
@@ -122,12 +123,13 @@ audit_of() {
     thread_of "alpha one"
     local a=$THREAD
     thread_of "beta two"
-    local b=$THREAD i pids=() folder=$BATS_TEST_TMPDIR message=$MESSAGE
+    local b=$THREAD i target pids=() folder=$BATS_TEST_TMPDIR message=$MESSAGE
     for i in {1..12}; do
         (says "alpha one number$i" && field .message.id >"$folder/m$i") &
         pids+=($!)
-        (((i % 2)) && target=$a || target=$b
-            agent POST "/v1/threads/$target/move" "{\"message_ids\": [\"$message\"]}" &&
+        target=$a
+        ((i % 2)) || target=$b
+        (agent POST "/v1/threads/$target/move" "{\"message_ids\": [\"$message\"]}" &&
             echo "$STATUS" >"$folder/s$i") &
         pids+=($!)
     done

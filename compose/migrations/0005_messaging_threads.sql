@@ -286,7 +286,8 @@ $$;
 
 -- Writes a message's text anew, or deletes it (p_text null): its row stays, so that numbers have no
 -- holes, its text does not. What was handed to delivery stays as it went out.
--- outcome: 'done' (answer = message_json; null when deleted) | 'not_found' | 'delivered'
+-- outcome: 'done' (answer = message_json; of a deleted one only its conversation_id) | 'not_found'
+--          | 'delivered'
 create function messaging.change_message(
   p_tenant uuid, p_message uuid, p_text text, p_actor text, p_request_id text,
   out outcome text, out answer jsonb
@@ -321,6 +322,7 @@ begin
      where tenant_id = p_tenant and id = m.thread_id;
     delete from platform.timers
      where tenant_id = p_tenant and ref_id = p_message and kind = 'rate_deferred';
+    answer := jsonb_build_object('conversation_id', m.conversation_id);
   else
     answer := messaging.message_json(m);
   end if;

@@ -8,7 +8,7 @@ internal import JSON
 struct MessageChangeRoutes {
     let threads: ThreadRepository
     /// Called after a commit that changed a message.
-    let committed: @LoopActor (Caller, _ message: UUID) async -> Void
+    let committed: @LoopActor (Caller, UUID?) async -> Void
 
     var routes: [Route] { [edit, delete] }
 
@@ -53,7 +53,7 @@ struct MessageChangeRoutes {
         let answer = try ThreadCorrection.answer(
             try await threads.change(caller, message: id, text: text)
         )
-        await committed(caller, id)
+        await committed(caller, try JSON(parsing: answer)["conversation_id"]?.uuidValue)
         return answer
     }
 }
