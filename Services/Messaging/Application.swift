@@ -22,6 +22,7 @@ final class Application {
     private let autoAssign: AutoAssignMessageUseCase
     private let deferred: DeferredAssignments
     private let bot: BotRunner
+    private let live: LiveHub
 
     init(_ configuration: MessagingConfiguration) {
         self.configuration = configuration
@@ -34,6 +35,15 @@ final class Application {
             secrets: configuration.service.secretBox
         )
         jobs = AIJobRepository(postgres: runtime.postgres)
+        live = LiveHub(
+            log: EventLog(postgres: runtime.postgres),
+            wakeUps: LiveWakeUps(
+                redis: runtime.redis,
+                configuration: configuration.service.redis
+            ),
+            pollInterval: configuration.livePoll,
+            logger: runtime.logger
+        )
         let stores = Application.stores(runtime, configuration)
         lock = ConversationLock(
             store: stores.locks,
@@ -106,6 +116,7 @@ final class Application {
         try await runtime.start()
         deferred.start()
         bot.start()
+        await live.start()
         try await runtime.serve(
             routes,
             title: "Switchboard messaging",
@@ -114,6 +125,7 @@ final class Application {
             stop: { [self] in
                 await deferred.stop()
                 await bot.stop()
+                await live.stop()
             }
         )
     }
@@ -129,6 +141,7 @@ final class Application {
                 conversations: conversations,
                 committed: { [self] in await committed($0, $1, $2) }
             ).routes
+            + threadRoutes
             + AssignmentRoutes(useCase: autoAssign).routes
             + ConfigurationRoutes(settings: settings).routes
             + JobRoutes(
@@ -140,13 +153,34 @@ final class Application {
             + InternalRoutes(
                 messages: messages,
                 conversations: conversations,
-                settings: settings
+                settings: settings,
+                committed: { [self] in changed($0, $1) }
             ).routes
+            + StreamRoutes(hub: live).routes
+    }
+
+    private var threadRoutes: [Route] {
+        let threads = ThreadRepository(postgres: runtime.postgres)
+        return ThreadRoutes(
+            threads: threads,
+            correction: ThreadCorrection(threads: threads),
+            committed: { [self] in changed($0, $1) }
+        ).routes
+            + MessageChangeRoutes(
+                threads: threads,
+                committed: { [self] in changed($0, $1) }
+            ).routes
+    }
+
+    /// After a commit: events and calls leave at once, and who follows the conversation is told.
+    private func changed(_ caller: Caller, _ conversation: UUID?) {
+        runtime.relay.wake()
+        if let conversation { live.changed(LiveKey(caller, conversation)) }
     }
 
     /// After a commit: events and calls leave at once, and a new lock is shown.
     private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
-        runtime.relay.wake()
+        changed(caller, conversation)
         guard let bot = (try? JSON(parsing: answer))?["bot"],
             let job = bot["ai_job_id"]?.stringValue
         else { return }

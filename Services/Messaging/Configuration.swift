@@ -26,6 +26,9 @@ struct MessagingConfiguration: Sendable {
     /// How long the lock of a conversation lasts unless renewed.
     let conversationLock: Duration
 
+    /// How often an instance looks for events that no wake-up told of.
+    let livePoll: Duration
+
     /// Reads the settings.
     ///
     /// - Throws: `SettingsError` with everything that is wrong.
@@ -47,6 +50,7 @@ struct MessagingConfiguration: Sendable {
         )
         messageLock = settings.milliseconds("MESSAGE_LOCK_MS", default: 30_000)
         conversationLock = settings.milliseconds("CONVERSATION_LOCK_MS", default: 300_000)
+        livePoll = settings.milliseconds("LIVE_POLL_MS", default: 1000, in: 10...60_000)
         service = try ServiceConfiguration(
             name: "messaging",
             defaultPort: 8081,

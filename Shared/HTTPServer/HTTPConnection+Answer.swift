@@ -1,8 +1,6 @@
 internal import EventLoop
 
 extension HTTPConnection {
-    static let comment = Array(": still here\n\n".utf8)
-
     /// Answers the request that has just become whole; its handler may end before this returns.
     func answerCurrent() {
         guard let progress = current else { preconditionFailure("there is no request") }
@@ -43,7 +41,11 @@ extension HTTPConnection {
     /// A handler has ended; nobody wants the answer of a request that was given up.
     private func finished(_ exchange: Int, _ response: Response, _ principal: Principal?) {
         guard machine.isHandling, exchange == self.exchange else {
-            if case .stream(let stream) = response.body { stream.finish(.clientGone) }
+            switch response.body {
+            case .bytes: break
+            case .stream(let stream): stream.finish(.clientGone)
+            case .webSocket(let socket): socket.output.finish(.clientGone)
+            }
             return
         }
         task = nil
@@ -61,6 +63,8 @@ extension HTTPConnection {
         case .stream(let stream):
             stream.finish(.closed)
             write(response, [], isHead, progress)
+        case .webSocket(let socket):
+            startWebSocket(socket, response, progress)
         case .bytes(let body):
             write(response, body, isHead, progress)
         }
@@ -149,59 +153,6 @@ extension HTTPConnection {
         if progress?.head.method != .head { output.append(contentsOf: response.bytes) }
         machine.refused()
         if let progress { report(response, progress, nil) }
-    }
-}
-
-// MARK: - Event streams
-
-extension HTTPConnection: EventStreamCarrier {
-    private func startStream(
-        _ stream: EventStream,
-        _ response: Response,
-        _ progress: RequestInProgress
-    ) {
-        server.appendHead(
-            of: response,
-            id: progress.id,
-            framing: progress.head.version == .http11 ? .chunked : .untilClose,
-            version: progress.head.version,
-            keepsAlive: false,
-            to: &output
-        )
-        machine.streamStarted(now: EventLoop.shared.now)
-        isChunked = progress.head.version == .http11
-        self.stream = stream
-        stream.attach(self)
-        if server.isDraining { stream.close() }
-        if machine.hasInputEnded { machine.lost() }
-    }
-
-    /// Moves what the stream has to the output, unless that is full.
-    func pumpStream() {
-        guard let stream, !isBlocked, !machine.isClosed else { return }
-        appendToStream(stream.takeWaiting())
-        guard !stream.isOpen else { return }
-        if isChunked { ResponseSerializer.appendLastChunk(to: &output) }
-        machine.streamEnded()
-        self.stream = nil
-    }
-
-    func appendToStream(_ bytes: [UInt8]) {
-        guard !bytes.isEmpty else { return }
-        if isChunked {
-            ResponseSerializer.appendChunk(bytes, to: &output)
-        } else {
-            output.append(contentsOf: bytes)
-        }
-        machine.streamWritten(now: EventLoop.shared.now)
-    }
-
-    func streamChanged() {
-        EventLoop.shared.flushLater(self)
-    }
-
-    func streamOverflowed() {
-        cut(.streamOverflow)
     }
 }
 

@@ -70,6 +70,7 @@ extension HTTPConnection {
             _ = machine.lingered(count)
             return
         }
+        if let webSocket { return webSocket.received(bytes, count: count) }
         unread += count
         guard inputPosition == input.count else {
             compactInput()
@@ -131,6 +132,11 @@ extension HTTPConnection {
                 server.observer?.cut(.malformed)
                 refuse(Problem(error))
             }
+        }
+        if let webSocket, position < end {
+            // What came in one piece with the request that made it one.
+            webSocket.received(bytes, from: position, count: end - position)
+            position = end
         }
         if !machine.mayParse, !machine.isHandling {
             // No request will be read from here: what is left is nobody's.

@@ -42,6 +42,8 @@ final class HTTPConnection: Channel, Flushable {
     /// The handler, while it waits.
     var task: Task<Void, Never>?
     var stream: EventStream?
+    /// What the connection became; its output is ``stream``.
+    var webSocket: WebSocket?
     /// How the stream is framed.
     var isChunked = false
 
@@ -120,8 +122,7 @@ final class HTTPConnection: Channel, Flushable {
                 server.observer?.cut(.handlerTimeout)
                 task?.cancel()
                 refuse(.unavailable("the request took too long", code: "handler_timeout"))
-            case .streamComment:
-                appendToStream(HTTPConnection.comment)
+            case .streamComment: quietPassed()
             }
         }
     }
@@ -131,7 +132,7 @@ final class HTTPConnection: Channel, Flushable {
         perform {
             switch machine.drainStarted(now: EventLoop.shared.now) {
             case .carryOn, .close: break
-            case .endStream: stream?.close()
+            case .endStream: endStream()
             }
         }
     }
@@ -213,7 +214,9 @@ final class HTTPConnection: Channel, Flushable {
 
     private func updateInterest() {
         var interest: Interest = []
-        if machine.wantsInput && input.count - inputPosition < server.configuration.inputHighWater {
+        if machine.wantsInput && webSocket?.isInboxFull != true
+            && input.count - inputPosition < server.configuration.inputHighWater
+        {
             interest.insert(.read)
         }
         if unsent > 0 { interest.insert(.write) }
@@ -251,6 +254,7 @@ final class HTTPConnection: Channel, Flushable {
         if resetsOnClose { socket.abort() } else { socket.close() }
         stream?.finish(.clientGone)
         stream = nil
+        webSocket = nil
         server.ended(self)
     }
 }

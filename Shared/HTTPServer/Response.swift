@@ -11,6 +11,8 @@ public struct Response: Sendable {
         case bytes([UInt8])
         /// Server-sent events, for as long as the stream is open.
         case stream(EventStream)
+        /// A WebSocket, for as long as it is open; status 101.
+        case webSocket(WebSocket)
     }
 
     /// The status code.

@@ -72,6 +72,21 @@ package struct ResponseSerializer: Sendable {
         output.append(contentsOf: continueHead)
     }
 
+    /// Appends the whole head that opens a WebSocket (RFC 6455 section 4.2.2).
+    static func appendUpgrade(
+        acceptance: String,
+        requestID: String,
+        fields: HTTPFields,
+        to output: inout [UInt8]
+    ) {
+        output.append(contentsOf: upgradeHead)
+        output.append(contentsOf: "Sec-WebSocket-Accept: \(acceptance)\r\n".utf8)
+        output.append(contentsOf: "X-Request-Id: \(requestID)\r\n".utf8)
+        fields.appendLines(to: &output)
+        output.append(.carriageReturn)
+        output.append(.lineFeed)
+    }
+
     /// Appends one chunk; an empty one is left out, since it would end the body.
     package static func appendChunk(_ bytes: [UInt8], to output: inout [UInt8]) {
         guard !bytes.isEmpty else { return }
@@ -125,6 +140,9 @@ package struct ResponseSerializer: Sendable {
     private static let chunkedLine = Array("Transfer-Encoding: chunked\r\n".utf8)
     private static let lengthName = Array("Content-Length: ".utf8)
     private static let continueHead = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
+    private static let upgradeHead = Array(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n".utf8
+    )
     private static let lastChunk = Array("0\r\n\r\n".utf8)
 }
 

@@ -15,6 +15,9 @@ enum TestRedis {
         return client
     }
 
+    /// A tenant that no other test uses.
+    static func tenant() -> String { "t-\(UUID().uuidString.lowercased())" }
+
     /// A key that no other test uses.
     static func key(_ name: String) -> String {
         "test:{\(UUID().uuidString.lowercased())}:\(name)"
@@ -41,6 +44,10 @@ enum Kind: String, CaseIterable, Sendable, CustomTestStringConvertible {
 
     @LoopActor func pacer() async throws -> any Pacer {
         self == .memory ? MemoryPacer() : RedisPacer(try await TestRedis.client())
+    }
+
+    @LoopActor func presence() async throws -> any Presence {
+        self == .memory ? MemoryPresence() : RedisPresence(try await TestRedis.client())
     }
 
     @LoopActor func contexts() async throws -> any RoundRobinContextProvider {

@@ -10,6 +10,8 @@ struct InternalRoutes {
     let messages: MessageRepository
     let conversations: ConversationRepository
     let settings: ConfigurationRepository
+    /// Called after a commit that changed a conversation.
+    let committed: @LoopActor (Caller, UUID) -> Void
 
     var routes: [Route] { [delivery, assignment, channel] }
 
@@ -67,9 +69,11 @@ struct InternalRoutes {
                     reason: fields.optionalString("reason", length: 0...500)
                 )
             }
+            let caller = try request.caller()
             try await FaultPoints.reached("owner.before_commit")
-            let result = try await conversations.applyAssignment(try request.caller(), change)
+            let result = try await conversations.applyAssignment(caller, change)
             try await FaultPoints.reached("owner.applied")
+            committed(caller, change.conversation)
             return .json(["outcome": .string(result.outcome)])
         }
     }

@@ -49,6 +49,13 @@ enum Schemas {
                 "bot": free,
             ],
         ],
+        "ThreadChange": [
+            "type": "object",
+            "properties": [
+                "thread": reference("Thread"), "moved": number,
+                "from": ["type": "array", "items": uuid],
+            ],
+        ],
         "AIJob": free, "Bot": free, "CoreAI": free, "Platform": free, "Channel": free,
     ]
 }

@@ -1,0 +1,92 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import RedisClient
+internal import Telemetry
+
+/// Tells other instances that a conversation has news, and hears it from them.
+///
+/// A message in Redis carries nothing but that: the news are read from the database. One that is
+/// lost costs the time until the next look (``LiveHub/pollInterval``), and nothing else.
+@LoopActor
+final class LiveWakeUps {
+    /// How long announcements are collected before they leave together.
+    static let collecting: Duration = .milliseconds(2)
+
+    /// Called for each conversation that somebody announced.
+    var onWake: (@LoopActor (LiveKey) -> Void)?
+    /// Called when announcements may have been missed.
+    var onMissed: (@LoopActor () -> Void)?
+
+    private let redis: RedisClient?
+    private var subscriber: RedisSubscriber?
+    private var waiting: Set<LiveKey> = []
+    private var sending: Task<Void, Never>?
+
+    init(redis: RedisClient?, configuration: RedisConfiguration) {
+        self.redis = redis
+        guard redis != nil else { return }
+        subscriber = RedisSubscriber(
+            configuration,
+            onResubscribed: { [weak self] in self?.onMissed?() }
+        )
+    }
+
+    /// Begins to listen; without Redis it does nothing, and the looks at the database go on.
+    func start() async {
+        do {
+            try await subscriber?.start()
+        } catch {
+            Degradation.note("realtime_fanout")
+        }
+    }
+
+    func stop() async {
+        await sending?.value
+        await subscriber?.stop()
+    }
+
+    /// Listens for a conversation.
+    func listen(to key: LiveKey) {
+        do {
+            try subscriber?.subscribe(.channel(channel(key))) { [weak self] _ in
+                self?.onWake?(key)
+            }
+        } catch {
+            // Above the limit of one subscriber the regular looks have to do.
+            Degradation.note("realtime_fanout")
+        }
+    }
+
+    /// Listens no more.
+    func ignore(_ key: LiveKey) {
+        subscriber?.unsubscribe(.channel(channel(key)))
+    }
+
+    /// Tells the others, soon and together with what else is to be told.
+    func announce(_ key: LiveKey) {
+        guard redis != nil else { return }
+        waiting.insert(key)
+        guard sending == nil else { return }
+        sending = Task { await send() }
+    }
+
+    private func send() async {
+        while !waiting.isEmpty {
+            try? await EventLoop.shared.sleep(for: LiveWakeUps.collecting)
+            let keys = waiting
+            waiting = []
+            do {
+                _ = try await redis?.pipeline(
+                    keys.map { ["PUBLISH", .string(channel($0)), ""] }
+                )
+            } catch {
+                Degradation.note("realtime_fanout")
+            }
+        }
+        sending = nil
+    }
+
+    private func channel(_ key: LiveKey) -> String {
+        "live:{\(key.code)}:\(key.conversation.text)"
+    }
+}

@@ -1,0 +1,59 @@
+internal import Domain
+internal import JSON
+
+/// What threads would be made of after a change by hand, and what a score needs of that.
+struct ThreadPlan: Sendable {
+    /// How many authors a thread remembers.
+    static let authorsMax = 3
+    /// How many mentions.
+    static let mentionsMax = 32
+
+    /// The version of the conversation's threads that it was made on.
+    let version: Int64
+    /// What a split's thread is called unless somebody says.
+    let title: String
+    /// By thread, or `new`: `terms`, `authors` and `mentions`, as `settle_features` takes them.
+    let features: JSON
+
+    /// Reads what `messaging.reshape_plan` made.
+    init(_ plan: JSON) {
+        version = plan["thread_version"]?.intValue ?? 0
+        let threads = plan["threads"]?.objectValue ?? [:]
+        var features = JSONObject()
+        var title = ""
+        for (thread, messages) in threads.members {
+            let messages = messages.arrayValue ?? []
+            features[thread] = ThreadPlan.features(of: messages)
+            guard thread == "new", let first = messages.first?["text"]?.stringValue else {
+                continue
+            }
+            title = ThreadTitle.make(from: first)
+        }
+        self.features = .object(features)
+        self.title = title
+    }
+
+    /// The features of a thread of these messages, oldest first.
+    private static func features(of messages: [JSON]) -> JSON {
+        let features = messages.map { TextFeatures($0["text"]?.stringValue ?? "") }
+        var mentions: [String] = []
+        for mention in features.reversed().flatMap(\.mentions) where !mentions.contains(mention) {
+            mentions.append(mention)
+        }
+        return [
+            "terms": JSON(features.map { hex($0.packedTerms) }),
+            "authors": JSON(
+                messages.suffix(authorsMax).map { $0["author"]?.stringValue ?? "" }
+            ),
+            "mentions": JSON(Array(mentions.prefix(mentionsMax))),
+        ]
+    }
+
+    private static func hex(_ bytes: [UInt8]) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        return String(
+            decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] },
+            as: UTF8.self
+        )
+    }
+}
