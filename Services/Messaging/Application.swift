@@ -44,31 +44,21 @@ final class Application {
             pollInterval: configuration.livePoll,
             logger: runtime.logger
         )
-        let stores = Application.stores(runtime, configuration)
-        lock = ConversationLock(
-            store: stores.locks,
-            ttl: configuration.conversationLock,
-            instance: "messaging-\(UUID().text.prefix(8))"
-        )
-        let limiter = RoomLimiter(
-            limiter: stores.limiter,
-            limit: configuration.rateLimit,
-            window: configuration.rateWindow
-        )
-        let messageLock = MessageLock(store: stores.locks, ttl: configuration.messageLock)
+        let guards = Application.guards(runtime, configuration)
+        lock = guards.conversation
         let queue = ConversationQueue()
         post = PostMessage(
             messages: messages,
             conversations: conversations,
             configuration: configuration,
-            limiter: limiter,
-            lock: messageLock,
+            limiter: guards.room,
+            lock: guards.message,
             queue: queue
         )
         autoAssign = AutoAssignMessageUseCase(
             messages: messages,
-            limiter: limiter,
-            lock: messageLock,
+            limiter: guards.room,
+            lock: guards.message,
             queue: queue
         )
         deferred = DeferredAssignments(
@@ -97,19 +87,40 @@ final class Application {
         )
     }
 
+    /// What keeps work from being done twice, or too often.
+    private struct Guards {
+        let conversation: ConversationLock
+        let message: MessageLock
+        let room: RoomLimiter
+    }
+
     /// Locks and counters: in Redis, or in memory where this process is the only one.
-    private static func stores(
+    private static func guards(
         _ runtime: ServiceRuntime,
         _ configuration: MessagingConfiguration
-    ) -> (locks: (any LockStore)?, limiter: (any RateLimiter)?) {
+    ) -> Guards {
+        var locks: (any LockStore)?
+        var limiter: (any RateLimiter)?
         if let redis = runtime.redis {
-            return (
-                RedisLockStore(redis),
-                RedisRateLimiter(redis, algorithm: configuration.rateAlgorithm)
-            )
+            locks = RedisLockStore(redis)
+            limiter = RedisRateLimiter(redis, algorithm: configuration.rateAlgorithm)
+        } else if configuration.service.isSingleInstance {
+            locks = MemoryLockStore()
+            limiter = MemoryRateLimiter(algorithm: configuration.rateAlgorithm)
         }
-        guard configuration.service.isSingleInstance else { return (nil, nil) }
-        return (MemoryLockStore(), MemoryRateLimiter(algorithm: configuration.rateAlgorithm))
+        return Guards(
+            conversation: ConversationLock(
+                store: locks,
+                ttl: configuration.conversationLock,
+                instance: "messaging-\(UUID().text.prefix(8))"
+            ),
+            message: MessageLock(store: locks, ttl: configuration.messageLock),
+            room: RoomLimiter(
+                limiter: limiter,
+                limit: configuration.rateLimit,
+                window: configuration.rateWindow
+            )
+        )
     }
 
     func run() async throws {

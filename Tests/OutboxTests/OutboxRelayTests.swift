@@ -136,7 +136,7 @@ struct OutboxRelayTests {
         }
     }
 
-    @Test("calls of one key to one service keep their order, whatever is refused for now")
+    @Test("calls of one key to one service keep their order, whatever is put off")
     func order() async throws {
         var refusals = 2
         let callee = Callee { row in

@@ -168,7 +168,8 @@ final class PostMessage {
     private func post(_ placed: PlacedPosts, to conversation: UUID) async throws -> PostResult {
         do {
             return try await messages.post(placed, to: conversation, mailbox: configuration)
-        } catch let error as PostgresError where error.isUniqueViolation && placed.posts.count == 1 {
+        } catch let error as PostgresError where error.isUniqueViolation && placed.posts.count == 1
+        {
             return try await messages.post(placed, to: conversation, mailbox: configuration)
         }
     }
