@@ -131,7 +131,10 @@ let package = Package(
                 "Telemetry", logging,
             ]
         ),
-        tests("DispatchWorkerTests", ["dispatch-worker", "EventLoop", "HTTPClient", "JSON"]),
+        tests(
+            "DispatchWorkerTests",
+            ["dispatch-worker", "EventLoop", "HTTPClient", "JSON", "Platform"]
+        ),
         tests("EventLoopTests", ["EventLoop"]),
         tests("JSONTests", ["JSON"]),
         tests("HTTPServerTests", ["HTTPServer", "EventLoop", "JSON", crypto]),

@@ -2,6 +2,8 @@
 # kill -9 of each service between steps of the main job: a sample of the fault points, in a stack of
 # its own with short leases. Tests/Chaos tries every point.
 
+setup_file() { export BATS_TEST_TIMEOUT=300; }
+
 short_leases() {
     cd "$BATS_TEST_DIRNAME/../.." || return
     AI_JOB_LEASE_MS=2000 SEND_LEASE_MS=2000 IDEMPOTENCY_LEASE_MS=1500 DEBOUNCE_MS=50 \
@@ -18,6 +20,16 @@ short_leases() {
 
 @test "dispatch-worker killed between steps of the main job: everything happens once" {
     short_leases Tests/Integration/crash.sh dispatch-worker local 3 5
+}
+
+@test "messaging killed between a reply's commit and its answer: the repeat gets that reply" {
+    short_leases env SWITCHBOARD_CRASH_POINT=reply.committed \
+        Tests/Integration/crash.sh messaging
+}
+
+@test "messaging killed with the engine's answer in hand: the repeat makes the same call again" {
+    short_leases env SWITCHBOARD_CRASH_POINT=handover.answered \
+        Tests/Integration/crash.sh messaging
 }
 
 @test "dispatch-worker killed right after Slack took the message: it is found there and not sent again" {

@@ -91,4 +91,38 @@ struct ServiceConfigurationTests {
             #expect(error?.description.contains(name) == true)
         }
     }
+
+    @Test("the claim of an idempotency key holds for 35 s unless set otherwise")
+    func idempotencyLease() throws {
+        #expect(try configuration([:]).idempotencyLease == .seconds(35))
+        let short = try configuration(["IDEMPOTENCY_LEASE_MS": "1500"])
+        #expect(short.idempotencyLease == .milliseconds(1500))
+        #expect(throws: SettingsError.self) {
+            try configuration(["IDEMPOTENCY_LEASE_MS": "0"])
+        }
+    }
+
+    private func configuration(_ more: [String: String]) throws -> ServiceConfiguration {
+        let complete = [
+            "DATABASE_URL": "postgres://u:p@127.0.0.1:5432/d", "SERVICE_TOKEN": "t",
+            "SECRETS_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        ]
+        var settings = Settings(environment: complete.merging(more) { $1 })
+        return try ServiceConfiguration(
+            name: "messaging",
+            defaultPort: 8081,
+            redisDefault: .optional,
+            settings: &settings
+        )
+    }
+}
+
+@Suite("KeyAuthenticator")
+@LoopActor
+struct KeyAuthenticatorTests {
+    @Test("a key is believed for 5 s without looking, for 10 min while the database is away")
+    func times() {
+        #expect(KeyAuthenticator.freshFor == .seconds(5))
+        #expect(KeyAuthenticator.staleFor == .seconds(600))
+    }
 }

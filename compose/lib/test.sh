@@ -3,7 +3,7 @@
 
 readonly PYTHON=$ROOT/.build/python
 # Bounds of one runner each, in seconds; builds have their own.
-readonly BUILD_LIMIT=1500 UNIT_LIMIT=600 THREAD_LIMIT=600 INTEGRATION_LIMIT=600 INTEROP_LIMIT=300
+readonly BUILD_LIMIT=1500 UNIT_LIMIT=600 THREAD_LIMIT=600 INTEGRATION_LIMIT=1200 INTEROP_LIMIT=300
 readonly LONG_FACTOR=6 # how much more --long may take
 
 run_tests() {
