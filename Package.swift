@@ -111,12 +111,17 @@ let package = Package(
         shared("FaultPoints"),
         shared("Coordination", ["EventLoop", "PostgresClient", "RedisClient", crypto]),
         shared("Outbox", ["EventLoop", "JSON", "PostgresClient", "RedisClient"]),
+        shared("JobQueue", ["EventLoop", "JSON", "RedisClient"]),
         shared("Platform", platformParts),
         shared("Domain"),
         wrapper("TestSupport", ["EventLoop"]),
         service("AssignmentEngine", product: "assignment-engine", serviceParts),
         service("Messaging", product: "messaging", serviceParts + ["Domain"]),
-        service("DispatchWorker", product: "dispatch-worker", serviceParts + ["FaultPoints"]),
+        service(
+            "DispatchWorker",
+            product: "dispatch-worker",
+            serviceParts + ["FaultPoints", "JobQueue"]
+        ),
 
         probe(
             "SlackStandIn",
@@ -126,6 +131,7 @@ let package = Package(
         tests("DispatchWorkerTests", ["dispatch-worker", "EventLoop", "HTTPClient", "JSON"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("JSONTests", ["JSON"]),
+        tests("JobQueueTests", ["EventLoop", "JSON", "JobQueue", "RedisClient", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "EventLoop", "JSON", crypto]),
         tests("TelemetryTests", ["Telemetry", "EventLoop", "JSON", logging, metrics]),
         probe("HTTPParserProbe", product: "HTTPParserProbe", ["HTTPServer"]),
