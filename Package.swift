@@ -111,12 +111,13 @@ let package = Package(
         shared("FaultPoints", ["EventLoop"]),
         shared("Coordination", ["EventLoop", "PostgresClient", "RedisClient", crypto]),
         shared("Outbox", ["EventLoop", "FaultPoints", "JSON", "PostgresClient", "RedisClient"]),
+        shared("JobQueue", ["EventLoop", "JSON", "RedisClient"]),
         shared("Platform", platformParts),
         shared("Domain"),
         wrapper("TestSupport", ["EventLoop", "PostgresClient"]),
         service("AssignmentEngine", product: "assignment-engine", serviceParts + [metrics]),
         service("Messaging", product: "messaging", serviceParts + ["Domain"]),
-        service("DispatchWorker", product: "dispatch-worker", serviceParts),
+        service("DispatchWorker", product: "dispatch-worker", serviceParts + ["JobQueue"]),
 
         probe(
             "SlackStandIn",
@@ -137,6 +138,7 @@ let package = Package(
         ),
         tests("EventLoopTests", ["EventLoop"]),
         tests("JSONTests", ["JSON"]),
+        tests("JobQueueTests", ["EventLoop", "JSON", "JobQueue", "RedisClient", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "EventLoop", "JSON", crypto]),
         tests("TelemetryTests", ["Telemetry", "EventLoop", "JSON", logging, metrics]),
         probe("HTTPParserProbe", product: "HTTPParserProbe", ["HTTPServer"]),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Other people's programs against the running services, told in the Test Anything Protocol: each
-# Python program in this folder is one test, and so is promtool on each service's metrics.
+# Python program in this folder is one test, so is promtool on each service's metrics, and so is each
+# row of the matrix of BullMQ.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit
 
@@ -27,10 +28,19 @@ metrics_are_valid() {
 
 shopt -s nullglob
 programs=(*.py)
-printf '1..%d\n' $((${#programs[@]} + 3))
 tell "promtool accepts messaging's metrics" metrics_are_valid "$MESSAGING_URL"
 tell "promtool accepts assignment-engine's metrics" metrics_are_valid "$ASSIGNMENT_ENGINE_URL"
 tell "promtool accepts dispatch-worker's metrics" metrics_are_valid "$DISPATCH_WORKER_URL"
 for program in "${programs[@]}"; do
     tell "$program" timeout 120 python3 "$program"
 done
+
+# Each row of the matrix against each version is a test; the file has a verdict and a name a line.
+rows=$(mktemp)
+bullmq/run.sh "$rows" || true
+while IFS=$'\t' read -r verdict name; do
+    number=$((number + 1))
+    printf '%s %d %s\n' "$verdict" "$number" "$name"
+done <"$rows"
+rm -f "$rows"
+printf '1..%d\n' "$number"
