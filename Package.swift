@@ -115,7 +115,7 @@ let package = Package(
         shared("Domain"),
         wrapper("TestSupport", ["EventLoop"]),
         service("AssignmentEngine", product: "assignment-engine", serviceParts),
-        service("Messaging", product: "messaging", serviceParts + ["Domain"]),
+        service("Messaging", product: "messaging", serviceParts + ["Domain", "FaultPoints"]),
         service("DispatchWorker", product: "dispatch-worker", serviceParts + ["FaultPoints"]),
 
         probe(
@@ -135,10 +135,18 @@ let package = Package(
         tests("OutboxTests", ["EventLoop", "Outbox"]),
         tests("PlatformTests", ["EventLoop", "Platform", "RedisClient"]),
         tests("AssignmentEngineTests", ["assignment-engine", "EventLoop", "JSON"]),
+        tests(
+            "MessagingTests",
+            [
+                "messaging", "Coordination", "Domain", "EventLoop", "HTTPServer", "JSON",
+                "Platform",
+                "PostgresClient", "RedisClient", "TestSupport",
+            ]
+        ),
         tests("HTTPClientTests", ["HTTPClient", "EventLoop", "TestSupport"]),
         tests("FaultPointsTests", ["FaultPoints"]),
         tests("TestSupportTests", ["TestSupport", "EventLoop"]),
-        tests("DomainTests", ["Domain"]),
+        tests("DomainTests", ["Domain", "TestSupport"]),
         tests("RedisClientTests", ["EventLoop", "RedisClient", "TestSupport"]),
     ]
 )

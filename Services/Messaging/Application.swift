@@ -16,12 +16,10 @@ final class Application {
     private let messages: MessageRepository
     private let conversations: ConversationRepository
     private let settings: ConfigurationRepository
-    private let jobs: AIJobRepository
-    private let lock: ConversationLock
     private let post: PostMessage
     private let autoAssign: AutoAssignMessageUseCase
     private let deferred: DeferredAssignments
-    private let bot: BotRunner
+    private let bot: BotApplication
 
     init(_ configuration: MessagingConfiguration) {
         self.configuration = configuration
@@ -33,13 +31,7 @@ final class Application {
             postgres: runtime.postgres,
             secrets: configuration.service.secretBox
         )
-        jobs = AIJobRepository(postgres: runtime.postgres)
         let stores = Application.stores(runtime, configuration)
-        lock = ConversationLock(
-            store: stores.locks,
-            ttl: configuration.conversationLock,
-            instance: "messaging-\(UUID().text.prefix(8))"
-        )
         let limiter = RoomLimiter(
             limiter: stores.limiter,
             limit: configuration.rateLimit,
@@ -66,20 +58,11 @@ final class Application {
             useCase: autoAssign,
             logger: runtime.logger
         )
-        bot = BotRunner(
-            jobs: BotJobs(postgres: runtime.postgres, worker: lock.instance),
-            lock: lock,
-            mirror: JobMirror(redis: runtime.redis),
-            secrets: configuration.service.secretBox,
-            providers: [
-                "simulated": SimulatedProvider(),
-                "openai": OpenAIProvider(
-                    http: runtime.http,
-                    allowedHosts: configuration.service.allowedHosts
-                ),
-            ],
-            logger: runtime.logger,
-            committed: { runtime.relay.wake() }
+        bot = BotApplication(
+            configuration,
+            runtime,
+            stores: stores.conversations,
+            settings: settings
         )
     }
 
@@ -87,15 +70,31 @@ final class Application {
     private static func stores(
         _ runtime: ServiceRuntime,
         _ configuration: MessagingConfiguration
-    ) -> (locks: (any LockStore)?, limiter: (any RateLimiter)?) {
+    ) -> Stores {
+        let memory = configuration.service.isSingleInstance ? MemoryLockStore() : nil
+        let alone = memory.map { [$0 as any LockStore] } ?? []
         if let redis = runtime.redis {
-            return (
-                RedisLockStore(redis),
-                RedisRateLimiter(redis, algorithm: configuration.rateAlgorithm)
+            let locks = RedisLockStore(redis)
+            return Stores(
+                locks: locks,
+                conversations: [locks] + alone,
+                limiter: RedisRateLimiter(redis, algorithm: configuration.rateAlgorithm)
             )
         }
-        guard configuration.service.isSingleInstance else { return (nil, nil) }
-        return (MemoryLockStore(), MemoryRateLimiter(algorithm: configuration.rateAlgorithm))
+        return Stores(
+            locks: memory,
+            conversations: alone,
+            limiter: memory.map { _ in
+                MemoryRateLimiter(algorithm: configuration.rateAlgorithm)
+            }
+        )
+    }
+
+    private struct Stores {
+        let locks: (any LockStore)?
+        /// Those of conversations: memory stands in where Redis does not answer.
+        let conversations: [any LockStore]
+        let limiter: (any RateLimiter)?
     }
 
     func run() async throws {
@@ -122,16 +121,12 @@ final class Application {
                 post: post,
                 messages: messages,
                 conversations: conversations,
+                configurations: bot.configurations,
                 committed: { [self] in await committed($0, $1, $2) }
             ).routes
             + AssignmentRoutes(useCase: autoAssign).routes
-            + ConfigurationRoutes(settings: settings).routes
-            + JobRoutes(
-                jobs: jobs,
-                conversations: conversations,
-                lock: lock,
-                status: { [self] in handlerStatus() }
-            ).routes
+            + ConfigurationRoutes(settings: settings, configurations: bot.configurations).routes
+            + bot.routes
             + InternalRoutes(
                 messages: messages,
                 conversations: conversations,
@@ -139,34 +134,10 @@ final class Application {
             ).routes
     }
 
-    /// After a commit: events and calls leave at once, and a new lock is shown.
+    /// After a commit: events and calls leave at once, and the bot begins.
     private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
         runtime.relay.wake()
-        guard let bot = (try? JSON(parsing: answer))?["bot"],
-            let job = bot["ai_job_id"]?.stringValue
-        else { return }
-        switch bot["status"]?.stringValue {
-        case "ai_processing_started":
-            self.bot.wake()
-            guard let lockID = bot["lock_id"]?.stringValue else { return }
-            await lock.show(caller, conversation: conversation, lockID: lockID, job: job)
-        case "stopped", "human": await lock.clear(caller, conversation: conversation)
-        default: break
-        }
-    }
-
-    private func handlerStatus() -> JSON {
-        let redis = runtime.redis?.isConnected ?? false
-        let database = runtime.postgres.isAvailable
-        return [
-            "status": .string(database ? (redis ? "healthy" : "degraded") : "unhealthy"),
-            "components": [
-                "redis_connected": .bool(redis), "database_connected": .bool(database),
-            ],
-            "policies": [
-                "message_lock": "proceed", "rate_limit": "proceed",
-                "conversation_lock": "postgres", "ai_job_status": "postgres",
-            ],
-        ]
+        guard let said = (try? JSON(parsing: answer))?["bot"] else { return }
+        await bot.committed(caller, conversation, said)
     }
 }

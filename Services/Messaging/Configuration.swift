@@ -22,6 +22,8 @@ struct MessagingConfiguration: Sendable {
     let messageLock: Duration
     /// How long the lock of a conversation lasts unless renewed.
     let conversationLock: Duration
+    /// How the bot works.
+    let bot: BotSettings
 
     /// Reads the settings.
     ///
@@ -40,6 +42,7 @@ struct MessagingConfiguration: Sendable {
         debounceCount = settings.integer("DEBOUNCE_COUNT", default: 10, in: 1...1000)
         messageLock = settings.milliseconds("MESSAGE_LOCK_MS", default: 30_000)
         conversationLock = settings.milliseconds("CONVERSATION_LOCK_MS", default: 300_000)
+        bot = BotSettings(&settings)
         service = try ServiceConfiguration(
             name: "messaging",
             defaultPort: 8081,
