@@ -154,10 +154,18 @@ let package = Package(
             ["EventLoop", "Platform", "PostgresClient", "RedisClient", "TestSupport", logging]
         ),
         tests("AssignmentEngineTests", ["assignment-engine", "EventLoop", "JSON"]),
+        tests(
+            "MessagingTests",
+            [
+                "messaging", "Coordination", "Domain", "EventLoop", "HTTPServer", "JSON",
+                "Platform",
+                "PostgresClient", "RedisClient", "TestSupport",
+            ]
+        ),
         tests("HTTPClientTests", ["HTTPClient", "EventLoop", "TestSupport"]),
         tests("FaultPointsTests", ["FaultPoints"]),
         tests("TestSupportTests", ["TestSupport", "EventLoop"]),
-        tests("DomainTests", ["Domain"]),
+        tests("DomainTests", ["Domain", "TestSupport"]),
         tests("RedisClientTests", ["EventLoop", "RedisClient", "TestSupport"]),
     ]
 )

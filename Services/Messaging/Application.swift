@@ -16,12 +16,10 @@ final class Application {
     private let messages: MessageRepository
     private let conversations: ConversationRepository
     private let settings: ConfigurationRepository
-    private let jobs: AIJobRepository
-    private let lock: ConversationLock
     private let post: PostMessage
     private let autoAssign: AutoAssignMessageUseCase
     private let deferred: DeferredAssignments
-    private let bot: BotRunner
+    private let bot: BotApplication
     private let live: LiveHub
 
     init(_ configuration: MessagingConfiguration) {
@@ -34,7 +32,6 @@ final class Application {
             postgres: runtime.postgres,
             secrets: configuration.service.secretBox
         )
-        jobs = AIJobRepository(postgres: runtime.postgres)
         live = LiveHub(
             log: EventLog(postgres: runtime.postgres),
             wakeUps: LiveWakeUps(
@@ -45,7 +42,6 @@ final class Application {
             logger: runtime.logger
         )
         let guards = Application.guards(runtime, configuration)
-        lock = guards.conversation
         let queue = ConversationQueue()
         post = PostMessage(
             messages: messages,
@@ -66,32 +62,36 @@ final class Application {
             useCase: autoAssign,
             logger: runtime.logger
         )
-        bot = BotRunner(
-            jobs: BotJobs(
-                postgres: runtime.postgres,
-                worker: lock.instance,
-                lease: configuration.jobLease
-            ),
-            lock: lock,
-            mirror: JobMirror(redis: runtime.redis),
-            secrets: configuration.service.secretBox,
-            providers: [
-                "simulated": SimulatedProvider(),
-                "openai": OpenAIProvider(
-                    http: runtime.http,
-                    allowedHosts: configuration.service.allowedHosts
-                ),
-            ],
-            logger: runtime.logger,
-            committed: { runtime.relay.wake() }
+        bot = BotApplication(
+            configuration,
+            runtime,
+            stores: guards.conversations,
+            settings: settings
         )
     }
 
     /// What keeps work from being done twice, or too often.
+    @LoopActor
     private struct Guards {
-        let conversation: ConversationLock
+        /// Where locks of conversations are shown: memory stands in where Redis does not answer.
+        let conversations: [any LockStore]
         let message: MessageLock
         let room: RoomLimiter
+
+        init(
+            _ configuration: MessagingConfiguration,
+            locks: (any LockStore)?,
+            conversations: [any LockStore],
+            limiter: (any RateLimiter)?
+        ) {
+            self.conversations = conversations
+            message = MessageLock(store: locks, ttl: configuration.messageLock)
+            room = RoomLimiter(
+                limiter: limiter,
+                limit: configuration.rateLimit,
+                window: configuration.rateWindow
+            )
+        }
     }
 
     /// Locks and counters: in Redis, or in memory where this process is the only one.
@@ -99,27 +99,20 @@ final class Application {
         _ runtime: ServiceRuntime,
         _ configuration: MessagingConfiguration
     ) -> Guards {
-        var locks: (any LockStore)?
-        var limiter: (any RateLimiter)?
-        if let redis = runtime.redis {
-            locks = RedisLockStore(redis)
-            limiter = RedisRateLimiter(redis, algorithm: configuration.rateAlgorithm)
-        } else if configuration.service.isSingleInstance {
-            locks = MemoryLockStore()
-            limiter = MemoryRateLimiter(algorithm: configuration.rateAlgorithm)
+        let memory = configuration.service.isSingleInstance ? MemoryLockStore() : nil
+        let alone = memory.map { [$0 as any LockStore] } ?? []
+        guard let redis = runtime.redis else {
+            let limiter = memory.map { _ in
+                MemoryRateLimiter(algorithm: configuration.rateAlgorithm)
+            }
+            return Guards(configuration, locks: memory, conversations: alone, limiter: limiter)
         }
+        let locks = RedisLockStore(redis)
         return Guards(
-            conversation: ConversationLock(
-                store: locks,
-                ttl: configuration.conversationLock,
-                instance: "messaging-\(UUID().text.prefix(8))"
-            ),
-            message: MessageLock(store: locks, ttl: configuration.messageLock),
-            room: RoomLimiter(
-                limiter: limiter,
-                limit: configuration.rateLimit,
-                window: configuration.rateWindow
-            )
+            configuration,
+            locks: locks,
+            conversations: [locks] + alone,
+            limiter: RedisRateLimiter(redis, algorithm: configuration.rateAlgorithm)
         )
     }
 
@@ -150,17 +143,13 @@ final class Application {
                 post: post,
                 messages: messages,
                 conversations: conversations,
+                configurations: bot.configurations,
                 committed: { [self] in await committed($0, $1, $2) }
             ).routes
             + threadRoutes
             + AssignmentRoutes(useCase: autoAssign).routes
-            + ConfigurationRoutes(settings: settings).routes
-            + JobRoutes(
-                jobs: jobs,
-                conversations: conversations,
-                lock: lock,
-                status: { [self] in handlerStatus() }
-            ).routes
+            + ConfigurationRoutes(settings: settings, configurations: bot.configurations).routes
+            + bot.routes
             + InternalRoutes(
                 messages: messages,
                 conversations: conversations,
@@ -189,32 +178,11 @@ final class Application {
         if let conversation { live.changed(LiveKey(caller, conversation)) }
     }
 
-    /// After a commit: events and calls leave at once, and a new lock is shown.
+    /// After a commit: events and calls leave at once, and the bot begins.
     private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
         changed(caller, conversation)
-        guard let bot = (try? JSON(parsing: answer))?["bot"],
-            let job = bot["ai_job_id"]?.stringValue
-        else { return }
-        switch bot["status"]?.stringValue {
-        case "ai_processing_started":
-            self.bot.wake()
-            guard let lockID = bot["lock_id"]?.stringValue else { return }
-            await lock.show(caller, conversation: conversation, lockID: lockID, job: job)
-        case "stopped", "human": await lock.clear(caller, conversation: conversation)
-        default: break
-        }
-    }
-
-    private func handlerStatus() -> JSON {
-        let redis = runtime.redis?.isConnected ?? false
-        let database = runtime.postgres.isAvailable
-        return [
-            "status": .string(database ? (redis ? "healthy" : "degraded") : "unhealthy"),
-            "components": [
-                "redis_connected": .bool(redis), "database_connected": .bool(database),
-            ],
-            "policies": Application.policies,
-        ]
+        guard let said = (try? JSON(parsing: answer))?["bot"] else { return }
+        await bot.committed(caller, conversation, said)
     }
 
     /// What becomes of each operation while Redis is away.

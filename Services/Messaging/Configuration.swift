@@ -19,12 +19,12 @@ struct MessagingConfiguration: Sendable {
     let debounceMax: Duration
     /// So many messages of a burst are answered at once.
     let debounceCount: Int
-    /// How long an AI job's claim holds without a heartbeat.
-    let jobLease: Duration
     /// How long the lock of a message's assignment lasts.
     let messageLock: Duration
     /// How long the lock of a conversation lasts unless renewed.
     let conversationLock: Duration
+    /// How the bot works.
+    let bot: BotSettings
 
     /// How often an instance looks for events that no wake-up told of.
     let livePoll: Duration
@@ -44,13 +44,10 @@ struct MessagingConfiguration: Sendable {
         debounce = settings.milliseconds("DEBOUNCE_MS", default: 1500, in: 0...60_000)
         debounceMax = settings.milliseconds("DEBOUNCE_MAX_MS", default: 10_000, in: 0...600_000)
         debounceCount = settings.integer("DEBOUNCE_COUNT", default: 10, in: 1...1000)
-        jobLease = settings.milliseconds(
-            "AI_JOB_LEASE_MS",
-            default: Int(BotJobs.leaseDefault.milliseconds)
-        )
         messageLock = settings.milliseconds("MESSAGE_LOCK_MS", default: 30_000)
         conversationLock = settings.milliseconds("CONVERSATION_LOCK_MS", default: 300_000)
         livePoll = settings.milliseconds("LIVE_POLL_MS", default: 1000, in: 10...60_000)
+        bot = BotSettings(&settings)
         service = try ServiceConfiguration(
             name: "messaging",
             defaultPort: 8081,

@@ -32,6 +32,15 @@ public protocol LockStore: AnyObject {
         ttl: Duration
     ) async throws(CoordinationError) -> Bool
 
+    /// Lets `key` hold `newValue` instead of `value` for the time that it still has.
+    ///
+    /// - Returns: `false` when it expired or belongs to somebody else.
+    func replace(
+        _ key: String,
+        value: String,
+        with newValue: String
+    ) async throws(CoordinationError) -> Bool
+
     /// What `key` holds and for how long, or `nil` when it is free.
     func holder(of key: String) async throws(CoordinationError) -> LockHolder?
 }

@@ -7,7 +7,7 @@ public final class MemoryLockStore: LockStore {
     public static let sweepAbove = 10_000
 
     private struct Held {
-        let value: String
+        var value: String
         var until: MonotonicTime
     }
 
@@ -51,6 +51,19 @@ public final class MemoryLockStore: LockStore {
             return false
         }
         held[key]?.until = now + ttl
+        return true
+    }
+
+    /// Changes the value of a live lock of the same value.
+    public func replace(
+        _ key: String,
+        value: String,
+        with newValue: String
+    ) async throws(CoordinationError) -> Bool {
+        guard let current = held[key], current.value == value, current.until > now() else {
+            return false
+        }
+        held[key]?.value = newValue
         return true
     }
 

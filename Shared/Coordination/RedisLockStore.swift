@@ -33,6 +33,17 @@ public final class RedisLockStore: LockStore {
         """
     )
 
+    /// KEYS[1] the lock, ARGV[1] its value, ARGV[2] the new one.
+    ///
+    /// Returns 1 when it was ours.
+    private static let replacing = RedisScript(
+        """
+        if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+        redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+        return 1
+        """
+    )
+
     /// KEYS[1] the lock.
     ///
     /// Returns its value and its time to live in milliseconds, or nothing.
@@ -81,6 +92,21 @@ public final class RedisLockStore: LockStore {
                 RedisLockStore.renewing,
                 keys: [key],
                 arguments: [.string(value), .int(ttl.milliseconds)]
+            )
+        } == .int(1)
+    }
+
+    /// Changes the lock's value if it is ours.
+    public func replace(
+        _ key: String,
+        value: String,
+        with newValue: String
+    ) async throws(CoordinationError) -> Bool {
+        try await answered("lock") { () async throws(RedisError) in
+            try await redis.run(
+                RedisLockStore.replacing,
+                keys: [key],
+                arguments: [.string(value), .string(newValue)]
             )
         } == .int(1)
     }

@@ -6,18 +6,43 @@ public enum ControlWord: String, Sendable, CaseIterable {
     case stop
     /// Let a person take over.
     case agent
+}
+
+/// The words that are orders to a bot: the built-in ones and a tenant's own.
+public struct ControlWords: Sendable, Hashable {
+    /// The longest word, in bytes of UTF-8.
+    public static let bytesMax = 64
+    /// The most words of a tenant for one order.
+    public static let countMax = 50
+
+    private var meanings: [String: ControlWord]
+
+    /// The built-in words, which always hold, and further ones.
+    public init(stop: [String] = [], agent: [String] = []) {
+        meanings = [:]
+        for word in stop { meanings[ControlWords.normalized(word)] = .stop }
+        for word in agent { meanings[ControlWords.normalized(word)] = .agent }
+        for word in ControlWord.allCases { meanings[word.rawValue] = word }
+        // A text of nothing but ornaments is no order.
+        meanings[""] = nil
+    }
+
+    /// Whether a text is short enough to be an order at all.
+    public static func mayBe(_ text: String) -> Bool { text.utf8.count <= bytesMax }
 
     /// The order that `text` is.
     ///
     /// `nil` for everything else. Case, surrounding space and a closing `.` or `!` do not matter,
     /// and neither does a leading `/`.
-    public init?(_ text: String) {
-        // The longest word with its ornaments; a longer text need not be looked at.
-        guard text.utf8.count <= 64 else { return nil }
+    public func meaning(of text: String) -> ControlWord? {
+        ControlWords.mayBe(text) ? meanings[ControlWords.normalized(text)] : nil
+    }
+
+    private static func normalized(_ text: String) -> String {
         var word = text.trimmingCharacters(while: \.isWhitespace)
         if word.hasPrefix("/") { word.removeFirst() }
         while let last = word.last, last == "." || last == "!" { word.removeLast() }
-        self.init(rawValue: word.lowercased())
+        return word.lowercased()
     }
 }
 

@@ -48,4 +48,19 @@ struct LockStoreTests {
         #expect(try await !store.renew(key, value: "first", ttl: .seconds(5)))
         #expect(try await store.holder(of: key)?.value == "second")
     }
+
+    @Test("only the owner changes what it holds, and its time stays", arguments: Kind.available)
+    @LoopActor func replaced(kind: Kind) async throws {
+        let store = try await kind.locks()
+        let key = TestRedis.key("lock")
+        #expect(try await !store.replace(key, value: "mine", with: "other"))
+        #expect(try await store.acquire(key, value: "mine", ttl: .seconds(5)))
+        #expect(try await !store.replace(key, value: "yours", with: "other"))
+        #expect(try await store.replace(key, value: "mine", with: "mine, job 1"))
+        let holder = try #require(try await store.holder(of: key))
+        #expect(holder.value == "mine, job 1")
+        #expect(holder.remaining <= .seconds(5) && holder.remaining > .seconds(1))
+        #expect(try await !store.release(key, value: "mine"))
+        #expect(try await store.release(key, value: "mine, job 1"))
+    }
 }

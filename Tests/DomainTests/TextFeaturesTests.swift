@@ -70,7 +70,7 @@ struct ControlWordTests {
         ]
     )
     func orders(_ text: String, _ expected: ControlWord?) {
-        #expect(ControlWord(text) == expected)
+        #expect(ControlWords().meaning(of: text) == expected)
     }
 }
 

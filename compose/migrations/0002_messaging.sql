@@ -54,6 +54,8 @@ create table messaging.tenant_settings (
   tenant_id uuid primary key references platform.tenants,
   default_bot_id uuid,
   allow_default_bot bool not null default true,
+  -- Words beside the built-in ones that silence the bot, or ask for a person: {stop: […], agent: […]}.
+  control_words jsonb not null default '{}',
   updated_at timestamptz not null default now(),
   foreign key (tenant_id, default_bot_id) references messaging.bots
 );
@@ -67,6 +69,8 @@ create table messaging.channels (
   team_id text,
   provider_channel_id text,
   bot_id uuid,
+  -- How bursts are answered here, where it differs: debounce_ms, debounce_max_ms, debounce_count.
+  mailbox jsonb not null default '{}',
   version bigint not null default 0,
   updated_at timestamptz not null default now(),
   primary key (tenant_id, code),
@@ -235,6 +239,18 @@ create unique index ai_jobs_live on messaging.ai_jobs (tenant_id, conversation_i
 -- Global due scans: led by the time, not by the tenant.
 create index ai_jobs_due on messaging.ai_jobs (due_at) where status = 'pending';
 create index ai_jobs_leases on messaging.ai_jobs (lease_until) where status = 'processing';
+-- Ended jobs are kept for 30 days.
+create index ai_jobs_ended on messaging.ai_jobs (finished_at) where finished_at is not null;
+
+-- The processes that work on AI jobs. They work for every tenant, so no tenant leads the key.
+create table messaging.ai_workers (
+  worker text primary key,
+  started_at timestamptz not null default now(),
+  heartbeat_at timestamptz not null default now(),
+  in_flight int not null,
+  processed bigint not null,
+  failed bigint not null
+);
 
 -- ---------------------------------------------------------------- How things look outside
 -- One rendering for answers, replays and lists.
@@ -291,6 +307,7 @@ language sql stable as $$
   select jsonb_build_object(
     'id', j.id, 'conversation_id', j.conversation_id, 'status', j.status,
     'consolidated_messages', j.consolidated_messages, 'attempts', j.attempts,
+    'progress', case j.status when 'pending' then 0 when 'processing' then 0.5 else 1 end,
     'result', j.result, 'error', j.error, 'created_at', messaging.instant(j.created_at),
     'started_at', messaging.instant(j.started_at), 'finished_at', messaging.instant(j.finished_at))
 $$;
@@ -397,6 +414,26 @@ begin
   if not found then return null; end if;
   perform messaging.end_ai_job(j, 'cancelled', p_reason, null, v);
   return j.id;
+end
+$$;
+
+-- Takes a conversation from the bot and asks assignment-engine for a person. The caller holds the row
+-- `c` and writes its version itself. `p_team` may be null.
+create function messaging.ask_for_person(
+  c messaging.conversations, p_code text, p_reason text, p_team text, p_version bigint
+) returns void language plpgsql as $$
+begin
+  perform messaging.silence_bot(c.tenant_id, c.id, p_reason);
+  update messaging.conversations set owner_kind = 'none' where tenant_id = c.tenant_id and id = c.id;
+  perform platform.enqueue_call('messaging', c.tenant_id, p_code, 'assignment-engine',
+    '/v1/sessions', c.id::text, p_version,
+    jsonb_strip_nulls(jsonb_build_object('conversation_id', c.id, 'contact_id', c.contact_id,
+      'source', 'handover', 'team_id', p_team,
+      'context', jsonb_build_object('reason', p_reason))),
+    gen_random_uuid());
+  perform platform.emit('messaging', c.tenant_id, p_code, 'conversation.owner', c.id::text,
+    p_version, jsonb_build_object('conversation_id', c.id, 'owner_kind', 'none',
+      'assignee_id', null, 'reason', p_reason));
 end
 $$;
 
@@ -572,19 +609,14 @@ create function messaging.feed_bot(
 declare
   j messaging.ai_jobs;
   started timestamptz := coalesce(c.first_pending_at, now());
-  due timestamptz := least(now() + p_debounce, started + p_debounce_max);
+  due timestamptz;
   waiting int := c.pending_count + 1;
+  mailbox jsonb;
 begin
   if p_control is not null then
     j.id := messaging.silence_bot(c.tenant_id, c.id, 'control word');
     if p_control = 'agent' and c.owner_kind = 'bot' then
-      update messaging.conversations set owner_kind = 'none'
-       where tenant_id = c.tenant_id and id = c.id;
-      perform platform.enqueue_call('messaging', c.tenant_id, p_code, 'assignment-engine',
-        '/v1/sessions', c.id::text, c.version + 1,
-        jsonb_build_object('conversation_id', c.id, 'contact_id', c.contact_id,
-          'source', 'handover', 'context', jsonb_build_object('reason', 'asked for a person')),
-        gen_random_uuid());
+      perform messaging.ask_for_person(c, p_code, 'asked for a person', null, c.version + 1);
     end if;
     return jsonb_build_object('ai_job_id', j.id, 'status', case
       when p_control = 'agent' or c.owner_kind <> 'bot' then 'human' else 'stopped' end);
@@ -595,7 +627,13 @@ begin
     return jsonb_build_object(
       'status', case when c.owner_kind <> 'bot' then 'human' else 'off' end);
   end if;
-  if waiting >= p_debounce_count then due := now(); end if;
+  select h.mailbox into mailbox from messaging.channels h
+   where h.tenant_id = c.tenant_id and h.code = c.channel_code;
+  due := case when waiting >= coalesce((mailbox ->> 'debounce_count')::int, p_debounce_count)
+    then now() else least(
+      now() + coalesce((mailbox ->> 'debounce_ms')::int * interval '1 ms', p_debounce),
+      started + coalesce((mailbox ->> 'debounce_max_ms')::int * interval '1 ms', p_debounce_max))
+    end;
   select * into j from messaging.ai_jobs
    where tenant_id = c.tenant_id and conversation_id = c.id
      and status in ('pending', 'processing') for update;
@@ -975,8 +1013,16 @@ begin
   job := messaging.silence_bot(p_tenant, p_conversation, 'the owner changed');
   update messaging.conversations set session_id = p_session, session_version = p_version,
          owner_kind = v_owner, assignee_id = case v_owner when 'human' then p_assignee end,
-         version = version + 1, updated_at = now()
+         version = version + 1, updated_at = now(),
+         next_seq = next_seq + case when v_owner = 'bot' and c.owner_kind <> 'bot' then 1 else 0 end
    where tenant_id = p_tenant and id = p_conversation;
+  if v_owner = 'bot' and c.owner_kind <> 'bot' then
+    -- The bot, and who reads along, must see that what was said before was said to people.
+    insert into messaging.messages (tenant_id, conversation_id, seq, channel_code, direction,
+      sender_kind, sender_id, text, thread_state)
+    values (p_tenant, c.id, c.next_seq, c.channel_code, 'out', 'bot', 'returned-to-bot',
+      'The bot answers again.', 'pending');
+  end if;
   perform platform.emit('messaging', p_tenant, p_code, 'conversation.owner', c.id::text,
     c.version + 1, jsonb_build_object('conversation_id', c.id, 'owner_kind', v_owner,
       'assignee_id', p_assignee, 'session_id', p_session));
@@ -989,8 +1035,8 @@ $$;
 
 -- ---------------------------------------------------------------- The bot's work
 
--- Everything a worker needs for a job: bot, AI with its sealed token, platform, and the last
--- p_history messages up to the job's upto_seq (or the history that the caller brought along).
+-- Everything a worker needs for a job: bot, AI with its sealed token, platform, the history that the
+-- caller brought along, and the last p_history messages up to the job's upto_seq.
 create function messaging.ai_job_work(j messaging.ai_jobs, p_history int) returns jsonb
 language sql stable as $$
   select jsonb_build_object(
@@ -998,6 +1044,8 @@ language sql stable as $$
     'conversation_id', j.conversation_id, 'fence', j.fence, 'upto_seq', j.upto_seq,
     'attempts', j.attempts, 'consolidated_messages', j.consolidated_messages,
     'input', j.input, 'channel_code', c.channel_code,
+    -- Whether messages in the conversation wait for the answer, or only who brought a history.
+    'posts', j.upto_seq > c.answered_seq,
     'bot', case when b.id is not null then to_jsonb(b) - 'tenant_id' end,
     'core_ai', case when a.id is not null then to_jsonb(a) - 'tenant_id' end,
     'platform', (select to_jsonb(p) - 'tenant_id' from messaging.platforms p
@@ -1005,13 +1053,15 @@ language sql stable as $$
     'token', (select jsonb_build_object('key_id', s.key_id, 'sealed', encode(s.sealed, 'hex'))
       from platform.secrets s
       where s.tenant_id = j.tenant_id and s.kind = 'core_ai' and s.ref = a.id::text),
-    'history', case when j.input is null then coalesce((
+    -- To a history that the caller brought belongs only what came into the conversation since.
+    'history', coalesce((
       select jsonb_agg(jsonb_build_object('seq', h.seq, 'sender_kind', h.sender_kind,
-        'text', h.text) order by h.seq)
-      from (select m.seq, m.sender_kind, m.text from messaging.messages m
+        'sender_id', h.sender_id, 'text', h.text) order by h.seq)
+      from (select m.seq, m.sender_kind, m.sender_id, m.text from messaging.messages m
              where m.tenant_id = j.tenant_id and m.conversation_id = j.conversation_id
                and m.seq <= j.upto_seq and m.deleted_at is null
-             order by m.seq desc limit p_history) h), '[]') end)
+               and (j.input is null or m.seq > c.answered_seq and m.sender_kind = 'contact')
+             order by m.seq desc limit p_history) h), '[]'))
   from messaging.conversations c
   left join lateral messaging.bot_of(j.tenant_id, c.bot_id, c.channel_code) b on true
   left join messaging.core_ai a on a.tenant_id = j.tenant_id and a.id = b.core_ai_id
@@ -1089,12 +1139,13 @@ $$;
 -- Ends a job with the bot's answer, by one conditional write: the fence must still be the job's, the
 -- bot must own the conversation, and nothing newer may have come in, unless p_post_anyway, or the
 -- answers of p_max_supersedes jobs in a row were dropped already; then it is marked stale.
--- A null p_text ends the job without a message. Makes the next job itself when there is news.
+-- A null p_text ends the job without a message. With p_handover, the bot's reason, the conversation
+-- then goes to a person of p_team (may be null). Makes the next job itself when there is news.
 -- outcome: 'posted' (answer = message_json) | 'done' (no text) | 'superseded' | 'lost'
 create function messaging.finish_ai_job(
   p_tenant uuid, p_job uuid, p_worker text, p_fence bigint, p_text text, p_result jsonb,
   p_sender text, p_post_anyway bool, p_max_supersedes int, p_terms bytea, p_mentions text[],
-  out outcome text, out answer jsonb, out next_job uuid
+  p_handover text, p_team text, out outcome text, out answer jsonb, out next_job uuid
 ) language plpgsql as $$
 declare
   c messaging.conversations;
@@ -1116,7 +1167,9 @@ begin
     and not p_post_anyway and c.supersedes < p_max_supersedes)
   then
     perform messaging.end_ai_job(j, 'superseded', null, p_result, c.version + 1);
-    update messaging.conversations set supersedes = supersedes + 1, version = version + 1
+    -- The next job answers what this one was for as well, and counts it.
+    update messaging.conversations set supersedes = supersedes + 1, version = version + 1,
+           pending_count = pending_count + j.consolidated_messages, updated_at = now()
      where tenant_id = p_tenant and id = c.id;
     next_job := messaging.next_turn(p_tenant, j.tenant, c.id, c.answered_seq, now());
     outcome := 'superseded';
@@ -1154,13 +1207,17 @@ begin
          answered_seq = greatest(answered_seq, j.upto_seq),
          thread_version = thread_version + case when m.thread_id is null then 0 else 1 end
    where tenant_id = p_tenant and id = c.id;
+  if p_handover is not null then
+    perform messaging.ask_for_person(c, j.tenant, p_handover, p_team, c.version + 1);
+  end if;
   next_job := messaging.next_turn(p_tenant, j.tenant, c.id, j.upto_seq, now());
 end
 $$;
 
 -- Ends one try of a job that failed: it waits p_backoff and is tried again, or it is given up (after
--- p_attempts_max tries, or when p_final); then its messages count as dealt with, and news since make
--- the next job. `p_status` of a job that is given up: 'failed', or 'expired' when its lease ran out.
+-- p_attempts_max tries, or when p_final). Then a person is asked for, if messages of the conversation
+-- waited for the answer and the bot's meta_data.on_failure is not 'keep'; else they count as dealt
+-- with, and news since make the next job. `p_status` of a job that is given up: 'failed', or 'expired' when its lease ran out.
 -- outcome: 'retry' | 'failed' | 'lost'
 create function messaging.fail_ai_job(
   p_tenant uuid, p_job uuid, p_worker text, p_fence bigint, p_error text, p_final bool,
@@ -1170,6 +1227,7 @@ create function messaging.fail_ai_job(
 declare
   c messaging.conversations;
   j messaging.ai_jobs;
+  bot record;
 begin
   select x.* into c from messaging.conversations x
    where x.tenant_id = p_tenant and x.id = (select conversation_id from messaging.ai_jobs
@@ -1183,9 +1241,12 @@ begin
   end if;
   if not p_final and j.attempts < p_attempts_max then
     -- A new fence: an answer of the try that failed must not pass if it comes after all.
-    update messaging.conversations set fence = fence + 1
+    update messaging.conversations set fence = fence + 1, pending_count = 0, pending_input = null
      where tenant_id = p_tenant and id = c.id;
+    -- What came in meanwhile is answered by the next try.
     update messaging.ai_jobs set status = 'pending', fence = c.fence + 1, worker = null,
+           consolidated_messages = consolidated_messages + c.pending_count,
+           input = coalesce(c.pending_input, input),
            error = left(p_error, 500), lease_until = null, due_at = now() + p_backoff
      where tenant_id = p_tenant and id = p_job;
     outcome := 'retry';
@@ -1193,16 +1254,43 @@ begin
   end if;
   perform messaging.end_ai_job(j, p_status, left(p_error, 500), null, c.version + 1);
   update messaging.conversations set answered_seq = greatest(answered_seq, j.upto_seq),
-         supersedes = 0, version = version + 1
+         supersedes = 0, version = version + 1, updated_at = now()
    where tenant_id = p_tenant and id = c.id;
+  if j.upto_seq > c.answered_seq and c.owner_kind = 'bot' then
+    select coalesce(b.meta_data ->> 'on_failure', 'handover') as wish,
+           b.meta_data ->> 'handover_team_id' as team
+      into bot from messaging.bot_of(p_tenant, c.bot_id, c.channel_code) b;
+    if bot.wish <> 'keep' then
+      perform messaging.ask_for_person(c, j.tenant, 'the bot gave no answer', bot.team,
+        c.version + 1);
+    end if;
+  end if;
   next_job := messaging.next_turn(p_tenant, j.tenant, c.id, j.upto_seq, now());
   outcome := 'failed';
 end
 $$;
 
--- Ends a live job by somebody's will: 'cancelled' by its id, or 'superseded' when an administrator
--- releases the lock of p_conversation. What it was to answer counts as dealt with; the next message
--- starts anew. outcome: 'ended' | 'over' (it was already) | 'not_found'; answer = ai_job_json
+-- Hands a running job back because its worker stops; others may claim it at once, and the attempt
+-- does not count. 'retry' | 'lost'
+create function messaging.give_back_ai_job(
+  p_tenant uuid, p_job uuid, p_worker text, p_fence bigint
+) returns text language plpgsql as $$
+declare
+  r record;
+begin
+  select * into r from messaging.fail_ai_job(p_tenant, p_job, p_worker, p_fence,
+    'the worker was stopped', false, 2147483647, interval '0', 'failed');
+  if r.outcome = 'retry' then
+    update messaging.ai_jobs set attempts = attempts - 1
+     where tenant_id = p_tenant and id = p_job;
+  end if;
+  return r.outcome;
+end
+$$;
+
+-- Ends a live job by somebody's will. 'cancelled', by its id: what it was to answer counts as dealt
+-- with. 'superseded', when an administrator releases the lock of p_conversation: nothing is lost, the
+-- next message's job answers it too, or the one that the sweep makes after a while. outcome: 'ended' | 'over' (it was already) | 'not_found'; answer = ai_job_json
 create function messaging.stop_ai_job(
   p_tenant uuid, p_job uuid, p_conversation uuid, p_status text, p_actor text, p_reason text,
   p_request_id text, out outcome text, out answer jsonb
@@ -1228,14 +1316,20 @@ begin
   end if;
   perform messaging.end_ai_job(j, p_status, p_reason, null, c.version + 1);
   update messaging.conversations set fence = fence + 1, supersedes = 0, version = version + 1,
-         answered_seq = greatest(answered_seq, j.upto_seq),
-         pending_count = case j.status when 'pending' then 0 else pending_count end,
-         first_pending_at = null, debounce_until = null
+         answered_seq = case p_status when 'superseded' then answered_seq
+           else greatest(answered_seq, j.upto_seq) end,
+         pending_count = case p_status when 'superseded'
+           then case j.status when 'pending' then pending_count
+             else pending_count + j.consolidated_messages end
+           else case j.status when 'pending' then 0 else pending_count end end,
+         first_pending_at = null, debounce_until = null, updated_at = now()
    where tenant_id = p_tenant and id = c.id;
   perform platform.note_audit(p_tenant, p_actor, 'ai_job.' || p_status, j.id::text,
     jsonb_build_object('status', j.status), jsonb_build_object('status', p_status), p_reason,
     p_request_id);
-  perform messaging.next_turn(p_tenant, j.tenant, c.id, j.upto_seq, now());
+  if p_status <> 'superseded' then
+    perform messaging.next_turn(p_tenant, j.tenant, c.id, j.upto_seq, now());
+  end if;
   select * into j from messaging.ai_jobs where tenant_id = p_tenant and id = j.id;
   outcome := 'ended';
   answer := messaging.ai_job_json(j);
@@ -1281,7 +1375,7 @@ begin
     end if;
   end if;
   update messaging.conversations set pending_count = waiting, version = version + 1,
-         fence = greatest(fence, j.fence),
+         fence = greatest(fence, j.fence), updated_at = now(),
          pending_input = case j.status when 'processing' then p_input else pending_input end
    where tenant_id = p_tenant and id = c.id;
   answer := jsonb_build_object('ai_job_id', j.id, 'lock_id', j.lock_id, 'pending_count', waiting,
@@ -1291,9 +1385,11 @@ end
 $$;
 
 -- Finds what fell between two chairs: jobs whose worker gave no sign until its lease ran out, and
--- conversations whose contact waits for the bot without a live job. To be run every few seconds.
+-- conversations whose contact waits for the bot without a live job for p_idle. Drops jobs that ended
+-- 30 days ago and workers that were last seen a day ago. To be run every few seconds.
 create function messaging.sweep_ai(
-  p_limit int, p_attempts_max int, p_backoff interval, out expired int, out made int
+  p_limit int, p_attempts_max int, p_backoff interval, p_idle interval,
+  out expired int, out made int
 ) language plpgsql as $$
 declare
   d record;
@@ -1314,7 +1410,8 @@ begin
   for d in
     select c.tenant_id, c.id, c.answered_seq, t.code
       from messaging.conversations c join platform.tenants t on t.id = c.tenant_id
-     where c.awaits_bot and c.state = 'open' and not exists (select 1 from messaging.ai_jobs x
+     where c.awaits_bot and c.state = 'open' and c.updated_at <= now() - p_idle
+        and not exists (select 1 from messaging.ai_jobs x
          where x.tenant_id = c.tenant_id and x.conversation_id = c.id
            and x.status in ('pending', 'processing'))
      limit p_limit for update of c skip locked
@@ -1326,6 +1423,53 @@ begin
     then
       made := made + 1;
     end if;
+  end loop;
+  delete from messaging.ai_jobs a using (select tenant_id, id from messaging.ai_jobs
+    where finished_at < now() - interval '30 days' order by finished_at limit p_limit
+    for update skip locked) old
+   where a.tenant_id = old.tenant_id and a.id = old.id;
+  delete from messaging.ai_workers where heartbeat_at < now() - interval '1 day';
+end
+$$;
+
+-- A worker's sign of life, with what it has done since its start.
+create function messaging.beat_ai_worker(
+  p_worker text, p_in_flight int, p_processed bigint, p_failed bigint
+) returns void language sql as $$
+  insert into messaging.ai_workers (worker, in_flight, processed, failed)
+  values (p_worker, p_in_flight, p_processed, p_failed)
+  on conflict (worker) do update set heartbeat_at = now(), in_flight = excluded.in_flight,
+    processed = excluded.processed, failed = excluded.failed
+$$;
+
+-- A live lock as administrators see it. It is orphaned when its job runs and nobody says so any more.
+create function messaging.ai_lock_json(
+  j messaging.ai_jobs, p_pending int
+) returns jsonb language sql stable as $$
+  select jsonb_build_object('conversation_id', j.conversation_id, 'lock_id', j.lock_id,
+    'holder', j.worker, 'ai_job_id', j.id, 'job_status', j.status, 'pending_count', p_pending,
+    'age_ms', (extract(epoch from now() - j.created_at) * 1000)::bigint,
+    'heartbeat_age_ms', (extract(epoch from now() - j.heartbeat_at) * 1000)::bigint,
+    'orphaned', j.status = 'processing' and j.lease_until < now())
+$$;
+
+-- Releases the locks of a tenant that are older than p_age, as an administrator would one by one.
+create function messaging.cleanup_ai_locks(
+  p_tenant uuid, p_age interval, p_limit int, p_actor text, p_request_id text
+) returns setof uuid language plpgsql as $$
+declare
+  d record;
+  r record;
+begin
+  for d in
+    select conversation_id from messaging.ai_jobs
+     where tenant_id = p_tenant and status in ('pending', 'processing')
+       and created_at <= now() - p_age
+     order by created_at limit p_limit
+  loop
+    select * into r from messaging.stop_ai_job(p_tenant, null, d.conversation_id, 'superseded',
+      p_actor, 'the lock was older than allowed', p_request_id);
+    if r.outcome = 'ended' then return next d.conversation_id; end if;
   end loop;
 end
 $$;
@@ -1362,6 +1506,26 @@ language sql stable as $$
   select jsonb_build_object('code', c.code, 'kind', c.kind, 'workspace_code', c.workspace_code,
     'team_id', c.team_id, 'provider_channel_id', c.provider_channel_id, 'bot_id', c.bot_id,
     'updated_at', messaging.instant(c.updated_at))
+$$;
+
+-- What is configured for a conversation in one read: bot, AI, platform, and what stands in for them.
+-- Null when there is no such conversation.
+create function messaging.bot_configuration(p_tenant uuid, p_conversation uuid) returns jsonb
+language sql stable as $$
+  select jsonb_build_object(
+    'bot', case when b.id is not null then messaging.bot_json(b) end,
+    'core_ai', (select messaging.core_ai_json(a) from messaging.core_ai a
+      where a.tenant_id = p_tenant and a.id = b.core_ai_id),
+    'platform', (select messaging.platform_json(p) from messaging.platforms p
+      where p.tenant_id = p_tenant and p.id = b.platform_id),
+    'token', (select jsonb_build_object('key_id', s.key_id, 'sealed', encode(s.sealed, 'hex'))
+      from platform.secrets s where s.tenant_id = p_tenant and s.kind = 'core_ai'
+        and s.ref = b.core_ai_id::text),
+    'allow_default_bot', coalesce((select t.allow_default_bot from messaging.tenant_settings t
+      where t.tenant_id = p_tenant), true))
+  from messaging.conversations c
+  left join lateral messaging.bot_of(p_tenant, c.bot_id, c.channel_code) b on true
+  where c.tenant_id = p_tenant and c.id = p_conversation
 $$;
 
 -- Makes or replaces a bot. outcome: 'created' | 'updated' | 'invalid' (answer = {pointer, detail})
@@ -1526,5 +1690,53 @@ begin
   perform platform.note_audit(p_tenant, p_actor, 'fallback_bot.put',
     coalesce(p_channel, 'tenant'), jsonb_build_object('bot_id', was),
     jsonb_build_object('bot_id', p_bot), null, p_request_id);
+end
+$$;
+
+-- What a tenant decides for all its bots; null keeps what is there.
+create function messaging.put_bot_policy(
+  p_tenant uuid, p_allow_default bool, p_control_words jsonb, p_actor text, p_request_id text
+) returns jsonb language plpgsql as $$
+declare
+  was jsonb := messaging.bot_policy_json(p_tenant);
+  v_is jsonb;
+begin
+  insert into messaging.tenant_settings (tenant_id, allow_default_bot, control_words)
+  values (p_tenant, coalesce(p_allow_default, true), coalesce(p_control_words, '{}'))
+  on conflict (tenant_id) do update set updated_at = now(),
+    allow_default_bot = coalesce(p_allow_default, tenant_settings.allow_default_bot),
+    control_words = coalesce(p_control_words, tenant_settings.control_words);
+  v_is := messaging.bot_policy_json(p_tenant);
+  perform platform.note_audit(
+    p_tenant, p_actor, 'bot_policy.put', 'tenant', was, v_is, null, p_request_id);
+  return v_is;
+end
+$$;
+
+create function messaging.bot_policy_json(p_tenant uuid) returns jsonb language sql stable as $$
+  select jsonb_build_object('default_bot_id', t.default_bot_id,
+    'allow_default_bot', coalesce(t.allow_default_bot, true),
+    'control_words', coalesce(t.control_words, '{}'))
+  from (select) as one left join messaging.tenant_settings t on t.tenant_id = p_tenant
+$$;
+
+-- How bursts are answered on a channel; an empty object is as everywhere.
+-- outcome: 'updated' (answer) | 'unknown_channel'
+create function messaging.put_channel_mailbox(
+  p_tenant uuid, p_channel text, p_mailbox jsonb, p_actor text, p_request_id text,
+  out outcome text, out answer jsonb
+) language plpgsql as $$
+declare
+  was jsonb;
+begin
+  select mailbox into was from messaging.channels
+   where tenant_id = p_tenant and code = p_channel for update;
+  if not found then outcome := 'unknown_channel'; return; end if;
+  update messaging.channels set mailbox = jsonb_strip_nulls(p_mailbox), updated_at = now()
+   where tenant_id = p_tenant and code = p_channel returning mailbox into answer;
+  answer := jsonb_build_object('channel_code', p_channel) || answer;
+  perform platform.note_audit(
+    p_tenant, p_actor, 'channel_mailbox.put', p_channel, was, answer, null, p_request_id);
+  outcome := 'updated';
 end
 $$;

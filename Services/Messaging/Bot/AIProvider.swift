@@ -4,12 +4,27 @@ internal import JSON
 
 /// One turn of a conversation, as a provider sees it.
 struct AITurn: Sendable, Hashable {
-    enum Role: String, Sendable {
+    enum Role: String, Sendable, CaseIterable {
         case system, user, assistant
     }
 
     let role: Role
     let content: String
+
+    init(role: Role, content: String) {
+        self.role = role
+        self.content = content
+    }
+
+    /// A stored turn; `nil` when it is none.
+    init?(_ document: JSON) {
+        guard let content = document["content"]?.stringValue,
+            let role = document["role"]?.stringValue.flatMap(Role.init)
+        else { return nil }
+        self.init(role: role, content: content)
+    }
+
+    var document: JSON { ["role": .string(role.rawValue), "content": .string(content)] }
 }
 
 /// What a provider is asked.
@@ -19,6 +34,8 @@ struct AIRequest: Sendable {
     /// Messages that this answer is for.
     let consolidated: Int
     let endpoint: String
+    /// Whether the endpoint wants the token; else it is not sent.
+    let authRequired: Bool
     let token: Secret?
     let model: String?
     /// How long an answer may take.
@@ -38,11 +55,43 @@ struct AIAnswer: Sendable, Hashable {
     let text: String
     /// Tokens billed, when the provider says so.
     var tokens: Int?
+    /// Whether it was remembered from an earlier question.
+    var isRemembered = false
 
-    /// An answer, cut to ``lengthLimit``: what a model writes is not trusted to be short.
+    /// An answer as far as it can be shown: what a model writes is not trusted.
     init(text: String, tokens: Int? = nil) {
-        self.text = String(text.prefix(AIAnswer.lengthLimit))
+        self.text = AnswerText.inert(text)
         self.tokens = tokens
+    }
+}
+
+/// Makes what a model wrote safe to store and to show.
+enum AnswerText {
+    /// Cut to ``AIAnswer/lengthLimit``, without control characters but newline and tab, and with
+    /// Slack's control sequences (`<!channel>`, `<@U1>`, `<#C1>`, `<https://…|text>`) inert.
+    static func inert(_ text: String) -> String {
+        var scalars = String.UnicodeScalarView()
+        var rest = text.prefix(AIAnswer.lengthLimit).unicodeScalars[...]
+        while let scalar = rest.popFirst() {
+            switch scalar {
+            case "\n", "\t": scalars.append(scalar)
+            case "\r":
+                // A line's end is one newline, whoever wrote it.
+                if rest.first != "\n" { scalars.append("\n") }
+            case "<" where isControl(rest): scalars.append(contentsOf: "&lt;".unicodeScalars)
+            case let other where other.properties.generalCategory == .control: break
+            default: scalars.append(scalar)
+            }
+        }
+        return String(scalars)
+    }
+
+    /// Whether a control sequence of Slack follows a `<`.
+    private static func isControl(_ rest: Substring.UnicodeScalarView) -> Bool {
+        guard let first = rest.first else { return false }
+        if ["!", "@", "#"].contains(first) { return true }
+        let start = String(Substring(rest).prefix(8)).lowercased()
+        return ["http:", "https:", "mailto:", "tel:"].contains { start.hasPrefix($0) }
     }
 }
 

@@ -8,26 +8,21 @@ internal import PostgresClient
 /// AI jobs as a worker claims and ends them; each is one function call of the schema.
 @LoopActor
 struct BotJobs {
-    /// How long a claim holds without a heartbeat; `AI_JOB_LEASE_MS` sets another.
-    nonisolated static let leaseDefault: Duration = .seconds(20)
     /// Messages of history that a job is given.
     static let historyLimit: Int64 = 50
-    /// Attempts of a job: the first and two retries.
-    static let attemptsMax: Int64 = 3
-    /// Answers in a row that newer messages may supersede; the next one is posted as stale.
-    static let supersedesMax: Int64 = 2
-    static let backoffMilliseconds: Int64 = 500
+    /// Rows that one sweep looks at.
+    static let sweepLimit: Int64 = 100
 
     let postgres: PostgresClient
+    let settings: BotSettings
     /// This process's name among the workers.
     let worker: String
-    var lease = leaseDefault
 
     func claim(limit: Int) async throws -> [JSON] {
         let rows = try await postgres.query(
             "select w as answer from messaging.claim_ai_jobs($1, $2, $3 * interval '1 ms', $4) w",
             [
-                .string(worker), .int(Int64(limit)), .int(lease.milliseconds),
+                .string(worker), .int(Int64(limit)), .int(settings.lease.milliseconds),
                 .int(BotJobs.historyLimit),
             ]
         )
@@ -46,28 +41,35 @@ struct BotJobs {
     func heartbeat(_ work: JobWork) async throws -> Bool {
         try await postgres.query(
             "select messaging.heartbeat_ai_job($1, $2, $3, $4, $5 * interval '1 ms') ours",
-            place(work) + [.int(lease.milliseconds)]
+            place(work) + [.int(settings.lease.milliseconds)],
+            idempotent: true
         ).one().bool("ours")
     }
 
     /// Writes the answer if the job's fence still holds.
     ///
-    /// Returns what became of it.
-    func finish(_ work: JobWork, _ answer: AIAnswer) async throws -> String {
-        let features = TextFeatures(answer.text)
+    /// Returns what became of it: `posted`, `done`, `superseded` or `lost`. Safe to repeat: the
+    /// second call finds the job ended.
+    func finish(_ work: JobWork, _ answer: AIAnswer, _ reply: BotReply) async throws -> String {
+        let features = TextFeatures(reply.text)
+        let isHandedOver = work.isPosted && reply.asksForPerson
         let result: JSON = [
-            "text": .string(answer.text), "provider": .string(work.provider),
-            "tokens": JSON(answer.tokens),
+            "text": .string(reply.text), "provider": .string(work.bot.provider),
+            "tokens": JSON(answer.tokens), "handover": .bool(reply.asksForPerson),
+            "remembered": .bool(answer.isRemembered),
         ]
+        let isSaid = work.isPosted && !reply.text.isEmpty
         return try await postgres.query(
             """
             select outcome from messaging.finish_ai_job(
-              $1, $2, $3, $4, $5, $6::jsonb, $7, false, $8, $9, $10)
+              $1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11, $12, $13)
             """,
             place(work) + [
-                work.isPosted ? .string(answer.text) : .null, .json(result.text),
-                .string(work.sender), .int(BotJobs.supersedesMax), .bytes(features.packedTerms),
-                .strings(features.mentions),
+                isSaid ? .string(reply.text) : .null, .json(result.text),
+                .string(work.bot.sender), .bool(work.bot.postsAnyway),
+                .int(settings.supersedesMax), .bytes(features.packedTerms),
+                .strings(features.mentions), isHandedOver ? "the bot asked for a person" : .null,
+                PostgresValue(work.bot.handoverTeam),
             ]
         ).one().string("outcome")
     }
@@ -75,34 +77,79 @@ struct BotJobs {
     /// Ends an attempt without an answer.
     ///
     /// Returns `retry`, `failed` or `lost`.
-    func fail(
-        _ work: JobWork,
-        _ reason: String,
-        isFinal: Bool,
-        pause: Duration?
-    ) async throws -> String {
-        let backoff = BotJobs.backoffMilliseconds << min(Int64(work.attempts), 4)
+    func fail(_ work: JobWork, _ error: AIProviderError) async throws -> String {
+        let pause = RetryPause.after(
+            attempts: work.attempts,
+            base: settings.retryPause,
+            asked: error.retryAfter,
+            jitter: .random(in: 0...1)
+        )
         return try await postgres.query(
             """
             select outcome from messaging.fail_ai_job(
               $1, $2, $3, $4, $5, $6, $7, $8 * interval '1 ms', 'failed')
             """,
             place(work) + [
-                .string(reason), .bool(isFinal), .int(BotJobs.attemptsMax),
-                .int(max(backoff, pause?.milliseconds ?? 0)),
+                .string(error.description), .bool(error.isFinal), .int(settings.attemptsMax),
+                .int(pause.milliseconds),
             ]
+        ).one().string("outcome")
+    }
+
+    /// Lets others work on the job, at once and without an attempt counted.
+    ///
+    /// Returns `retry` or `lost`.
+    func giveBack(_ work: JobWork) async throws -> String {
+        try await postgres.query(
+            "select messaging.give_back_ai_job($1, $2, $3, $4) outcome",
+            place(work)
         ).one().string("outcome")
     }
 
     /// Frees jobs whose worker died, and makes those that were forgotten.
     func sweep() async throws {
         _ = try await postgres.query(
-            "select * from messaging.sweep_ai(100, $1, $2 * interval '1 ms')",
-            [.int(BotJobs.attemptsMax), .int(BotJobs.backoffMilliseconds)]
+            "select * from messaging.sweep_ai($1, $2, $3 * interval '1 ms', $4 * interval '1 ms')",
+            [
+                .int(BotJobs.sweepLimit), .int(settings.attemptsMax),
+                .int(settings.retryPause.milliseconds), .int(settings.idle.milliseconds),
+            ]
+        )
+    }
+
+    /// The worker's own sign of life.
+    func beat(inFlight: Int, processed: Int, failed: Int) async throws {
+        _ = try await postgres.query(
+            "select messaging.beat_ai_worker($1, $2, $3, $4)",
+            [.string(worker), .int(inFlight), .int(processed), .int(failed)],
+            idempotent: true
         )
     }
 
     private func place(_ work: JobWork) -> [PostgresValue] {
         [.uuid(work.tenantID), .uuid(work.id), .string(worker), .int(work.fence)]
+    }
+}
+
+/// What a bot's answer says, and whether it asks for a person.
+struct BotReply: Sendable, Hashable {
+    let text: String
+    let asksForPerson: Bool
+
+    /// Takes the marker of a handover out of an answer.
+    init(_ answer: String, marker: String) {
+        let parts = answer.split(separator: marker, omittingEmptySubsequences: false)
+        asksForPerson = parts.count > 1
+        guard asksForPerson else {
+            text = answer
+            return
+        }
+        text = BotReply.trimmed(parts.joined())
+    }
+
+    private static func trimmed(_ text: String) -> String {
+        let start = text.drop(while: \.isWhitespace)
+        guard let last = start.lastIndex(where: { !$0.isWhitespace }) else { return "" }
+        return String(start[...last])
     }
 }

@@ -16,38 +16,39 @@ final class BotRunner {
     static let jobsLimit = 32
     /// Between two looks at the table when nobody wakes the runner.
     static let pollInterval: Duration = .seconds(1)
-    /// Between two sweeps for jobs whose worker died.
-    static let sweepInterval: Duration = .seconds(5)
-    /// Signs of life of a job within its lease.
-    static let beatsPerLease = 4
+    /// How often an answer is offered to a database that is away; then the lease decides.
+    static let writesMax = 20
+    static let writePause: Duration = .milliseconds(250)
 
     private let jobs: BotJobs
-    private let lock: ConversationLock
+    private let locks: MessageLockManager
     private let mirror: JobMirror
     private let secrets: SecretBox
-    private let providers: [String: any AIProvider]
+    private let providers: AIProviders
     private let committed: @LoopActor () -> Void
     private let logger: Logger
     private var running: [UUID: Task<Void, Never>] = [:]
     private var isStopped = false
     private let wakeup = Wakeup()
     private var lastSweep = MonotonicTime(nanoseconds: 0)
+    private var lastBeat = MonotonicTime(nanoseconds: 0)
     private var worker: Task<Void, Never>?
+    /// Jobs that ended here, well and otherwise.
+    private(set) var processed = 0
+    private(set) var failures = 0
 
-    /// - Parameters:
-    ///   - providers: by the name in a core AI's `meta_data.provider`.
-    ///   - committed: called after every commit, so that events leave at once.
+    /// - Parameter committed: called after every commit, so that events leave at once.
     init(
         jobs: BotJobs,
-        lock: ConversationLock,
+        locks: MessageLockManager,
         mirror: JobMirror,
         secrets: SecretBox,
-        providers: [String: any AIProvider],
+        providers: AIProviders,
         logger: Logger,
         committed: @escaping @LoopActor () -> Void
     ) {
         self.jobs = jobs
-        self.lock = lock
+        self.locks = locks
         self.mirror = mirror
         self.secrets = secrets
         self.providers = providers
@@ -57,12 +58,14 @@ final class BotRunner {
 
     /// How many jobs this process works on.
     var inFlight: Int { running.count }
+    /// How long a worker may give no sign of life.
+    var lease: Duration { jobs.settings.lease }
 
     func start() {
         worker = Task { await run() }
     }
 
-    /// Takes no more jobs, and aborts those that run: their leases end and others take them over.
+    /// Takes no more jobs, and hands back those that run: others take them over at once.
     func stop() async {
         isStopped = true
         wake()
@@ -74,7 +77,7 @@ final class BotRunner {
     /// A job may be due.
     func wake() { wakeup.wake() }
 
-    /// Aborts the provider's call of a job that was cancelled here.
+    /// Aborts the provider's call of a job that has ended otherwise.
     func abort(_ job: UUID) {
         running[job]?.cancel()
     }
@@ -83,9 +86,10 @@ final class BotRunner {
         while !isStopped {
             var pause = BotRunner.pollInterval
             do {
-                try await sweepIfDue()
+                try await lookAfterAll()
                 let room = BotRunner.jobsLimit - running.count
                 let claimed = room > 0 ? try await jobs.claim(limit: room) : []
+                try await FaultPoints.reached("bot.claimed")
                 for work in claimed { begin(work) }
                 if claimed.isEmpty, let due = try await jobs.nextDue() {
                     pause = min(pause, due + .milliseconds(2))
@@ -97,9 +101,14 @@ final class BotRunner {
         }
     }
 
-    private func sweepIfDue() async throws {
+    /// What is due for all jobs: the sweep, and this worker's sign of life.
+    private func lookAfterAll() async throws {
         let now = MonotonicTime.now()
-        guard now - lastSweep > BotRunner.sweepInterval else { return }
+        if now - lastBeat > jobs.settings.heartbeat {
+            lastBeat = now
+            try await jobs.beat(inFlight: running.count, processed: processed, failed: failures)
+        }
+        guard now - lastSweep > jobs.settings.sweepInterval else { return }
         lastSweep = now
         try await jobs.sweep()
         committed()
@@ -122,61 +131,87 @@ final class BotRunner {
     }
 
     private func perform(_ work: JobWork) async {
-        await mirror.show(work, status: "processing")
+        await mirror.show(
+            work.tenant,
+            work.id,
+            ["status": "processing", "attempts": .int(Int64(work.attempts))]
+        )
         let heart = Task { await beat(work) }
         defer { heart.cancel() }
-        let status: String
+        let outcome: String
         do {
-            guard let provider = providers[work.provider] else {
-                throw AIProviderError(
-                    isFinal: true,
-                    description: "there is no provider '\(work.provider)'"
-                )
+            try await FaultPoints.reached("bot.asking")
+            let answer = try await providers.answer(work)
+            try await FaultPoints.reached("bot.answered")
+            outcome = try await write(work) { [jobs] in
+                let reply = BotReply(answer.text, marker: work.bot.handoverMarker)
+                return try await jobs.finish(work, answer, reply)
             }
-            try await FaultPoints.reached("ai_job.claimed")
-            let answer = try await provider.answer(work.request)
-            try await FaultPoints.reached("ai_job.answered")
-            let outcome = try await jobs.finish(work, answer)
-            try await FaultPoints.reached("ai_job.finished")
-            status = outcome
         } catch let error as AIProviderError {
-            status = await failed(work, error)
+            logger.warning("bot: no answer", metadata: note(work, error.description))
+            guard let ended = await failed(work, error) else { return }
+            outcome = ended
         } catch {
             // The database is away: the lease ends and the job is worked on again.
             logger.warning("bot: an answer could not be written", metadata: note(work, "\(error)"))
             return
         }
+        // Nothing but a kill is asked for here: what is due is written.
+        try? await FaultPoints.reached("bot.posted")
+        await ended(work, outcome)
+    }
+
+    /// Only who ended the job takes its lock down: after `lost` it may be another worker's.
+    private func ended(_ work: JobWork, _ outcome: String) async {
         committed()
-        await mirror.show(work, status: status)
-        await lock.release(
+        guard outcome != "lost", outcome != "retry" else { return }
+        processed += 1
+        if outcome == "failed" { failures += 1 }
+        let status = ["posted": "completed", "done": "completed"][outcome] ?? outcome
+        await mirror.show(work.tenant, work.id, ["status": .string(status)])
+        await locks.releaseLock(
             tenant: work.tenant,
             conversation: work.conversationID,
             lockID: work.lockID
         )
     }
 
-    private func failed(_ work: JobWork, _ error: AIProviderError) async -> String {
-        logger.warning("bot: no answer", metadata: note(work, error.description))
+    private func failed(_ work: JobWork, _ error: AIProviderError) async -> String? {
         do {
-            return try await jobs.fail(
-                work,
-                error.description,
-                isFinal: error.isFinal,
-                pause: error.retryAfter
-            )
+            return try await write(work) { [jobs, isStopped] in
+                // A process that ends has not tried: nothing counts against the job.
+                if isStopped { return try await jobs.giveBack(work) }
+                return try await jobs.fail(work, error)
+            }
         } catch {
             logger.warning("bot: a failure could not be kept", metadata: note(work, "\(error)"))
-            return "lost"
+            return nil
         }
+    }
+
+    /// Writes an end of a job, again and again while the database is away.
+    private func write(
+        _ work: JobWork,
+        _ statement: @LoopActor () async throws -> String
+    ) async throws -> String {
+        for _ in 1..<BotRunner.writesMax where !isStopped {
+            do {
+                return try await statement()
+            } catch {
+                logger.warning("bot: the database is away", metadata: note(work, "\(error)"))
+                try? await EventLoop.shared.sleep(for: BotRunner.writePause)
+            }
+        }
+        return try await statement()
     }
 
     /// Signs of life; a job that is no longer ours is aborted.
     private func beat(_ work: JobWork) async {
         while !Task.isCancelled {
             do {
-                try await EventLoop.shared.sleep(for: jobs.lease / BotRunner.beatsPerLease)
+                try await EventLoop.shared.sleep(for: jobs.settings.heartbeat)
                 guard try await jobs.heartbeat(work) else { return abort(work.id) }
-                await lock.renew(
+                await locks.renew(
                     tenant: work.tenant,
                     conversation: work.conversationID,
                     lockID: work.lockID

@@ -1,5 +1,7 @@
 internal import EventLoop
 internal import FoundationEssentials
+internal import JSON
+internal import Platform
 internal import PostgresClient
 
 /// The live job of a conversation: who holds its lock.
@@ -14,6 +16,9 @@ struct LiveJob: Sendable {
 /// AI jobs in the database, as the API shows and ends them.
 @LoopActor
 struct AIJobRepository {
+    /// Locks that one cleanup releases at most.
+    static let cleanupLimit = 1000
+
     let postgres: PostgresClient
 
     func find(_ caller: Caller, _ id: UUID) async throws -> [UInt8]? {
@@ -24,6 +29,72 @@ struct AIJobRepository {
             """,
             [.uuid(caller.tenant), .uuid(id)]
         ).first?.utf8("item")
+    }
+
+    /// Takes the lock and makes a job of a history that the caller brought; see
+    /// `messaging.start_handle`.
+    func start(
+        _ caller: Caller,
+        _ request: HandleRequest,
+        debounce: Duration
+    ) async throws -> Outcome {
+        try Outcome(
+            try await postgres.query(
+                "select * from messaging.start_handle($1, $2, $3, $4, $5 * interval '1 ms')",
+                [
+                    .uuid(caller.tenant), .string(caller.code), .uuid(request.conversation),
+                    .json(request.input.text), .int(debounce.milliseconds),
+                ]
+            ).one()
+        )
+    }
+
+    /// The tenant's live locks, oldest first.
+    func liveLocks(_ caller: Caller, limit: Int) async throws -> [JSON] {
+        let rows = try await postgres.query(
+            """
+            select messaging.ai_lock_json(j, c.pending_count) answer
+            from messaging.ai_jobs j join messaging.conversations c
+              on c.tenant_id = j.tenant_id and c.id = j.conversation_id
+            where j.tenant_id = $1 and j.status in ('pending', 'processing')
+            order by j.created_at limit $2
+            """,
+            [.uuid(caller.tenant), .int(limit)],
+            idempotent: true
+        )
+        return try rows.map { try JSON(stored: $0) }
+    }
+
+    /// Releases the tenant's locks older than `age`; returns their conversations.
+    func cleanup(_ caller: Caller, olderThan age: Duration) async throws -> [UUID] {
+        let rows = try await postgres.query(
+            """
+            select c id from messaging.cleanup_ai_locks($1, $2 * interval '1 ms', $3, $4, $5) c
+            """,
+            [
+                .uuid(caller.tenant), .int(age.milliseconds), .int(AIJobRepository.cleanupLimit),
+                .string(caller.actor), .string(caller.requestID),
+            ]
+        )
+        return try rows.map { try $0.uuid("id") }
+    }
+
+    /// The processes that work on jobs, those seen last first.
+    func workers(lostAfter lease: Duration) async throws -> [JSON] {
+        let rows = try await postgres.query(
+            """
+            select jsonb_build_object('worker', w.worker,
+              'status', case when w.heartbeat_at > now() - $1 * interval '1 ms'
+                then 'alive' else 'lost' end,
+              'heartbeat_age_ms', (extract(epoch from now() - w.heartbeat_at) * 1000)::bigint,
+              'in_flight', w.in_flight, 'processed', w.processed, 'failed', w.failed,
+              'started_at', messaging.instant(w.started_at)) answer
+            from messaging.ai_workers w order by w.heartbeat_at desc limit 200
+            """,
+            [.int(lease.milliseconds)],
+            idempotent: true
+        )
+        return try rows.map { try JSON(stored: $0) }
     }
 
     /// Cancels a job by its id, or supersedes the one that lives in a conversation.

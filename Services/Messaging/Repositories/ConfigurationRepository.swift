@@ -2,6 +2,7 @@ internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import Platform
 internal import PostgresClient
 
 /// What is configured under an id.
@@ -45,6 +46,63 @@ struct ConfigurationRepository {
                 [
                     .uuid(caller.tenant), .uuid(id), .json(body.text), .string(caller.actor),
                     .string(caller.requestID),
+                ],
+                idempotent: true
+            ).one()
+        )
+    }
+
+    /// What is configured for the bot of a conversation, in one read; `nil` without a conversation.
+    func botConfiguration(
+        _ caller: Caller,
+        _ conversation: UUID
+    ) async throws -> BotConfiguration? {
+        let row = try await postgres.read(
+            "select messaging.bot_configuration($1, $2) answer",
+            [.uuid(caller.tenant), .uuid(conversation)]
+        ).one()
+        let document = try JSON(stored: row)
+        guard !document.isNull else { return nil }
+        return try BotConfiguration(document, tenant: caller.tenant, secrets: secrets)
+    }
+
+    /// What the tenant decides for all its bots.
+    func botPolicy(_ caller: Caller) async throws -> JSON {
+        try JSON(
+            stored: try await postgres.read(
+                "select messaging.bot_policy_json($1) answer",
+                [.uuid(caller.tenant)]
+            ).one()
+        )
+    }
+
+    /// Changes what the tenant decides; what is absent stays.
+    func putBotPolicy(
+        _ caller: Caller,
+        allowsDefault: Bool?,
+        controlWords: JSON?
+    ) async throws -> JSON {
+        try JSON(
+            stored: try await postgres.query(
+                "select messaging.put_bot_policy($1, $2, $3, $4, $5) answer",
+                [
+                    .uuid(caller.tenant), PostgresValue(allowsDefault),
+                    controlWords.map { .json($0.text) } ?? .null, .string(caller.actor),
+                    .string(caller.requestID),
+                ],
+                idempotent: true
+            ).one()
+        )
+    }
+
+    /// Sets how bursts are answered on a channel.
+    func putMailbox(_ caller: Caller, channel: String, _ mailbox: JSON) async throws -> Outcome {
+        try Outcome(
+            try await postgres.query(
+                "select * from messaging.put_channel_mailbox($1, $2, $3, $4, $5)",
+                [
+                    .uuid(caller.tenant), .string(channel), .json(mailbox.text),
+                    .string(caller.actor), .string(caller.requestID),
                 ],
                 idempotent: true
             ).one()

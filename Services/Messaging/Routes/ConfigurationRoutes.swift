@@ -7,6 +7,7 @@ internal import JSON
 @LoopActor
 struct ConfigurationRoutes {
     let settings: ConfigurationRepository
+    let configurations: BotConfigService
 
     var routes: [Route] {
         [
@@ -15,7 +16,7 @@ struct ConfigurationRoutes {
             find("/v1/core-ai/{id}", .coreAI, "A core AI; its token is not shown", "CoreAI"),
             putPlatform, find("/v1/platforms/{id}", .platform, "A platform", "Platform"),
             channelBot, defaultBot,
-        ]
+        ] + BotPolicyRoutes(settings: settings, configurations: configurations).routes
     }
 
     private func find(
@@ -59,7 +60,12 @@ struct ConfigurationRoutes {
                 200: RouteResponse("It was replaced.", schema: Schemas.reference(schema)),
                 201: RouteResponse("It was made.", schema: Schemas.reference(schema)),
             ],
-            handler: ErrorMapping.translating(handler)
+            handler: ErrorMapping.translating { [configurations] request in
+                let response = try await handler(request)
+                // Here it holds at once, in other processes within a minute.
+                configurations.forget(try request.caller())
+                return response
+            }
         )
     }
 

@@ -1,19 +1,20 @@
-internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
 
-/// AI jobs and the locks of conversations.
+/// AI jobs, the workers, and the locks of conversations.
 @LoopActor
 struct JobRoutes {
-    let jobs: AIJobRepository
-    let conversations: ConversationRepository
-    let lock: ConversationLock
-    /// The state of the handler's components, for `/v1/handler/status`.
-    let status: @LoopActor () -> JSON
+    /// How many locks are listed at most.
+    static let locksMax = 200
+    /// The longest age that a cleanup may name, in hours: as long as ended jobs are kept.
+    static let ageMax = 720.0
 
-    var routes: [Route] { [find, cancel, lockInfo, release, handlerStatus] }
+    let manager: BackgroundJobManager
+    let locks: MessageLockManager
+
+    var routes: [Route] { [find, cancel, workers, lockInfo, release, listLocks, cleanup] }
 
     private var find: Route {
         Route(
@@ -23,10 +24,8 @@ struct JobRoutes {
             summary: "An AI job",
             tag: "AI jobs",
             responses: [200: RouteResponse("It.", schema: Schemas.reference("AIJob"))],
-            handler: ErrorMapping.translating { request in
-                guard let item = try await jobs.find(try request.caller(), try request.id())
-                else { throw Problem.notFound }
-                return .json(bytes: item)
+            handler: ErrorMapping.translating { [manager] request in
+                try await manager.getJobStatus(try request.caller(), try request.id())
             }
         )
     }
@@ -41,28 +40,24 @@ struct JobRoutes {
             tag: "AI jobs",
             idempotency: .replayed,
             responses: [200: RouteResponse("It is.", schema: Schemas.reference("AIJob"))],
-            handler: ErrorMapping.translating { request in
-                let caller = try request.caller()
-                let outcome = try await jobs.stop(
-                    caller,
-                    job: try request.id(),
-                    status: "cancelled",
-                    reason: "cancelled by request"
-                )
-                switch outcome.name {
-                case "ended":
-                    let job = try JSON(parsing: outcome.answer)
-                    if let text = job["conversation_id"]?.stringValue,
-                        let conversation = UUID(uuidString: text)
-                    {
-                        await lock.clear(caller, conversation: conversation)
-                    }
-                    return .json(bytes: outcome.answer)
-                case "over":
-                    let state = try JSON(parsing: outcome.answer)["status"]?.stringValue ?? "ended"
-                    throw Problem.conflict("job_has_ended", "the job is \(state)")
-                default: throw Problem.notFound
-                }
+            handler: ErrorMapping.translating { [manager] request in
+                try await manager.cancelJob(try request.caller(), try request.id())
+            }
+        )
+    }
+
+    private var workers: Route {
+        Route(
+            .get,
+            "/v1/ai-workers",
+            access: .roleOrService(.viewer),
+            summary: "The processes that work on AI jobs",
+            description: "One that gave no sign of life for the time of a lease is `lost`.",
+            tag: "AI jobs",
+            responses: [200: RouteResponse("They.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { [manager] _ in
+                let workers = try await manager.getWorkerStatus()
+                return .json(200, ["items": .array(workers), "next_cursor": nil])
             }
         )
     }
@@ -74,23 +69,10 @@ struct JobRoutes {
             access: .roleOrService(.viewer),
             summary: "Who works on a conversation",
             tag: "AI jobs",
-            responses: [200: RouteResponse("The lock.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { request in
-                let caller = try request.caller()
-                let id = try request.id()
-                let found = try await jobs.live(caller, conversation: id)
-                guard found.exists else { throw Problem.notFound }
-                guard let job = found.job else { return .json(["locked": false]) }
-                let shown = await lock.holder(caller, conversation: id)
-                let value = shown.flatMap { try? JSON(parsing: Array($0.value.utf8)) }
-                let holder = job.worker ?? value?["o"]?.stringValue
-                return .json([
-                    "locked": true, "lock_id": .string(job.lockID.text),
-                    "holder": JSON(holder), "age_ms": .int(job.ageMilliseconds),
-                    "ttl_ms": JSON(shown.map { Int64($0.remaining.milliseconds) }),
-                    "ai_job_id": .string(job.id.text),
-                    "pending_count": .int(Int64(job.pendingCount)),
-                ])
+            responses: [200: RouteResponse("The lock.", schema: Schemas.reference("Lock"))],
+            handler: ErrorMapping.translating { [locks] request in
+                let info = try await locks.getLockInfo(try request.caller(), try request.id())
+                return .json(200, info?.document ?? ["locked": false])
             }
         )
     }
@@ -101,35 +83,70 @@ struct JobRoutes {
             "/v1/conversations/{id}/lock",
             access: .role(.admin),
             summary: "Release a conversation's lock",
-            description: "The job that holds it is superseded; its answer is never posted.",
+            description: "The job that holds it is superseded and its answer never posted; what it "
+                + "was to answer is answered by the next one.",
             tag: "AI jobs",
             queryParameters: [QueryParameter("reason", "Why; kept in the audit.")],
             responses: [200: RouteResponse("It is free.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { request in
-                let caller = try request.caller()
-                let id = try request.id()
-                let outcome = try await jobs.stop(
-                    caller,
-                    conversation: id,
-                    status: "superseded",
-                    reason: request.query["reason"] ?? "released by an administrator"
+            handler: ErrorMapping.translating { [manager] request in
+                let reason = request.query["reason"] ?? ""
+                guard reason.unicodeScalars.count <= 500 else {
+                    throw Problem.invalid("/query/reason", "must have at most 500 characters")
+                }
+                let isReleased = try await manager.releaseConversationLock(
+                    try request.caller(),
+                    try request.id(),
+                    reason: reason.isEmpty ? "released by an administrator" : reason
                 )
-                guard outcome.name == "ended" else { throw Problem.notFound }
-                await lock.clear(caller, conversation: id)
-                return .json(["released": true])
+                guard isReleased else { throw Problem.notFound }
+                return .json(200, ["released": true])
             }
         )
     }
 
-    private var handlerStatus: Route {
+    private var listLocks: Route {
         Route(
             .get,
-            "/v1/handler/status",
-            access: .roleOrService(.viewer),
-            summary: "The message handler's components",
+            "/v1/admin/locks",
+            access: .role(.admin),
+            summary: "The locks that are held, oldest first",
+            description: "At most \(JobRoutes.locksMax). One is orphaned when nobody has shown a "
+                + "sign of life for its job; such locks are freed within seconds.",
             tag: "AI jobs",
-            responses: [200: RouteResponse("Their state.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { _ in .json(status()) }
+            responses: [200: RouteResponse("They.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { [locks] request in
+                let items = try await locks.jobs.liveLocks(
+                    try request.caller(),
+                    limit: JobRoutes.locksMax
+                )
+                return .json(200, ["items": .array(items), "next_cursor": nil])
+            }
+        )
+    }
+
+    private var cleanup: Route {
+        Route(
+            .post,
+            "/v1/admin/locks/cleanup",
+            access: .role(.admin),
+            summary: "Release the locks that are older than some hours",
+            tag: "AI jobs",
+            idempotency: .replayed,
+            requestSchema: Schemas.object(
+                ["max_age_hours": ["type": "number", "minimum": 0, "maximum": 720]],
+                required: ["max_age_hours"]
+            ),
+            responses: [200: RouteResponse("How many were.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { [manager] request in
+                let hours = try request.fields {
+                    $0.double("max_age_hours", in: 0...JobRoutes.ageMax)
+                }
+                let cleaned = try await manager.cleanupOldLocks(
+                    try request.caller(),
+                    olderThan: .seconds(hours * 3600)
+                )
+                return .json(200, ["cleaned": .int(Int64(cleaned))])
+            }
         )
     }
 }

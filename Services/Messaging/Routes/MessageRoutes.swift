@@ -14,6 +14,7 @@ struct MessageRoutes {
     let post: PostMessage
     let messages: MessageRepository
     let conversations: ConversationRepository
+    let configurations: BotConfigService
     /// Called after a commit that left something to do.
     let committed: @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
 
@@ -42,7 +43,10 @@ struct MessageRoutes {
             ],
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
-                let message = try MessageRoutes.message(of: request)
+                var message = try MessageRoutes.message(of: request)
+                if message.sender.kind == .contact {
+                    message.control = await configurations.controlWord(caller, message.text)
+                }
                 let outcome = try await post.execute(caller, message)
                 if outcome.name == "created" {
                     await committed(caller, message.conversation, outcome.answer)
@@ -68,8 +72,7 @@ struct MessageRoutes {
                 replyTo: fields.optionalUUID("reply_to"),
                 thread: fields.optionalUUID("thread_id"),
                 key: key,
-                features: TextFeatures(text),
-                control: sender.kind == .contact ? ControlWord(text) : nil
+                features: TextFeatures(text)
             )
         }
     }

@@ -56,6 +56,40 @@ enum Schemas {
                 "from": ["type": "array", "items": uuid],
             ],
         ],
-        "AIJob": free, "Bot": free, "CoreAI": free, "Platform": free, "Channel": free,
+        "AIJob": [
+            "type": "object",
+            "properties": [
+                "id": uuid, "conversation_id": uuid,
+                "status": oneOf([
+                    "pending", "processing", "completed", "failed", "cancelled", "superseded",
+                    "expired",
+                ]),
+                "consolidated_messages": number, "attempts": number,
+                "progress": ["type": "number"], "result": ["type": ["object", "null"]],
+                "error": ["type": ["string", "null"]],
+            ],
+        ],
+        "Handled": [
+            "type": "object",
+            "properties": [
+                "success": flag,
+                "status": oneOf(["ai_processing_started", "locked", "bot_inactive", "human"]),
+                "action": oneOf(["lock_acquired", "lock_exists", "none"]),
+                "ai_job_id": uuid, "lock_id": uuid, "consolidated_messages": number,
+                "bot_name": text, "message": text, "buffered": flag, "pending_count": number,
+                "config_source": oneOf(["last_good", "default"]),
+            ],
+            "required": ["success", "status", "action"],
+        ],
+        "Lock": [
+            "type": "object",
+            "properties": [
+                "locked": flag, "lock_id": text, "holder": ["type": ["string", "null"]],
+                "age_ms": number, "ttl_ms": ["type": ["integer", "null"]],
+                "ai_job_id": ["type": ["string", "null"]], "pending_count": number,
+            ],
+            "required": ["locked"],
+        ],
+        "Bot": free, "CoreAI": free, "Platform": free, "Channel": free,
     ]
 }

@@ -48,7 +48,8 @@ struct NewMessage: Sendable {
     let thread: UUID?
     let key: RequestKey?
     let features: TextFeatures
-    let control: ControlWord?
+    /// The order to the bot that the text is.
+    var control: ControlWord?
 
     /// What the room's limit counts: the same for a repeat of the request.
     var member: String { externalID ?? key?.key ?? id.text }

@@ -1,0 +1,80 @@
+internal import Crypto
+internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
+internal import RedisClient
+internal import Telemetry
+
+/// Answers that a provider gave, for a day: `ai:analysis:{tenant}:<sha256>`.
+///
+/// A look is waited for; a write never delays the answer. Without Redis nothing is remembered.
+@LoopActor
+final class AnalysisCache {
+    /// Changes whenever the same question would be asked in other words.
+    nonisolated static let promptVersion = 1
+    static let ttlSeconds: Int64 = 86_400
+    /// Writes under way at once; further answers are not remembered.
+    static let writesLimit = 256
+
+    private let redis: RedisClient?
+    private var writes: [UUID: Task<Void, Never>] = [:]
+
+    init(redis: RedisClient?) {
+        self.redis = redis
+    }
+
+    /// The key of a question: everything that the answer depends on, and nothing of it readable.
+    nonisolated static func key(
+        _ tenant: String,
+        _ provider: String,
+        _ request: AIRequest
+    ) -> String {
+        let question: JSON = [
+            "provider": .string(provider), "endpoint": .string(request.endpoint),
+            "model": JSON(request.model), "prompt": .int(Int64(promptVersion)),
+            "turns": .array(request.turns.map(\.document)),
+        ]
+        let digest = SHA256.hash(data: Data(question.serialized()))
+        let hex = digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return "ai:analysis:{\(tenant)}:\(hex)"
+    }
+
+    func find(_ key: String) async -> AIAnswer? {
+        guard let redis else { return nil }
+        do {
+            guard let text = try await redis.send(["GET", .string(key)]).text,
+                let document = try? JSON(parsing: Array(text.utf8), limits: .foreign),
+                let answer = document["text"]?.stringValue
+            else { return nil }
+            var known = AIAnswer(text: answer, tokens: document["tokens"]?.intValue.map(Int.init))
+            known.isRemembered = true
+            return known
+        } catch {
+            Degradation.note("ai_analysis")
+            return nil
+        }
+    }
+
+    /// Remembers an answer beside whatever goes on; ``drain()`` waits for it.
+    func keep(_ key: String, _ answer: AIAnswer) {
+        guard let redis, writes.count < AnalysisCache.writesLimit else { return }
+        let document: JSON = ["text": .string(answer.text), "tokens": JSON(answer.tokens)]
+        let id = UUID()
+        writes[id] = Task {
+            do {
+                _ = try await redis.send([
+                    "SET", .string(key), .string(document.text), "EX",
+                    .int(AnalysisCache.ttlSeconds),
+                ])
+            } catch {
+                Degradation.note("ai_analysis")
+            }
+            writes[id] = nil
+        }
+    }
+
+    /// Waits for the writes under way.
+    func drain() async {
+        for write in Array(writes.values) { await write.value }
+    }
+}

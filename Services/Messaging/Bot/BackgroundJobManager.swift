@@ -1,0 +1,215 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Platform
+internal import PostgresClient
+
+/// What a caller asks the bot to answer: a history of its own.
+struct HandleRequest: Sendable {
+    let conversation: UUID
+    let turns: [AITurn]
+    /// Kept with the job; not sent to the provider.
+    let resources: JSONObject?
+
+    /// As the job keeps it.
+    var input: JSON {
+        var input: JSONObject = ["messages": .array(turns.map(\.document))]
+        if let resources { input["resources"] = .object(resources) }
+        return .object(input)
+    }
+}
+
+/// What became of a request for a job.
+enum JobStart: Sendable {
+    /// The lock was taken and a job made.
+    case started(job: String, lockID: String, consolidated: Int)
+    /// Somebody works on the conversation; `buffered`: the request is in a job nevertheless.
+    case locked(buffered: Bool, pending: Int)
+    case inactive
+    /// A person owns the conversation.
+    case human
+}
+
+/// AI jobs as the API makes, shows and ends them.
+///
+/// The database's row is the truth. While the database is away jobs live in this process and are
+/// shown in Redis; see ``OfflineJobs``.
+@LoopActor
+final class BackgroundJobManager {
+    private let jobs: AIJobRepository
+    private let locks: MessageLockManager
+    private let mirror: JobMirror
+    private let offline: OfflineJobs
+    private let runner: BotRunner
+    private let debounce: Duration
+
+    init(
+        jobs: AIJobRepository,
+        locks: MessageLockManager,
+        mirror: JobMirror,
+        offline: OfflineJobs,
+        runner: BotRunner,
+        debounce: Duration
+    ) {
+        self.jobs = jobs
+        self.locks = locks
+        self.mirror = mirror
+        self.offline = offline
+        self.runner = runner
+        self.debounce = debounce
+    }
+
+    /// Takes the conversation's lock and makes a job, or joins the one that is there.
+    ///
+    /// - Throws: a 404; a 503 when neither the database nor any store can hold a lock.
+    func createAIProcessingJob(
+        _ caller: Caller,
+        _ request: HandleRequest,
+        bot: BotConfiguration
+    ) async throws -> JobStart {
+        do {
+            let outcome = try await jobs.start(caller, request, debounce: debounce)
+            return try await settle(caller, request.conversation, outcome)
+        } catch let error as PostgresError where error.isUnavailable {
+            return try await offline.start(caller, request, bot: bot)
+        }
+    }
+
+    private func settle(
+        _ caller: Caller,
+        _ conversation: UUID,
+        _ outcome: Outcome
+    ) async throws -> JobStart {
+        let answer = try JSON(parsing: outcome.answer)
+        let pending = Int(answer["pending_count"]?.intValue ?? 0)
+        switch outcome.name {
+        case "started":
+            let job = answer["ai_job_id"]?.stringValue ?? ""
+            let lockID = answer["lock_id"]?.stringValue ?? ""
+            runner.wake()
+            await created(caller, conversation, job: job, lockID: lockID)
+            return .started(
+                job: job,
+                lockID: lockID,
+                consolidated: Int(answer["consolidated_messages"]?.intValue ?? 1)
+            )
+        case "locked": return .locked(buffered: true, pending: pending)
+        case "bot_inactive": return .inactive
+        case "human": return .human
+        default: throw Problem.notFound
+        }
+    }
+
+    /// A job was made: shows its lock and its state.
+    func created(_ caller: Caller, _ conversation: UUID, job: String, lockID: String) async {
+        await locks.show(caller, conversation: conversation, lockID: lockID, job: job)
+        guard let id = UUID(uuidString: job) else { return }
+        await mirror.show(
+            caller.code,
+            id,
+            ["status": "pending", "conversation_id": .string(conversation.text)]
+        )
+    }
+
+    /// A job ended by what somebody wrote: its call is aborted and its lock taken down.
+    func ended(_ caller: Caller, _ conversation: UUID, job: String?) async {
+        if let id = job.flatMap(UUID.init(uuidString:)) {
+            runner.abort(id)
+            await mirror.show(caller.code, id, ["status": "cancelled"])
+        }
+        await locks.clear(caller, conversation: conversation)
+    }
+
+    /// A job with its state, result and error.
+    ///
+    /// - Throws: a 404; a 503 when the job is not known here and the database is away.
+    func getJobStatus(_ caller: Caller, _ id: UUID) async throws -> Response {
+        do {
+            if let row = try await jobs.find(caller, id) { return .json(bytes: row) }
+        } catch let error as PostgresError where error.isUnavailable {
+            guard let shown = await shown(caller, id) else { throw error }
+            return .json(.object(shown))
+        }
+        guard let shown = await shown(caller, id) else { throw Problem.notFound }
+        return .json(.object(shown))
+    }
+
+    private func shown(_ caller: Caller, _ id: UUID) async -> JSONObject? {
+        if let job = offline.find(caller, id) { return job }
+        return await mirror.find(caller.code, id).map(OfflineJobs.withoutGhost)
+    }
+
+    /// Ends a live job: its call is aborted wherever it runs, and its answer is never posted.
+    ///
+    /// - Throws: a 404; a 409 when it has ended.
+    func cancelJob(_ caller: Caller, _ id: UUID) async throws -> Response {
+        let outcome: Outcome
+        do {
+            outcome = try await jobs.stop(
+                caller,
+                job: id,
+                status: "cancelled",
+                reason: "cancelled by request"
+            )
+        } catch let error as PostgresError where error.isUnavailable {
+            guard let job = await offline.cancel(caller, id) else { throw error }
+            return .json(.object(job))
+        }
+        switch outcome.name {
+        case "ended":
+            let job = try JSON(parsing: outcome.answer)
+            let conversation = job["conversation_id"]?.stringValue.flatMap(UUID.init(uuidString:))
+            if let conversation { await ended(caller, conversation, job: id.text) }
+            return .json(bytes: outcome.answer)
+        case "over":
+            let state = try JSON(parsing: outcome.answer)["status"]?.stringValue ?? "ended"
+            throw Problem.conflict("job_has_ended", "the job is \(state)")
+        default:
+            guard let job = await offline.cancel(caller, id) else { throw Problem.notFound }
+            return .json(.object(job))
+        }
+    }
+
+    /// Releases a conversation's lock for an administrator: its job is superseded, and what that was
+    /// to answer is left to the next one.
+    ///
+    /// Returns `false` when it was free.
+    func releaseConversationLock(
+        _ caller: Caller,
+        _ conversation: UUID,
+        reason: String
+    ) async throws -> Bool {
+        let outcome = try await jobs.stop(
+            caller,
+            conversation: conversation,
+            status: "superseded",
+            reason: reason
+        )
+        guard outcome.name == "ended" else { return false }
+        await superseded(caller, conversation, try JSON(parsing: outcome.answer)["id"]?.stringValue)
+        return true
+    }
+
+    private func superseded(_ caller: Caller, _ conversation: UUID, _ job: String?) async {
+        if let id = job.flatMap(UUID.init(uuidString:)) {
+            runner.abort(id)
+            await mirror.show(caller.code, id, ["status": "superseded"])
+        }
+        await locks.clear(caller, conversation: conversation)
+    }
+
+    /// Releases the tenant's locks that are older than `age`.
+    ///
+    /// Returns how many.
+    func cleanupOldLocks(_ caller: Caller, olderThan age: Duration) async throws -> Int {
+        let released = try await jobs.cleanup(caller, olderThan: age)
+        for conversation in released { await superseded(caller, conversation, nil) }
+        return released.count
+    }
+
+    /// The processes that work on jobs.
+    func getWorkerStatus() async throws -> [JSON] {
+        try await jobs.workers(lostAfter: runner.lease)
+    }
+}

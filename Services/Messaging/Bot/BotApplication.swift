@@ -1,0 +1,139 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Outbox
+internal import Platform
+internal import PostgresClient
+internal import RedisClient
+
+/// Puts the bot's parts together: what document 004 calls the MessageHandler and its managers.
+@LoopActor
+final class BotApplication {
+    let configurations: BotConfigService
+    private let runtime: ServiceRuntime
+    private let locks: MessageLockManager
+    private let memory: AnalysisCache
+    private let runner: BotRunner
+    private let offline: OfflineJobs
+    private let manager: BackgroundJobManager
+    private let handler: MessageHandler
+
+    /// - Parameter stores: where locks of conversations are shown, in the order they are asked.
+    init(
+        _ configuration: MessagingConfiguration,
+        _ runtime: ServiceRuntime,
+        stores: [any LockStore],
+        settings: ConfigurationRepository
+    ) {
+        self.runtime = runtime
+        configurations = BotConfigService(settings: settings, logger: runtime.logger)
+        let jobs = AIJobRepository(postgres: runtime.postgres)
+        locks = MessageLockManager(
+            stores: stores,
+            ttl: configuration.conversationLock,
+            instance: "messaging-\(UUID().text.prefix(8))",
+            jobs: jobs
+        )
+        memory = AnalysisCache(redis: runtime.redis)
+        let providers = BotApplication.providers(runtime, configuration, memory)
+        let mirror = JobMirror(redis: runtime.redis)
+        runner = BotRunner(
+            jobs: BotJobs(
+                postgres: runtime.postgres,
+                settings: configuration.bot,
+                worker: locks.instance
+            ),
+            locks: locks,
+            mirror: mirror,
+            secrets: configuration.service.secretBox,
+            providers: providers,
+            logger: runtime.logger,
+            committed: { runtime.relay.wake() }
+        )
+        offline = OfflineJobs(
+            locks: locks,
+            mirror: mirror,
+            providers: providers,
+            settings: configuration.bot
+        )
+        manager = BackgroundJobManager(
+            jobs: jobs,
+            locks: locks,
+            mirror: mirror,
+            offline: offline,
+            runner: runner,
+            debounce: configuration.debounce
+        )
+        handler = MessageHandler(configurations: configurations, jobs: manager, runner: runner)
+    }
+
+    private static func providers(
+        _ runtime: ServiceRuntime,
+        _ configuration: MessagingConfiguration,
+        _ memory: AnalysisCache
+    ) -> AIProviders {
+        AIProviders(
+            named: [
+                "simulated": SimulatedProvider(),
+                "openai": OpenAIProvider(
+                    http: runtime.http,
+                    allowedHosts: configuration.service.allowedHosts
+                ),
+            ],
+            memory: memory
+        )
+    }
+
+    func start() {
+        handler.initialize()
+    }
+
+    func stop() async {
+        await runner.stop()
+        await offline.stop()
+        await memory.drain()
+    }
+
+    var routes: [Route] {
+        HandlerRoutes(handler: handler, status: { [self] in await status() }).routes
+            + JobRoutes(manager: manager, locks: locks).routes
+    }
+
+    /// After the commit of a message, whose answer says what it means for the bot.
+    func committed(_ caller: Caller, _ conversation: UUID, _ bot: JSON) async {
+        let job = bot["ai_job_id"]?.stringValue
+        switch bot["status"]?.stringValue {
+        case "ai_processing_started":
+            runner.wake()
+            guard let job, let lockID = bot["lock_id"]?.stringValue else { return }
+            await manager.created(caller, conversation, job: job, lockID: lockID)
+        case "buffered":
+            // The last one of a burst that is long enough makes the job due at once.
+            runner.wake()
+        case "stopped", "human":
+            if job != nil { await manager.ended(caller, conversation, job: job) }
+        default: break
+        }
+    }
+
+    private func status() async -> JSON {
+        let redis = runtime.redis?.isConnected ?? false
+        let database = runtime.postgres.isAvailable
+        let workers = (try? await manager.getWorkerStatus()) ?? []
+        let isAlone = runtime.configuration.isSingleInstance
+        return [
+            "status": .string(database ? (redis ? "healthy" : "degraded") : "unhealthy"),
+            "components": [
+                "redis_connected": .bool(redis), "database_connected": .bool(database),
+                "workers": .array(workers),
+            ],
+            "policies": [
+                "message_lock": "proceed", "rate_limit": "proceed",
+                "conversation_lock": .string(isAlone ? "postgres, memory" : "postgres"),
+                "ai_job_status": "postgres", "bot_configuration": "last good, default",
+            ],
+        ]
+    }
+}

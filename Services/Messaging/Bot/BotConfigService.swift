@@ -1,0 +1,147 @@
+internal import Coordination
+internal import Domain
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Logging
+internal import PostgresClient
+internal import Telemetry
+
+/// Finds the configuration of a conversation's bot, and goes on while the database is away.
+///
+/// What was read is believed for a minute. While the database is away what was read at most ten
+/// minutes ago goes on; after that the built-in bot answers, unless the tenant forbids it.
+@LoopActor
+final class BotConfigService {
+    /// How long a configuration is believed without looking.
+    static let freshFor: Duration = .seconds(60)
+    /// How long it is believed while the database is away.
+    static let staleFor: Duration = .seconds(600)
+    /// How many conversations and tenants are remembered; above it the cache starts anew.
+    static let cacheLimit = 20_000
+
+    private struct Known<Value> {
+        let value: Value
+        let readAt: MonotonicTime
+    }
+
+    /// What a tenant decides for all its bots.
+    private struct Policy {
+        let allowsDefault: Bool
+        let controlWords: ControlWords
+    }
+
+    private let settings: ConfigurationRepository
+    private let logger: Logger
+    private var configurations: [UUID: [UUID: Known<BotConfiguration>]] = [:]
+    private var policies: [UUID: Known<Policy>] = [:]
+    private var count = 0
+
+    init(settings: ConfigurationRepository, logger: Logger) {
+        self.settings = settings
+        self.logger = logger
+    }
+
+    /// The bot of a conversation: its own, else its channel's, else its tenant's, else the built-in.
+    ///
+    /// Returns `nil` when there is no such conversation.
+    ///
+    /// - Throws: a 503 while the database is away and nothing may stand in.
+    func getBotConfig(_ caller: Caller, _ conversation: UUID) async throws -> BotConfiguration? {
+        let now = EventLoop.shared.now
+        let known = configurations[caller.tenant]?[conversation]
+        if let known, now - known.readAt < BotConfigService.freshFor { return known.value }
+        do {
+            let found = try await settings.botConfiguration(caller, conversation)
+            guard let found else { return nil }
+            remember(caller, conversation, found)
+            return found
+        } catch let error as PostgresError where error.isUnavailable {
+            Degradation.note("bot_configuration")
+            return try standIn(caller, known, now)
+        }
+    }
+
+    private func standIn(
+        _ caller: Caller,
+        _ known: Known<BotConfiguration>?,
+        _ now: MonotonicTime
+    ) throws -> BotConfiguration {
+        if var value = known?.value, let known, now - known.readAt < BotConfigService.staleFor {
+            value.source = .lastGood
+            return value
+        }
+        guard policies[caller.tenant]?.value.allowsDefault ?? true else {
+            throw Problem.unavailable("the database is away, and no default bot may answer")
+        }
+        return try defaultBotConfig(caller)
+    }
+
+    /// The built-in bot, which answers when nothing is configured or can be known.
+    func defaultBotConfig(_ caller: Caller) throws -> BotConfiguration {
+        var standard = try BotConfiguration([:], tenant: caller.tenant, secrets: settings.secrets)
+        standard.source = .standard
+        return standard
+    }
+
+    /// The order to the bot that a contact's text is, by the tenant's words and the built-in ones.
+    func controlWord(_ caller: Caller, _ text: String) async -> ControlWord? {
+        guard ControlWords.mayBe(text) else { return nil }
+        return await policy(caller).controlWords.meaning(of: text)
+    }
+
+    private func policy(_ caller: Caller) async -> Policy {
+        let now = EventLoop.shared.now
+        let known = policies[caller.tenant]
+        if let known, now - known.readAt < BotConfigService.freshFor { return known.value }
+        do {
+            let document = try await settings.botPolicy(caller)
+            let value = Policy(
+                allowsDefault: document["allow_default_bot"]?.boolValue ?? true,
+                controlWords: ControlWords(
+                    stop: strings(document["control_words"]?["stop"]),
+                    agent: strings(document["control_words"]?["agent"])
+                )
+            )
+            makeRoom()
+            policies[caller.tenant] = Known(value: value, readAt: now)
+            return value
+        } catch {
+            logger.warning(
+                "bot: a tenant's policy could not be read",
+                metadata: ["reason": "\(error)"]
+            )
+            return known?.value ?? Policy(allowsDefault: true, controlWords: ControlWords())
+        }
+    }
+
+    /// Forgets what is known of a tenant: something of it was configured here.
+    func forget(_ caller: Caller) {
+        count -= configurations[caller.tenant]?.count ?? 0
+        configurations[caller.tenant] = nil
+        policies[caller.tenant] = nil
+    }
+
+    private func remember(_ caller: Caller, _ conversation: UUID, _ value: BotConfiguration) {
+        makeRoom()
+        let known = Known(value: value, readAt: EventLoop.shared.now)
+        let old = configurations[caller.tenant, default: [:]].updateValue(
+            known,
+            forKey: conversation
+        )
+        if old == nil { count += 1 }
+    }
+
+    private func makeRoom() {
+        guard count + policies.count >= BotConfigService.cacheLimit else { return }
+        configurations = [:]
+        policies = [:]
+        count = 0
+    }
+}
+
+/// The strings of an array; none when it is no array.
+private func strings(_ list: JSON?) -> [String] {
+    list?.arrayValue?.compactMap(\.stringValue) ?? []
+}

@@ -1,0 +1,64 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+
+/// The orchestrator of document 004: configuration, history, lock, job, and an answer at once.
+@LoopActor
+final class MessageHandler {
+    private let configurations: BotConfigService
+    private let jobs: BackgroundJobManager
+    private let runner: BotRunner
+    private var isInitialized = false
+
+    init(configurations: BotConfigService, jobs: BackgroundJobManager, runner: BotRunner) {
+        self.configurations = configurations
+        self.jobs = jobs
+        self.runner = runner
+    }
+
+    /// Begins to work on jobs.
+    ///
+    /// The service calls it at its start, and the first request otherwise; further calls change
+    /// nothing.
+    func initialize() {
+        guard !isInitialized else { return }
+        isInitialized = true
+        runner.start()
+    }
+
+    /// Takes a request and answers without waiting for the AI.
+    ///
+    /// - Throws: a 404 for an unknown conversation; a 503 when nothing can hold its lock.
+    func handleMessageRequest(_ caller: Caller, _ request: HandleRequest) async throws -> JSON {
+        initialize()
+        guard let bot = try await configurations.getBotConfig(caller, request.conversation) else {
+            throw Problem.notFound
+        }
+        let start = try await jobs.createAIProcessingJob(caller, request, bot: bot)
+        return MessageHandler.answer(start, bot)
+    }
+
+    /// The answers of api.md 2.2.
+    nonisolated static func answer(_ start: JobStart, _ bot: BotConfiguration) -> JSON {
+        var answer: JSONObject
+        switch start {
+        case .started(let job, let lockID, let consolidated):
+            answer = [
+                "success": true, "status": "ai_processing_started", "action": "lock_acquired",
+                "ai_job_id": .string(job), "lock_id": .string(lockID),
+                "consolidated_messages": .int(Int64(consolidated)), "bot_name": .string(bot.name),
+            ]
+        case .locked(let buffered, let pending):
+            answer = [
+                "success": true, "status": "locked", "action": "lock_exists",
+                "message": "Message being processed by another request",
+                "buffered": .bool(buffered), "pending_count": .int(Int64(pending)),
+            ]
+        case .inactive: answer = ["success": true, "status": "bot_inactive", "action": "none"]
+        case .human: answer = ["success": true, "status": "human", "action": "none"]
+        }
+        if bot.source != .database { answer["config_source"] = .string(bot.source.rawValue) }
+        return .object(answer)
+    }
+}

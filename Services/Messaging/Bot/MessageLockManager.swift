@@ -1,0 +1,282 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Platform
+internal import PostgresClient
+internal import Telemetry
+
+/// Who holds the lock of a conversation, as far as anybody needs to know.
+struct LockInfo: Sendable {
+    let lockID: String
+    let job: String?
+    let holder: String?
+    let age: Duration
+    /// How long the shared store still shows it; `nil` where only the database's lease is known.
+    let remaining: Duration?
+    let pendingCount: Int
+
+    var document: JSON {
+        [
+            "locked": true, "lock_id": .string(lockID), "holder": JSON(holder),
+            "age_ms": .int(age.milliseconds),
+            "ttl_ms": JSON(remaining.map(\.milliseconds)),
+            "ai_job_id": JSON(job), "pending_count": .int(Int64(pendingCount)),
+        ]
+    }
+}
+
+/// What a lock's record says: ids and times, and nothing of the conversation.
+struct LockRecord: Sendable, Hashable {
+    let lockID: String
+    let instance: String
+    var job: String?
+    let takenAt: Int64
+
+    var text: String {
+        let document: JSON = [
+            "t": .string(lockID), "o": .string(instance), "j": JSON(job), "at": .int(takenAt),
+        ]
+        return document.text
+    }
+
+    init(lockID: String, instance: String, job: String?, takenAt: Int64) {
+        self.lockID = lockID
+        self.instance = instance
+        self.job = job
+        self.takenAt = takenAt
+    }
+
+    /// Reads a record; `nil` when it is none of ours.
+    init?(_ text: String) {
+        guard let document = try? JSON(parsing: Array(text.utf8)),
+            let lockID = document["t"]?.stringValue, let instance = document["o"]?.stringValue,
+            let takenAt = document["at"]?.intValue
+        else { return nil }
+        self.init(
+            lockID: lockID,
+            instance: instance,
+            job: document["j"]?.stringValue,
+            takenAt: takenAt
+        )
+    }
+}
+
+/// The lock of a conversation: one AI job at a time.
+///
+/// The database's lease is the one live row of `messaging.ai_jobs`: it decides, and it is all there
+/// is while Redis is away. `lock:conversation:{tenant}:<id>` in Redis shows it to everybody, lasts
+/// five minutes unless renewed, and is the lock itself for jobs that are made while the database is
+/// away. A process that is alone (`SINGLE_INSTANCE=1`) uses its memory where Redis does not answer.
+@LoopActor
+struct MessageLockManager {
+    /// How often a lock is tried that ends between the try and the look at its holder.
+    static let looksMax = 3
+
+    /// What a try to take the lock came to.
+    enum Acquisition: Sendable {
+        case acquired(LockRecord)
+        case exists(LockInfo)
+    }
+
+    /// In the order in which they are asked: Redis, then memory; either may be missing.
+    let stores: [any LockStore]
+    let ttl: Duration
+    /// The name of this process.
+    let instance: String
+    let jobs: AIJobRepository
+
+    nonisolated static func key(_ tenant: String, _ conversation: UUID) -> String {
+        "lock:conversation:{\(tenant)}:\(conversation.text)"
+    }
+
+    // MARK: Without the database
+
+    /// Takes the lock in the shared store, or tells who has it.
+    ///
+    /// - Throws: a 503 when no store answers.
+    func checkAndAcquireLock(_ caller: Caller, _ conversation: UUID) async throws -> Acquisition {
+        let key = MessageLockManager.key(caller.code, conversation)
+        let record = LockRecord(
+            lockID: UUID().text,
+            instance: instance,
+            job: nil,
+            takenAt: WallClock.milliseconds()
+        )
+        for store in stores {
+            do {
+                if let acquisition = try await acquire(store, key, record) { return acquisition }
+            } catch {
+                Degradation.note("conversation_lock")
+            }
+        }
+        throw Problem.unavailable("no store can hold the conversation's lock")
+    }
+
+    /// One store's answer; `nil` when the lock changed hands whenever somebody looked.
+    private func acquire(
+        _ store: any LockStore,
+        _ key: String,
+        _ record: LockRecord
+    ) async throws(CoordinationError) -> Acquisition? {
+        for _ in 1...MessageLockManager.looksMax {
+            if try await store.acquire(key, value: record.text, ttl: ttl) {
+                return .acquired(record)
+            }
+            if let holder = try await store.holder(of: key) { return .exists(info(of: holder)) }
+        }
+        return nil
+    }
+
+    /// Links a lock to its job; `false` when the lock is no longer this one.
+    func updateLockWithAIJob(
+        _ tenant: String,
+        _ conversation: UUID,
+        _ record: LockRecord,
+        job: UUID
+    ) async -> Bool {
+        var linked = record
+        linked.job = job.text
+        let key = MessageLockManager.key(tenant, conversation)
+        return await first(false) { store throws(CoordinationError) in
+            try await store.replace(key, value: record.text, with: linked.text)
+        }
+    }
+
+    // MARK: What is shown of a lock
+
+    /// Shows that a job holds the lock now.
+    func show(_ caller: Caller, conversation: UUID, lockID: String, job: String) async {
+        let record = LockRecord(
+            lockID: lockID,
+            instance: instance,
+            job: job,
+            takenAt: WallClock.milliseconds()
+        )
+        let key = MessageLockManager.key(caller.code, conversation)
+        _ = await first(false) { store throws(CoordinationError) in
+            if try await store.acquire(key, value: record.text, ttl: ttl) { return true }
+            // The row says that the lock is this job's: what is shown is a leftover.
+            if let leftover = try await store.holder(of: key) {
+                try await store.release(key, value: leftover.value)
+            }
+            return try await store.acquire(key, value: record.text, ttl: ttl)
+        }
+    }
+
+    /// Puts the end of the record off while the job's worker lives.
+    func renew(tenant: String, conversation: UUID, lockID: String) async {
+        let key = MessageLockManager.key(tenant, conversation)
+        await withOwn(key, lockID) { store, value throws(CoordinationError) in
+            _ = try await store.renew(key, value: value, ttl: ttl)
+        }
+    }
+
+    /// Frees the lock if it is this one; another's stays.
+    func releaseLock(tenant: String, conversation: UUID, lockID: String) async {
+        let key = MessageLockManager.key(tenant, conversation)
+        await withOwn(key, lockID) { store, value throws(CoordinationError) in
+            try await store.release(key, value: value)
+        }
+    }
+
+    /// Takes down what is shown of a lock that was released from outside.
+    func clear(_ caller: Caller, conversation: UUID) async {
+        let key = MessageLockManager.key(caller.code, conversation)
+        for store in stores {
+            do {
+                guard let shown = try await store.holder(of: key) else { continue }
+                try await store.release(key, value: shown.value)
+            } catch {
+                Degradation.note("conversation_lock")
+            }
+        }
+    }
+
+    /// Whether a lock of that conversation is still this one, as far as can be seen.
+    func isHeld(tenant: String, conversation: UUID, lockID: String) async -> Bool {
+        let key = MessageLockManager.key(tenant, conversation)
+        return await first(true) { store throws(CoordinationError) in
+            try await store.holder(of: key).flatMap { LockRecord($0.value) }?.lockID == lockID
+        }
+    }
+
+    // MARK: Looking
+
+    /// Who holds the lock; `nil` when it is free.
+    ///
+    /// - Throws: a 404 when there is no such conversation.
+    func getLockInfo(_ caller: Caller, _ conversation: UUID) async throws -> LockInfo? {
+        let key = MessageLockManager.key(caller.code, conversation)
+        let shown = await first(nil) { store throws(CoordinationError) in
+            try await store.holder(of: key)
+        }
+        let found: (exists: Bool, job: LiveJob?)
+        do {
+            found = try await jobs.live(caller, conversation: conversation)
+        } catch let error as PostgresError where error.isUnavailable {
+            return shown.map(info(of:))
+        }
+        guard found.exists else { throw Problem.notFound }
+        guard let job = found.job else { return nil }
+        let record = shown.flatMap { LockRecord($0.value) }
+        let isOwn = record?.lockID == job.lockID.text
+        return LockInfo(
+            lockID: job.lockID.text,
+            job: job.id.text,
+            holder: job.worker ?? (isOwn ? record?.instance : nil),
+            age: .milliseconds(job.ageMilliseconds),
+            remaining: isOwn ? shown?.remaining : nil,
+            pendingCount: job.pendingCount
+        )
+    }
+
+    private func info(of holder: LockHolder) -> LockInfo {
+        let record = LockRecord(holder.value)
+        return LockInfo(
+            lockID: record?.lockID ?? "",
+            job: record?.job,
+            holder: record?.instance,
+            age: .milliseconds(record.map { max(0, WallClock.milliseconds() - $0.takenAt) } ?? 0),
+            remaining: holder.remaining,
+            pendingCount: 0
+        )
+    }
+
+    // MARK: Stores
+
+    /// The answer of the first store that gives one.
+    private func first<Value: Sendable>(
+        _ standIn: Value,
+        _ act: @LoopActor (any LockStore) async throws(CoordinationError) -> Value
+    ) async -> Value {
+        for store in stores {
+            do {
+                return try await act(store)
+            } catch {
+                Degradation.note("conversation_lock")
+            }
+        }
+        if stores.isEmpty { Degradation.note("conversation_lock") }
+        return standIn
+    }
+
+    /// Does something with the record in every store where it shows this lock.
+    private func withOwn(
+        _ key: String,
+        _ lockID: String,
+        _ act: @LoopActor (any LockStore, String) async throws(CoordinationError) -> Void
+    ) async {
+        for store in stores {
+            do {
+                guard let shown = try await store.holder(of: key),
+                    LockRecord(shown.value)?.lockID == lockID
+                else { continue }
+                try await act(store, shown.value)
+            } catch {
+                Degradation.note("conversation_lock")
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+internal import Domain
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+
+/// What a tenant decides for all its bots, and how bursts are answered on a channel.
+@LoopActor
+struct BotPolicyRoutes {
+    let settings: ConfigurationRepository
+    let configurations: BotConfigService
+
+    var routes: [Route] { [find, put, mailbox] }
+
+    private static let wordsSchema: JSON = ["type": "array", "items": Schemas.text]
+
+    private var find: Route {
+        Route(
+            .get,
+            "/v1/tenant/bot-policy",
+            access: .roleOrService(.viewer),
+            summary: "What the tenant decides for all its bots",
+            tag: "Configuration",
+            responses: [200: RouteResponse("It.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { [settings] request in
+                .json(200, try await settings.botPolicy(try request.caller()))
+            }
+        )
+    }
+
+    private var put: Route {
+        Route(
+            .put,
+            "/v1/tenant/bot-policy",
+            access: .role(.admin),
+            summary: "Decide for all bots of the tenant",
+            description: "`allow_default_bot`: whether the built-in bot may answer where none is "
+                + "configured or known. `control_words`: words beside `stop` and `agent` that "
+                + "silence the bot or ask for a person. What is absent stays.",
+            tag: "Configuration",
+            requestSchema: Schemas.object([
+                "allow_default_bot": Schemas.flag,
+                "control_words": Schemas.object([
+                    "stop": BotPolicyRoutes.wordsSchema, "agent": BotPolicyRoutes.wordsSchema,
+                ]),
+            ]),
+            responses: [200: RouteResponse("It is.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { [settings, configurations] request in
+                let caller = try request.caller()
+                let (allows, words) = try request.fields { fields in
+                    let allows = fields.optionalBool("allow_default_bot")
+                    let words = fields.optionalObject("control_words") { words -> JSON in
+                        [
+                            "stop": JSON(BotPolicyRoutes.words(&words, "stop")),
+                            "agent": JSON(BotPolicyRoutes.words(&words, "agent")),
+                        ]
+                    }
+                    return (allows, words)
+                }
+                let policy = try await settings.putBotPolicy(
+                    caller,
+                    allowsDefault: allows,
+                    controlWords: words
+                )
+                configurations.forget(caller)
+                return .json(200, policy)
+            }
+        )
+    }
+
+    nonisolated private static func words(_ fields: inout JSONFields, _ name: String) -> [String] {
+        fields.optionalStrings(
+            name,
+            count: 0...ControlWords.countMax,
+            length: 1...ControlWords.bytesMax
+        ) ?? []
+    }
+
+    private var mailbox: Route {
+        Route(
+            .put,
+            "/v1/channels/{code}/mailbox",
+            access: .role(.admin),
+            summary: "Set how bursts of messages are answered on a channel",
+            description: "`debounce_ms`: how long the bot waits for the next message of a burst, "
+                + "0 answers each at once; `debounce_max_ms`: at most so long; `debounce_count`: "
+                + "so many messages are answered at once. What is absent is as everywhere.",
+            tag: "Configuration",
+            requestSchema: Schemas.object([
+                "debounce_ms": Schemas.number, "debounce_max_ms": Schemas.number,
+                "debounce_count": Schemas.number,
+            ]),
+            responses: [200: RouteResponse("They are.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { [settings] request in
+                let code = request.parameters["code"]
+                guard TextPattern.code.matches(code) else { throw Problem.notFound }
+                let body: JSON = try request.fields { fields in
+                    [
+                        "debounce_ms": JSON(fields.optionalInt("debounce_ms", in: 0...60_000)),
+                        "debounce_max_ms": JSON(
+                            fields.optionalInt("debounce_max_ms", in: 0...600_000)
+                        ),
+                        "debounce_count": JSON(fields.optionalInt("debounce_count", in: 1...1000)),
+                    ]
+                }
+                let outcome = try await settings.putMailbox(
+                    try request.caller(),
+                    channel: code,
+                    body
+                )
+                guard outcome.name == "updated" else { throw Problem.notFound }
+                return .json(bytes: outcome.answer)
+            }
+        )
+    }
+}

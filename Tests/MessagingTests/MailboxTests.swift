@@ -1,0 +1,176 @@
+import Domain
+import EventLoop
+import Foundation
+import PostgresClient
+import TestSupport
+import Testing
+
+@testable import messaging
+
+/// The mailbox as it really runs, in the database, under everything that can happen to it.
+@Suite("Mailbox simulation", .serialized, .needsPostgres)
+struct MailboxTests {
+    static let runs = ProcessInfo.processInfo.environment["SWITCHBOARD_LONG"] == nil ? 150 : 3000
+    static let steps = 40
+
+    @Test("every message is answered once, dropped by order or handed over, whatever happens")
+    @LoopActor func invariants() async throws {
+        try await SchemaDatabase.with { postgres in
+            try await MailboxTests.simulate(postgres, runs: MailboxTests.runs)
+        }
+    }
+
+    /// A fault that somebody could plant: a function, what stands there, and what would.
+    struct Mutant: CustomTestStringConvertible {
+        let fault: String
+        let function: String
+        let original: String
+        let planted: String
+        var testDescription: String { fault }
+    }
+
+    static let mutants = [
+        Mutant(
+            fault: "an answer is written without looking at the fence",
+            function: "finish_ai_job",
+            original: """
+                  if j.id is null or j.status <> 'processing' or j.worker is distinct from p_worker
+                    or j.fence <> p_fence or c.fence <> p_fence
+                """,
+            planted: "  if j.id is null"
+        ),
+        Mutant(
+            fault: "an answer is written over a newer message",
+            function: "finish_ai_job",
+            original: "c.last_user_seq > j.upto_seq\n    and not p_post_anyway",
+            planted: "false\n    and not p_post_anyway"
+        ),
+        Mutant(
+            fault: "a talkative contact never gets an answer",
+            function: "finish_ai_job",
+            original: "and c.supersedes < p_max_supersedes",
+            planted: ""
+        ),
+        Mutant(
+            fault: "an answer settles also what came in after its question",
+            function: "finish_ai_job",
+            original: "answered_seq = greatest(answered_seq, j.upto_seq)",
+            planted: "answered_seq = last_user_seq"
+        ),
+        Mutant(
+            fault: "what came in during a try that failed is not counted",
+            function: "fail_ai_job",
+            original: "consolidated_messages = consolidated_messages + c.pending_count,",
+            planted: ""
+        ),
+        Mutant(
+            fault: "a superseded answer's messages are not counted by the next",
+            function: "finish_ai_job",
+            original: "pending_count = pending_count + j.consolidated_messages,",
+            planted: ""
+        ),
+        Mutant(
+            fault: "stop leaves the running job alone",
+            function: "silence_bot",
+            original: "if not found then return null; end if;",
+            planted: "return null;"
+        ),
+        Mutant(
+            fault: "a second try has the fence of the first",
+            function: "fail_ai_job",
+            original: "fence = c.fence + 1, worker = null,",
+            planted: "worker = null,"
+        ),
+        Mutant(
+            fault: "a job that failed for good leaves its messages to nobody",
+            function: "fail_ai_job",
+            original: "if bot.wish <> 'keep' then",
+            planted: "if false then"
+        ),
+        Mutant(
+            fault: "a released lock drops its messages",
+            function: "stop_ai_job",
+            original: "case p_status when 'superseded' then answered_seq",
+            planted: "case p_status when 'none' then answered_seq"
+        ),
+        Mutant(
+            fault: "the sweep does not look for conversations without a job",
+            function: "sweep_ai",
+            original: "c.owner_kind = 'bot' and",
+            planted: "false and"
+        ),
+        Mutant(
+            fault: "messages that join a history brought along are not answered",
+            function: "ai_job_work",
+            original: "'posts', j.upto_seq > c.answered_seq,",
+            planted: "'posts', j.input is null,"
+        ),
+        Mutant(
+            fault: "the bot goes on while a person owns the conversation",
+            function: "apply_assignment",
+            original:
+                "job := messaging.silence_bot(p_tenant, p_conversation, 'the owner changed');",
+            planted: "p_owner := 'bot'; v_owner := 'bot';"
+        ),
+    ]
+
+    @Test("the simulation finds planted faults", arguments: mutants)
+    @LoopActor func findsMutant(_ mutant: Mutant) async throws {
+        try await SchemaDatabase.with { postgres in
+            let source = try await postgres.query(
+                "select pg_get_functiondef(('messaging.' || $1)::regproc) text",
+                [.string(mutant.function)]
+            ).one().string("text")
+            let parts = source.split(separator: mutant.original, omittingEmptySubsequences: false)
+            try #require(parts.count > 1, "the function no longer holds what is replaced")
+            _ = try await postgres.query(parts.joined(separator: mutant.planted))
+            await #expect(throws: SeededRandom.Failure.self) {
+                try await MailboxTests.simulate(postgres, runs: MailboxTests.runs)
+            }
+        }
+    }
+
+    @LoopActor
+    static func simulate(_ postgres: PostgresClient, runs: Int) async throws {
+        let configuration = try settings()
+        let tenant = UUID()
+        _ = try await postgres.query(
+            "insert into platform.tenants (id, code) values ($1, 't')",
+            [.uuid(tenant)]
+        )
+        _ = try await postgres.query(
+            "insert into messaging.channels (tenant_id, code, kind) values ($1, 'c', 'local')",
+            [.uuid(tenant)]
+        )
+        try await SeededRandom.check(runs: runs) { random in
+            let world = try await MailboxWorld(
+                postgres,
+                configuration,
+                tenant: tenant,
+                mixesHistories: random.chance(0.4)
+            )
+            for _ in 1...steps { try await step(world, &random) }
+            try await world.settles()
+        }
+    }
+
+    @LoopActor
+    private static func step(_ world: MailboxWorld, _ random: inout SeededRandom) async throws {
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0..<30: try await world.says("hello \(random.next())")
+        case 30..<55: try await world.claims(Int.random(in: 0..<3, using: &random))
+        case 55..<73: try await world.answers(&random)
+        case 73..<78: try await world.fails(&random)
+        case 78..<80: try await world.givesBack(&random)
+        case 80..<84: try await world.leasesEnd()
+        case 84..<88: try await world.sweeps()
+        case 88..<91: try await world.handles()
+        case 91..<93: try await world.cancels()
+        case 93..<95: try await world.releases()
+        case 95..<96: try await world.says("stop", .stop)
+        case 96..<97: try await world.says("agent", .agent)
+        case 97..<98: try await world.personTakes()
+        default: try await world.personReturns()
+        }
+    }
+}

@@ -1,0 +1,295 @@
+import Coordination
+import Domain
+import EventLoop
+import Foundation
+import JSON
+import Platform
+import PostgresClient
+import TestSupport
+
+@testable import messaging
+
+/// One conversation in a real database, three workers that may die or come late, and everybody who
+/// may interfere; each step is checked against ``MailboxModel``.
+@LoopActor
+final class MailboxWorld {
+    /// A job that a worker believes to have.
+    struct Held {
+        let worker: Int
+        let work: JobWork
+        let upto: Int64
+    }
+
+    private let postgres: PostgresClient
+    private let caller: Caller
+    private let conversation: UUID
+    private let post: PostMessage
+    private let jobs: AIJobRepository
+    private let conversations: ConversationRepository
+    private let workers: [BotJobs]
+    private let secrets: SecretBox
+    private var model: MailboxModel
+    private var held: [Held] = []
+    private var sessions: Int64 = 0
+    /// Whether callers bring histories of their own, which count as messages of a job as well.
+    private let mixesHistories: Bool
+
+    init(
+        _ postgres: PostgresClient,
+        _ configuration: MessagingConfiguration,
+        tenant: UUID,
+        mixesHistories: Bool
+    ) async throws {
+        self.postgres = postgres
+        self.mixesHistories = mixesHistories
+        caller = Caller(tenant: tenant, code: "t", actor: "test", requestID: "r")
+        secrets = configuration.service.secretBox
+        model = MailboxModel(supersedesMax: configuration.bot.supersedesMax)
+        jobs = AIJobRepository(postgres: postgres)
+        conversations = ConversationRepository(postgres: postgres)
+        post = PostMessage(
+            messages: MessageRepository(postgres: postgres),
+            conversations: conversations,
+            configuration: configuration,
+            limiter: RoomLimiter(limiter: nil, limit: 1_000_000, window: .seconds(60)),
+            lock: MessageLock(store: nil, ttl: .seconds(30)),
+            queue: ConversationQueue()
+        )
+        workers = (0..<3).map {
+            BotJobs(postgres: postgres, settings: configuration.bot, worker: "worker-\($0)")
+        }
+        let opened = try await conversations.open(
+            caller,
+            NewConversation(
+                channelCode: "c",
+                contact: UUID().uuidString,
+                contactName: nil,
+                externalID: nil,
+                bot: nil,
+                title: nil
+            )
+        )
+        guard let id = try JSON(parsing: opened.answer)["id"]?.stringValue,
+            let conversation = UUID(uuidString: id)
+        else { throw Violation("no conversation: \(opened.name)") }
+        self.conversation = conversation
+    }
+
+    // MARK: The contact
+
+    func says(_ text: String, _ control: ControlWord? = nil) async throws {
+        let outcome = try await post.execute(
+            caller,
+            NewMessage(
+                id: .version7(milliseconds: WallClock.milliseconds()),
+                conversation: conversation,
+                sender: Sender(kind: .contact, id: "c"),
+                text: text,
+                externalID: nil,
+                replyTo: nil,
+                thread: nil,
+                key: nil,
+                features: TextFeatures(text),
+                control: control
+            )
+        )
+        let answer = try JSON(parsing: outcome.answer)
+        guard outcome.name == "created", let seq = answer["message"]?["seq"]?.intValue,
+            let status = answer["bot"]?["status"]?.stringValue
+        else { throw Violation("a message was not taken: \(outcome.name)") }
+        switch control {
+        case nil: try model.posted(seq, status: status)
+        case .agent: model.handedOver(seq)
+        case .stop: model.owner == .bot ? model.stopped(seq) : model.handedOver(seq)
+        }
+    }
+
+    // MARK: Workers
+
+    func claims(_ worker: Int) async throws {
+        for document in try await workers[worker].claim(limit: 10) {
+            let work = try JobWork(document, secrets: secrets)
+            held.append(
+                Held(worker: worker, work: work, upto: document["upto_seq"]?.intValue ?? 0)
+            )
+        }
+    }
+
+    /// One of the workers answers, now or when nobody expects it any more; sometimes twice.
+    func answers(_ random: inout SeededRandom) async throws {
+        guard let index = held.indices.randomElement(using: &random) else { return }
+        let job = held[index]
+        if !random.chance(0.2) { held.remove(at: index) }
+        let asks = random.chance(0.05)
+        let text = "answer to \(job.upto)" + (asks ? " [[handover]]" : "")
+        let reply = BotReply(text, marker: "[[handover]]")
+        let outcome = try await workers[job.worker].finish(job.work, AIAnswer(text: text), reply)
+        switch outcome {
+        case "posted":
+            let row = try await postgres.query(
+                """
+                select m.stale, j.consolidated_messages n from messaging.messages m
+                join messaging.ai_jobs j on j.tenant_id = m.tenant_id and j.id = m.ai_job_id
+                where m.tenant_id = $1 and m.ai_job_id = $2
+                """,
+                [.uuid(caller.tenant), .uuid(job.work.id)]
+            ).one()
+            try model.answered(
+                upto: job.upto,
+                stale: try row.bool("stale"),
+                consolidated: mixesHistories ? nil : try row.int("n")
+            )
+            if asks { model.handedOver() }
+        case "done": try model.silent(upto: job.upto)
+        case "superseded": try model.superseded(upto: job.upto)
+        case "lost": break
+        default: throw Violation("finish answered '\(outcome)'")
+        }
+    }
+
+    func fails(_ random: inout SeededRandom) async throws {
+        guard let index = held.indices.randomElement(using: &random) else { return }
+        let job = held[index]
+        if !random.chance(0.2) { held.remove(at: index) }
+        let error = AIProviderError(isFinal: random.chance(0.2), description: "no answer")
+        let outcome = try await workers[job.worker].fail(job.work, error)
+        if outcome == "failed" {
+            model.failed()
+            if !model.waiting(upto: job.upto).isEmpty { model.handedOver() }
+        }
+    }
+
+    /// A worker that stops hands its job back.
+    func givesBack(_ random: inout SeededRandom) async throws {
+        guard let index = held.indices.randomElement(using: &random) else { return }
+        let job = held.remove(at: index)
+        _ = try await workers[job.worker].giveBack(job.work)
+    }
+
+    /// Whoever works gives no sign of life any more, and may come back late.
+    func leasesEnd() async throws {
+        _ = try await postgres.query(
+            """
+            update messaging.ai_jobs set lease_until = now() - interval '1 s'
+            where status = 'processing'
+            """
+        )
+    }
+
+    func sweeps() async throws {
+        try await workers[0].sweep()
+        // A job whose tries are used up asks for a person.
+        let row = try await postgres.query(
+            "select owner_kind from messaging.conversations where id = $1",
+            [.uuid(conversation)]
+        ).one()
+        if try row.string("owner_kind") != "bot", model.owner == .bot { model.handedOver() }
+    }
+
+    // MARK: Everybody else
+
+    func handles() async throws {
+        guard mixesHistories else { return }
+        let turns = [AITurn(role: .user, content: "brought along")]
+        _ = try await jobs.start(
+            caller,
+            HandleRequest(conversation: conversation, turns: turns, resources: nil),
+            debounce: .zero
+        )
+    }
+
+    func cancels() async throws {
+        let row = try await postgres.query(
+            """
+            select id, upto_seq from messaging.ai_jobs
+            where conversation_id = $1 and status in ('pending', 'processing')
+            """,
+            [.uuid(conversation)]
+        ).first
+        guard let row else { return }
+        _ = try await jobs.stop(
+            caller,
+            job: try row.uuid("id"),
+            status: "cancelled",
+            reason: "test"
+        )
+        model.cancelled(upto: try row.int64("upto_seq"))
+    }
+
+    func releases() async throws {
+        let outcome = try await jobs.stop(
+            caller,
+            conversation: conversation,
+            status: "superseded",
+            reason: "test"
+        )
+        if outcome.name == "ended" { model.released() }
+    }
+
+    func personTakes() async throws {
+        try await changeOwner("assigned", assignee: UUID())
+        model.handedOver()
+    }
+
+    func personReturns() async throws {
+        try await changeOwner("closed", assignee: nil)
+        model.returned()
+    }
+
+    private func changeOwner(_ state: String, assignee: UUID?) async throws {
+        sessions += 1
+        _ = try await conversations.applyAssignment(
+            caller,
+            OwnerChange(
+                conversation: conversation,
+                session: .version7(milliseconds: sessions),
+                version: 1,
+                state: state,
+                owner: nil,
+                assignee: assignee,
+                reason: "test"
+            )
+        )
+    }
+
+    // MARK: The end
+
+    /// Lets everything settle: then nothing waits, and nobody who comes late says anything.
+    func settles() async throws {
+        for _ in 1...20 {
+            try await leasesEnd()
+            _ = try await postgres.query(
+                """
+                update messaging.ai_jobs set due_at = now(), attempts = 0
+                where status = 'pending'
+                """
+            )
+            _ = try await postgres.query(
+                "update messaging.conversations set updated_at = now() - interval '1 min'"
+            )
+            try await sweeps()
+            let late = held
+            held = []
+            try await claims(0)
+            var calm = SeededRandom(seed: 1)
+            while !held.isEmpty { try await answers(&calm) }
+            held = late
+            if model.waiting().isEmpty { break }
+        }
+        var calm = SeededRandom(seed: 2)
+        while !held.isEmpty { try await answers(&calm) }
+        guard model.waiting().isEmpty else {
+            throw Violation("messages \(model.waiting()) were never answered")
+        }
+        let said = try await postgres.query(
+            """
+            select count(*) n from messaging.messages
+            where conversation_id = $1 and sender_kind = 'bot' and ai_job_id is not null
+            """,
+            [.uuid(conversation)]
+        ).one().int("n")
+        guard said == model.answers else {
+            throw Violation("\(said) answers are in the conversation, \(model.answers) were told")
+        }
+    }
+}
