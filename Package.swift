@@ -114,8 +114,13 @@ let package = Package(
         shared("JobQueue", ["EventLoop", "JSON", "RedisClient"]),
         shared("Platform", platformParts),
         shared("Domain"),
+        shared("TimeZones"),
         wrapper("TestSupport", ["EventLoop", "PostgresClient"]),
-        service("AssignmentEngine", product: "assignment-engine", serviceParts + [metrics]),
+        service(
+            "AssignmentEngine",
+            product: "assignment-engine",
+            serviceParts + ["TimeZones", metrics]
+        ),
         service("Messaging", product: "messaging", serviceParts + ["Domain"]),
         service("DispatchWorker", product: "dispatch-worker", serviceParts + ["JobQueue"]),
 

@@ -87,6 +87,12 @@ let rules: [Rule] =
             notBelow: ["Tests"],
             reason: "operating errors are thrown, our own bugs are preconditions with a reason"
         ),
+        .code(
+            "zones by name",
+            #"\bTimeZone(\.init)?\(identifier:"#,
+            onlyIn: ["Shared/TimeZones/TimeZone+IANA.swift"],
+            reason: "TimeZone.iana(_:) knows the zones in a static build too"
+        ),
         .code("forced tries", #"\btry!"#, reason: "throw it on, or handle it"),
     ]
 

@@ -29,6 +29,8 @@ struct Sample: Sendable, CustomTestStringConvertible {
         Sample("imports of C modules", "@preconcurrency import struct CLinux.epoll_event"),
         Sample("imports of services", "import dispatch_worker"),
         Sample("imports of services", "import messaging", at: "Shared/Domain/A.swift"),
+        Sample("zones by name", "TimeZone(identifier: name)"),
+        Sample("zones by name", "flatMap(TimeZone.init(identifier:))"),
         Sample("unfinished work", "// TODO: the rest"),
         Sample("unfinished work", "let a = 1  // fixme later"),
         Sample("unfinished work", "# XXX", at: "compose/local"),

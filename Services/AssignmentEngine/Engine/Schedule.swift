@@ -1,3 +1,4 @@
+internal import TimeZones
 internal import FoundationEssentials
 internal import FoundationInternationalization
 internal import JSON
@@ -29,7 +30,7 @@ struct Schedule: Sendable, Hashable {
 
     /// Reads what `assignment.schedules` holds; nil when its zone is not known here.
     init?(_ json: JSON) {
-        guard let zone = json["tz"]?.stringValue.flatMap(TimeZone.init(identifier:)) else {
+        guard let zone = json["tz"]?.stringValue.flatMap(TimeZone.iana) else {
             return nil
         }
         self.zone = zone

@@ -1,3 +1,4 @@
+internal import TimeZones
 internal import FoundationEssentials
 internal import JSON
 internal import Platform
@@ -70,7 +71,7 @@ enum RuleBody {
     /// A schedule whose zone, times and dates mean something.
     static func schedule(_ body: inout JSONFields) -> ScheduleBody {
         let zone = body.string("tz", length: 1...64, pattern: .singleLine)
-        if TimeZone(identifier: zone) == nil {
+        if TimeZone.iana(zone) == nil {
             body.fault("tz", "is not an IANA time zone, such as Europe/Berlin")
         }
         return ScheduleBody(
