@@ -92,6 +92,7 @@ def calls(ids):
 
 def prepare(ids, state):
     """Brings about the state in which a call has something to change."""
+    ids["conversations"] = ids.setdefault("first conversation", ids["conversations"])
     conversation = f"/v1/conversations/{ids['conversations']}"
     if state == "deferred":
         sql(
@@ -104,9 +105,12 @@ def prepare(ids, state):
             f"where id = '{ids['message-requests']}'"
         )
     elif state == "live job":
+        # In a conversation of its own, where nothing else happens.
+        contact = {"channel_code": ids["channels"], "contact": {"external_id": str(uuid.uuid4())}}
+        ids["conversations"] = setup(M, "POST", "/v1/conversations", contact)["id"]
         message = {"sender": {"kind": "contact", "id": "c"}, "text": "wait"}
-        posted = setup(M, "POST", f"{conversation}/messages", message)
-        ids["ai-jobs"] = posted["bot"].get("ai_job_id") or ids["ai-jobs"]
+        path = f"/v1/conversations/{ids['conversations']}/messages"
+        ids["ai-jobs"] = setup(M, "POST", path, message)["bot"]["ai_job_id"]
     elif state == "another thread":
         made = setup(M, "POST", f"{conversation}/threads", {"title": str(uuid.uuid4())})
         ids["threads"], ids["another thread"] = made["id"], ids["threads"]
