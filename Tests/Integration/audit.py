@@ -10,89 +10,134 @@ import sys
 import uuid
 
 import routes
-from routes import ADMIN, call, known_id, sql
+from routes import ADMIN, call, known_id, setup, sql
 
-# A run of the engine leaves a decision with its reasons; that is its trace.
-ENGINE_RUNS = ["/v1/sessions", "/v1/sessions/{id}/assign", "/v1/queue/drain"]
-# Signs of life, and news from our own services, whose cause is in the audit of the one who caused it.
-NOT_AUDITED = ["/heartbeat", "/v1/internal/"]
+M, E, D = "messaging", "assignment-engine", "dispatch-worker"
+# What changes nothing that people decide: signs of life, what-if, a run that finds nobody; and news
+# from our own services, whose cause is in the audit of the one who caused it.
+NOT_AUDITED = ["/heartbeat", "/v1/internal/", "/v1/engine/simulate", "/v1/queue/drain"]
 
 
 def calls(ids):
-    """(service, method, template) -> bodies; the calls are made in this order."""
+    """(service, method, template, body, the state that it needs), made in this order."""
     code, team, agent = ids["channels"], ids["teams"], ids["agents"]
     message = {"sender": {"kind": "agent", "id": "a"}, "text": "hello"}
-    session = {"conversation_id": str(uuid.uuid4()), "contact_id": "c", "source": "handover"}
     contact = {"channel_code": code, "contact": {"external_id": str(uuid.uuid4())}}
     core = {"name": "AI", "api_endpoint": "https://ai.example/v1", "auth_required": False}
     request = {"channel_code": code, "text": "x", "send_at": "2099-01-01T00:00:00Z"}
-    m, e, d = "messaging", "assignment-engine", "dispatch-worker"
-    return {
-        (m, "POST", "/v1/conversations"): contact,
-        (m, "POST", "/v1/conversations/{id}/messages"): message,
-        (m, "POST", "/v1/conversations/{id}/replies"): message,
-        (m, "POST", "/v1/messages/{id}/auto-assign"): None,
-        (m, "POST", "/v1/messages/auto-assign"): {"message_ids": [ids["messages"]]},
-        (m, "PUT", "/v1/bots/{id}"): {"name": "B", "language": "en", "is_active": True},
-        (m, "PUT", "/v1/core-ai/{id}"): core,
-        (m, "PUT", "/v1/platforms/{id}"): {"name": "Q"},
-        (m, "PUT", "/v1/channels/{code}/bot"): {"bot_id": ids["bots"]},
-        (m, "PUT", "/v1/tenant/default-bot"): {"bot_id": ids["bots"]},
-        (m, "POST", "/v1/ai-jobs/{id}/cancel"): None,
-        (m, "DELETE", "/v1/conversations/{id}/lock?reason=audit"): None,
-        (m, "POST", "/v1/conversations/{id}/handover"): {"team_id": team},
-        (e, "PUT", "/v1/teams/{id}"): {"name": "Other"},
-        (e, "PUT", "/v1/agents/{id}"): {
-            "name": "Other", "capacity_units": 60, "presence_mode": "manual"
-        },
-        (e, "PUT", "/v1/agents/{id}/status"): {"status": "busy"},
-        (e, "POST", "/v1/sessions"): session | {"team_id": team},
-        (e, "POST", "/v1/sessions/{id}/assign"): None,
-        (e, "POST", "/v1/queue/drain"): {},
-        (e, "POST", "/v1/sessions/{id}/close"): {},
-        (e, "PUT", "/v1/teams/{id}/members/{agent_id}"): {},
-        (e, "DELETE", "/v1/teams/{id}/members/{agent_id}"): None,
-        (d, "PUT", "/v1/workspaces/{code}"): {"provider": "local"},
-        (d, "PUT", "/v1/channels/{code}"): {
-            "workspace_code": code, "provider_channel_id": "C0OTHER"
-        },
-        (d, "POST", "/v1/message-requests"): request,
-        (d, "POST", "/v1/message-requests/{id}/cancel"): None,
-        (d, "POST", "/v1/message-requests/{id}/mark-sent"): None,
-        (d, "POST", "/v1/message-requests/{id}/mark-not-sent"): {"reason": "looked"},
-    }
+    channel = {"workspace_code": code, "provider_channel_id": "C0OTHER"}
+    person = {"name": "Other", "capacity_units": 60, "presence_mode": "manual"}
+    hours = {"name": "H", "tz": "Europe/Berlin", "windows": [{"day": "mon", "from": "09:00", "to": "17:00"}]}
+    session = {"conversation_id": str(uuid.uuid4()), "contact_id": "c", "source": "handover"}
+    rule = {"position": 1, "enabled": True, "when": {"context.vip": True}, "then": {"priority": 1}}
+    by, moved = {"agent_id": agent}, {"message_ids": [ids["messages"]]}
+    return [
+        (M, "POST", "/v1/conversations", contact, None),
+        (M, "POST", "/v1/conversations/{id}/messages", message, None),
+        (M, "POST", "/v1/conversations/{id}/replies", message, None),
+        (M, "POST", "/v1/messages/{id}/auto-assign", None, "deferred"),
+        (M, "POST", "/v1/messages/auto-assign", moved, "deferred"),
+        (M, "PUT", "/v1/bots/{id}", {"name": "B", "language": "en", "is_active": True}, None),
+        (M, "PUT", "/v1/core-ai/{id}", core, None),
+        (M, "PUT", "/v1/platforms/{id}", {"name": "Q"}, None),
+        (M, "PUT", "/v1/channels/{code}/bot", {"bot_id": ids["bots"]}, None),
+        (M, "PUT", "/v1/tenant/default-bot", {"bot_id": ids["bots"]}, None),
+        (M, "POST", "/v1/ai-jobs/{id}/cancel", None, "live job"),
+        (M, "DELETE", "/v1/conversations/{id}/lock?reason=audit", None, "live job"),
+        (M, "PATCH", "/v1/messages/{id}", {"text": "hello again"}, None),
+        (M, "PATCH", "/v1/threads/{id}", {"title": "Renamed"}, None),
+        (M, "POST", "/v1/threads/{id}/archive", None, None),
+        (M, "POST", "/v1/threads/{id}/unarchive", None, None),
+        (M, "POST", "/v1/conversations/{id}/threads", {"title": "By hand"}, None),
+        (M, "POST", "/v1/threads/{id}/move", moved, "another thread"),
+        (M, "POST", "/v1/threads/{id}/split", moved, "two messages"),
+        (M, "POST", "/v1/threads/{id}/merge", {"into": "another thread"}, "another thread"),
+        (M, "DELETE", "/v1/messages/{id}", None, None),
+        (M, "POST", "/v1/conversations/{id}/handover", {"team_id": team}, None),
+        (E, "PUT", "/v1/schedules/{id}", hours, None),
+        (E, "PUT", "/v1/tenant/assignment-policy", {"max_wait_s": 600}, None),
+        (E, "PUT", "/v1/contacts/{id}/owner", by, None),
+        (E, "PUT", "/v1/contacts/{id}/blocked-agents", {"agent_ids": []}, None),
+        (E, "PUT", "/v1/rules", {"rules": [rule]}, None),
+        (E, "POST", "/v1/rules/publish", None, None),
+        (E, "POST", "/v1/rules/rollback", {"policy_version": 1}, None),
+        (E, "PUT", "/v1/teams/{id}", {"name": "Other"}, None),
+        (E, "PUT", "/v1/agents/{id}", person, None),
+        (E, "POST", "/v1/sessions", session | {"team_id": team}, None),
+        (E, "POST", "/v1/sessions/{id}/assign", by | {"force": True}, "queued"),
+        (E, "POST", "/v1/sessions/{id}/take", by | {"force": True}, "queued"),
+        (E, "POST", "/v1/sessions/{id}/transfer", {"team_id": team}, "assigned"),
+        (E, "POST", "/v1/sessions/{id}/handover", {"reason": "again"}, "assigned"),
+        (E, "POST", "/v1/sessions/{id}/replied", by, "assigned"),
+        (E, "POST", "/v1/sessions/{id}/on-hold", {}, "assigned"),
+        (E, "POST", "/v1/sessions/{id}/resume", {}, None),
+        (E, "POST", "/v1/sessions/{id}/close", {}, None),
+        (E, "POST", "/v1/sessions/{id}/reopen", {}, None),
+        (E, "POST", "/v1/sessions/{id}/return-to-bot", {}, "assigned"),
+        (E, "POST", "/v1/sessions/{id}/decline", by, "offered"),
+        (E, "POST", "/v1/sessions/{id}/accept", by, "offered"),
+        (E, "PUT", "/v1/agents/{id}/status", {"status": "busy"}, None),
+        (E, "DELETE", "/v1/teams/{id}/members/{agent_id}", None, None),
+        (E, "PUT", "/v1/teams/{id}/members/{agent_id}", {}, None),
+        (E, "DELETE", "/v1/agents/{id}", None, None),
+        (E, "DELETE", "/v1/teams/{id}", None, None),
+        (D, "PUT", "/v1/workspaces/{code}", {"provider": "local"}, None),
+        (D, "PUT", "/v1/channels/{code}", channel, None),
+        (D, "POST", "/v1/message-requests", request, None),
+        (D, "POST", "/v1/message-requests/{id}/cancel", None, None),
+        (D, "POST", "/v1/message-requests/{id}/mark-sent", None, "unknown"),
+        (D, "POST", "/v1/message-requests/{id}/mark-not-sent", {"reason": "looked"}, "unknown"),
+    ]
 
 
-def prepare(ids, method, template):
-    """The state in which a call has something to change."""
-    if "auto-assign" in template:
+def prepare(ids, state):
+    """Brings about the state in which a call has something to change."""
+    ids["conversations"] = ids.setdefault("first conversation", ids["conversations"])
+    conversation = f"/v1/conversations/{ids['conversations']}"
+    if state == "deferred":
         sql(
             "update messaging.messages set thread_id = null, thread_state = 'deferred', "
             f"method = null where id = '{ids['messages']}'"
         )
-    if template in ENGINE_RUNS:
-        # Somebody waits whom nobody can take yet.
-        session = {"conversation_id": str(uuid.uuid4()), "contact_id": "c", "source": "handover"}
-        opened = routes.setup("assignment-engine", "POST", "/v1/sessions", session)
-        ids["sessions"] = opened["session"]["id"]
-    if "mark-" in template:
+    elif state == "unknown":
         sql(
             "update dispatch.message_requests set status = 'unknown', unknown_since = now() "
             f"where id = '{ids['message-requests']}'"
         )
-    if template.endswith("/cancel") and "ai-jobs" in template or method == "DELETE":
-        # A job that is not over yet, which also holds the lock.
+    elif state == "live job":
+        # In a conversation of its own, where nothing else happens.
+        contact = {"channel_code": ids["channels"], "contact": {"external_id": str(uuid.uuid4())}}
+        ids["conversations"] = setup(M, "POST", "/v1/conversations", contact)["id"]
         message = {"sender": {"kind": "contact", "id": "c"}, "text": "wait"}
         path = f"/v1/conversations/{ids['conversations']}/messages"
-        posted = routes.setup("messaging", "POST", path, message)
-        ids["ai-jobs"] = posted["bot"].get("ai_job_id") or ids["ai-jobs"]
+        ids["ai-jobs"] = setup(M, "POST", path, message)["bot"]["ai_job_id"]
+    elif state == "another thread":
+        made = setup(M, "POST", f"{conversation}/threads", {"title": str(uuid.uuid4())})
+        ids["threads"], ids["another thread"] = made["id"], ids["threads"]
+    elif state == "two messages":
+        message = {"sender": {"kind": "agent", "id": "a"}, "text": "second"}
+        setup(M, "POST", f"{conversation}/messages", message | {"thread_id": ids["threads"]})
+    elif state is not None:
+        open_session(ids, state)
 
 
-def traces(actor, template):
-    statement = f"select count(*) from platform.audit where actor = '{actor}'"
-    if template in ENGINE_RUNS:
-        statement = f"select ({statement}) + (select count(*) from assignment.assignment_decisions)"
-    return int(sql(statement))
+def open_session(ids, state):
+    """A new session that is queued, assigned, or offered to the agent."""
+    team = {"name": "Audit"} | ({"offer_timeout_s": 300} if state == "offered" else {})
+    setup(E, "PUT", f"/v1/teams/{ids['teams']}", team)
+    session = {"conversation_id": str(uuid.uuid4()), "contact_id": "c", "source": "handover"}
+    session["team_id"] = ids["teams"]
+    if state == "queued":
+        # In a team of nobody.
+        session["team_id"] = str(uuid.uuid4())
+        setup(E, "PUT", f"/v1/teams/{session['team_id']}", {"name": "Empty"})
+    opened = setup(E, "POST", "/v1/sessions", session)["session"]
+    assert opened["state"] == state, (state, opened)
+    ids["sessions"] = opened["id"]
+
+
+def traces(actor):
+    return int(sql(f"select count(*) from platform.audit where actor = '{actor}'"))
 
 
 def writing_routes():
@@ -107,22 +152,24 @@ def writing_routes():
 ids = routes.resources("audit")
 table = calls(ids)
 findings = []
-known = {(service, method, path.split("?")[0]) for service, method, path in table}
+known = {(service, method, path.split("?")[0]) for service, method, path, _, _ in table}
 for route in writing_routes():
     if route not in known and not any(part in route[2] for part in NOT_AUDITED):
-        findings.append(f"{' '.join(route)} has no call in {sys.argv[0].rsplit('/', 1)[-1]}")
-for (service, method, template), body in table.items():
-    prepare(ids, method, template)
+        findings.append(f"{' '.join(route)} has no call in audit.py")
+actor = ADMIN.split("_")[1]
+for service, method, template, body, state in table:
+    prepare(ids, state)
     path = template
     while "{" in path:
         name = path.split("{")[1].split("}")[0]
         path = path.replace("{" + name + "}", known_id(ids, template, name), 1)
-    actor = ADMIN.split("_")[1]
-    before = traces(actor, template)
+    if body == {"into": "another thread"}:
+        body = {"into": ids["another thread"]}
+    before = traces(actor)
     answer = call(service, method, path, ADMIN, body)
     if answer.status >= 300:
         findings.append(f"{method} {path} answered {answer.status} {answer.body[:300]!r}")
-    elif traces(actor, template) <= before:
+    elif traces(actor) <= before:
         findings.append(f"{service} {method} {template} left nothing in the audit")
 print(f"{len(table)} writing calls, {len(findings)} findings")
 print("\n".join(findings))

@@ -4,7 +4,7 @@
 set -euo pipefail
 # shellcheck source=stack.bash
 source "$(dirname "${BASH_SOURCE[0]}")/stack.bash"
-readonly CALLERS=48 CALLS=20 PROCESS_MAX=9
+readonly CALLERS=24 CALLS=6 PROCESS_MAX=9
 
 eventually 60 are_ready
 prepare_channel connections

@@ -24,7 +24,7 @@ is_published() {
     [[ $(sql "select coalesce(string_agg(p.oid::regproc::text, ' '), '') from pg_proc p
         join pg_namespace n on n.oid = p.pronamespace
         where n.nspname in ('platform', 'messaging', 'assignment', 'dispatch')
-        and p.prosrc ~* '\mnotify\M|pg_notify'") == "" ]]
+        and p.prosrc ~* '[[:space:];]notify[[:space:]]|pg_notify'") == "" ]]
     # What a service does beside its functions takes no lock of NOTIFY either.
     says "topic" && [[ $STATUS == 201 ]]
     [[ $(sql "select count(*) from pg_locks where locktype = 'object'

@@ -104,7 +104,7 @@ def resources(code):
 def known_id(ids, template, name):
     """The resource that a name in a path means, by the word before it."""
     before = template.split("{" + name + "}")[0].rstrip("/").rsplit("/", 1)[1]
-    return ids.get(before) or str(uuid.uuid4())
+    return ids.setdefault(before, str(uuid.uuid4()))
 
 
 def settled():

@@ -306,7 +306,7 @@ $$;
 -- Returns {created, session}. A session that somebody owns is returned unchanged.
 create function assignment.open_session(
   p_tenant uuid, p_tenant_code text, p_id uuid, p_conversation uuid, p_contact text, p_team uuid,
-  p_priority int, p_context jsonb, p_source text
+  p_priority int, p_context jsonb, p_source text, p_actor text, p_request_id text
 ) returns jsonb language plpgsql as $$
 declare
   s assignment.sessions;
@@ -323,6 +323,8 @@ begin
   if found then
     perform platform.emit('assignment-engine', p_tenant, p_tenant_code, 'session.queued',
       s.id::text, s.version, assignment.session_json(s));
+    perform platform.note_audit(p_tenant, p_actor, 'session.open', s.id::text, null,
+      assignment.session_json(s), null, p_request_id);
     return jsonb_build_object('created', true, 'session', assignment.session_json(s));
   end if;
   select * into s from assignment.sessions
@@ -331,8 +333,12 @@ begin
   if not found then
     -- It was closed in between: the next attempt opens a new one.
     return assignment.open_session(p_tenant, p_tenant_code, p_id, p_conversation, p_contact,
-                                   p_team, p_priority, p_context, p_source);
+                                   p_team, p_priority, p_context, p_source, p_actor,
+                                   p_request_id);
   end if;
+  perform platform.note_audit(p_tenant, p_actor, 'session.ask', s.id::text,
+    assignment.session_json(s), jsonb_build_object('team_id', p_team, 'priority', p_priority),
+    null, p_request_id);
   return jsonb_build_object('created', false, 'session', assignment.session_json(
     assignment.ask_again(s, p_team, p_priority, p_context)));
 end

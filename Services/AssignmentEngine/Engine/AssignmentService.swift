@@ -60,10 +60,11 @@ final class AssignmentService {
     /// A session that somebody owns already is answered as it is.
     func requestAssignment(
         _ tenant: Tenant,
-        _ request: HandoverRequest
+        _ request: HandoverRequest,
+        audit: AuditNote
     ) async throws -> (created: Bool, result: RunResult) {
         try await FaultPoints.reached("session.before_open")
-        let (created, session) = try await sessions.open(tenant, request)
+        let (created, session) = try await sessions.open(tenant, request, audit: audit)
         try await FaultPoints.reached("session.opened")
         return (created, try await run(tenant, session, source: request.source))
     }

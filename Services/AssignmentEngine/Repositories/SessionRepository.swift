@@ -15,15 +15,20 @@ struct SessionRepository {
     /// Opens the conversation's session or finds the open one, with team and context set.
     func open(
         _ tenant: Tenant,
-        _ request: HandoverRequest
+        _ request: HandoverRequest,
+        audit: AuditNote
     ) async throws -> (created: Bool, session: Session) {
         let answer = try await call(
-            "select assignment.open_session($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9) as answer",
+            """
+            select assignment.open_session(
+              $1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, $10, $11) as answer
+            """,
             [
                 .uuid(tenant.id), .string(tenant.code), .null,
                 .uuid(request.conversationID), .string(request.contactID),
                 PostgresValue(request.teamID), PostgresValue(request.priority),
                 .json(request.context.text), .string(request.source.rawValue),
+                .string(audit.actor), .string(audit.requestID),
             ]
         )
         guard let session = answer["session"].flatMap(Session.init) else {

@@ -31,7 +31,8 @@ struct SessionRoutes {
                 let handover = try request.read(SessionRoutes.handover)
                 let (created, result) = try await service.requestAssignment(
                     Tenant(request),
-                    handover
+                    handover,
+                    audit: AuditNote(request)
                 )
                 return RunAnswer.response(result, created: created)
             }
