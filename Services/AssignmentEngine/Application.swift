@@ -1,8 +1,10 @@
 internal import Coordination
 internal import EventLoop
+internal import FoundationEssentials
 internal import JSON
 internal import Logging
 internal import Platform
+internal import RedisClient
 
 /// The assignment engine, wired.
 @LoopActor
@@ -14,6 +16,8 @@ final class Application {
     private let drainer: QueueDrainer
     private let timers: TimerRunner
     private let reconciler: LoadReconciler
+    private let streams: RedisClient?
+    private let processor: Processor?
     private let presence: Duration
     /// What becomes of each operation while Redis is away.
     private let policies: JSON
@@ -50,6 +54,19 @@ final class Application {
             failed: { logger.warning("timer: \($0)") }
         ) { try await acting.act($0) }
         reconciler = LoadReconciler(postgres: runtime.postgres, logger: logger)
+        // A client of its own: closing it stops no assignment, and the other way round.
+        let redis = configuration.common.redis
+        streams = redis.mode == .disabled ? nil : RedisClient(redis)
+        processor = streams.map { streams in
+            Processor(
+                redis: streams,
+                configuration: redis,
+                postgres: runtime.postgres,
+                consumer: UUID().text,
+                claimIdle: configuration.claimIdle,
+                logger: logger
+            )
+        }
     }
 
     /// Serves until a signal.
@@ -58,6 +75,9 @@ final class Application {
         timers.start()
         drainer.start()
         reconciler.start()
+        // Without Redis there is nothing to read yet; the client goes on trying.
+        try? await streams?.start()
+        await processor?.start()
         let roster = RosterRepository(postgres: runtime.postgres)
         let routes =
             TeamRoutes(roster: roster, drainer: drainer).routes
@@ -69,16 +89,22 @@ final class Application {
                 drainer: drainer
             ).routes
             + EngineRoutes(service: service, sessions: sessions).routes
+            + AnalyticsRoutes(
+                collector: Collector(redis: streams),
+                reports: Reports(postgres: runtime.postgres)
+            ).routes
         try await runtime.serve(
             routes,
             title: "Switchboard assignment engine",
             health: { [contexts, policies] in
                 ["rr_provider": .string(contexts.name), "policies": policies]
             },
-            stop: { [timers, drainer, reconciler] in
+            stop: { [timers, drainer, reconciler, processor, streams] in
                 reconciler.stop()
                 await timers.stop()
                 await drainer.stop()
+                await processor?.stop()
+                await streams?.stop()
             }
         )
     }

@@ -10,6 +10,8 @@ struct Configuration: Sendable {
     let roundRobinFallback: RoundRobinRuntimeFallback
     /// How long an agent is present after a sign of life.
     let presence: Duration
+    /// How long a reported event rests with a process that fell silent before another counts it.
+    let claimIdle: Duration
 
     /// Reads the environment.
     ///
@@ -21,6 +23,7 @@ struct Configuration: Sendable {
             default: RoundRobinRuntimeFallback.off
         )
         presence = settings.milliseconds("PRESENCE_TTL_MS", default: 90_000)
+        claimIdle = settings.milliseconds("REPORTS_CLAIM_IDLE_MS", default: 60_000)
         common = try ServiceConfiguration(
             name: "assignment-engine",
             defaultPort: 8082,

@@ -42,6 +42,7 @@ public final class StreamConsumer {
     private let consumer: String
     private let claimIdle: Duration
     private let handler: @LoopActor (StreamEntry) async throws -> Void
+    private let batchHandler: (@LoopActor ([StreamEntry]) async throws -> Void)?
     private let observer: @LoopActor (StreamEvent) -> Void
     private var isStopped = false
     private var worker: Task<Void, Never>?
@@ -71,6 +72,30 @@ public final class StreamConsumer {
         self.claimIdle = claimIdle
         self.observer = observer
         self.handler = handler
+        batchHandler = nil
+    }
+
+    /// A consumer that handles what one read gave together, and alone when that fails: one bad entry
+    /// fails none of its neighbours.
+    public init(
+        redis: RedisClient,
+        blocking: RedisBlockingConnection,
+        stream: String,
+        group: String,
+        consumer: String,
+        claimIdle: Duration = .seconds(60),
+        observer: @escaping @LoopActor (StreamEvent) -> Void,
+        batchHandler: @escaping @LoopActor ([StreamEntry]) async throws -> Void
+    ) {
+        self.redis = redis
+        self.blocking = blocking
+        self.stream = stream
+        self.group = group
+        self.consumer = consumer
+        self.claimIdle = claimIdle
+        self.observer = observer
+        handler = { try await batchHandler([$0]) }
+        self.batchHandler = batchHandler
     }
 
     /// Starts reading.
@@ -139,7 +164,7 @@ public final class StreamConsumer {
             within: .seconds(3)
         )
         for (_, entries) in streams(of: reply) {
-            for entry in StreamConsumer.entries(entries, deliveries: 1) { try await handle(entry) }
+            try await handleTogether(StreamConsumer.entries(entries, deliveries: 1))
         }
     }
 
@@ -180,6 +205,22 @@ public final class StreamConsumer {
             entryID: entry.entryID,
             fields: entry.fields,
             deliveries: Int(deliveries)
+        )
+    }
+
+    private func handleTogether(_ entries: [StreamEntry]) async throws(RedisError) {
+        guard let batchHandler, !entries.isEmpty else {
+            for entry in entries { try await handle(entry) }
+            return
+        }
+        do {
+            try await batchHandler(entries)
+        } catch {
+            for entry in entries { try await handle(entry) }
+            return
+        }
+        _ = try await redis.send(
+            ["XACK", .string(stream), .string(group)] + entries.map { .string($0.entryID) }
         )
     }
 

@@ -11,6 +11,9 @@ public enum EventStreams {
     public static let analytics = "analytics:events"
     /// How many entries a stream keeps, about.
     public static let lengthLimit: Int64 = 10_000
+    /// How many entries the stream of what callers report keeps, about: a minute of the busiest that
+    /// is planned for, since nothing else holds them until they are counted.
+    public static let analyticsLengthLimit: Int64 = 300_000
 
     /// The stream of a tenant's events.
     ///

@@ -1,0 +1,137 @@
+#!/usr/bin/env bats
+# The shared counter is away: at the start, at run time, and back. Each test has an instance of its
+# own with a Redis of its own, which it may stop.
+# Each test is a subshell of its own, so what it sets stays there.
+# shellcheck disable=SC2030,SC2031,SC2153,SC2317
+
+load assignment
+
+setup() {
+    REDIS_PORT=$((20000 + RANDOM % 2000))
+    PORT=$((18000 + RANDOM % 2000))
+    ASSIGNMENT_ENGINE_URL=http://127.0.0.1:$PORT
+    local tenant=t-$RANDOM$RANDOM$RANDOM
+    SWITCHBOARD_ADMIN_KEY=$(key "$tenant" admin)
+    SWITCHBOARD_AGENT_KEY=$(key "$tenant" agent)
+    export ASSIGNMENT_ENGINE_URL SWITCHBOARD_ADMIN_KEY SWITCHBOARD_AGENT_KEY
+    ENGINE="" REDIS=""
+}
+
+teardown() {
+    [[ -z $ENGINE ]] || kill -KILL "$ENGINE" 2>/dev/null || true
+    [[ -z $REDIS ]] || kill -KILL "$REDIS" 2>/dev/null || true
+}
+
+redis_up() {
+    redis-server --port "$REDIS_PORT" --bind 127.0.0.1 --save "" --dir "$BATS_TEST_TMPDIR" \
+        >/dev/null 2>&1 3>&- &
+    REDIS=$!
+    local tenths=100
+    until redis-cli -p "$REDIS_PORT" PING >/dev/null 2>&1 || ((tenths-- == 0)); do sleep 0.1; done
+}
+redis_down() {
+    kill -KILL "$REDIS"
+    wait "$REDIS" 2>/dev/null || true
+}
+
+# engine_up [VARIABLE=VALUE…]
+engine_up() {
+    env HOST=127.0.0.1 PORT="$PORT" REDIS_URL="redis://127.0.0.1:$REDIS_PORT/0" "$@" \
+        "$SWITCHBOARD_BIN/assignment-engine" serve >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- &
+    ENGINE=$!
+    local tenths=200
+    until grep -q '"serving"' "$BATS_TEST_TMPDIR/log" || ((tenths-- == 0)); do sleep 0.1; done
+}
+
+# provider NAME: waits until /health names it.
+provider() {
+    local tenths=150
+    while ((tenths-- > 0)); do
+        agent GET /health
+        [[ $(field .rr_provider) != "$1" ]] || return 0
+        sleep 0.1
+    done
+    echo "still $BODY"
+    return 1
+}
+
+@test "started without Redis it counts in memory, and joins the others when Redis is there" {
+    engine_up
+    provider memory
+    a_team
+    joins Anna
+    hands_over
+    is 201 '.outcome == "assign"'
+    redis_up
+    provider redis
+    hands_over
+    is 201 '.outcome == "assign"'
+    [[ $(redis-cli -p "$REDIS_PORT" GET "assignment:rr:$TEAM") == 1 ]]
+    # Nothing else of it is in Redis but the streams.
+    redis-cli -p "$REDIS_PORT" KEYS "*" >"$BATS_TEST_TMPDIR/keys"
+    ! grep -v -e "^assignment:rr:" -e ":events$" "$BATS_TEST_TMPDIR/keys"
+}
+
+@test "Redis stopped at run time: outcome error, nothing of the owner changes, a timer tries again" {
+    redis_up
+    engine_up
+    provider redis
+    a_team
+    joins Anna
+    redis_down
+    hands_over
+    is 503 '.outcome == "error" and .reason == "redis_unavailable" and .retryable'
+    local row="from assignment.sessions where id = '$SESSION'"
+    [[ $(psql "$DATABASE_URL" -qAtc "select state, assignee_id is null, version, assignment_seq,
+        last_reason is null, last_error $row") == "queued|t|1|0|t|redis_unavailable" ]]
+    agent GET "/v1/agents/$AGENT"
+    is 200 '.active_units == 0'
+    agent GET "/v1/sessions/$SESSION/decisions"
+    is 200 '.items[0].outcome == "error"' \
+        '.items[0].explanation | startswith("Nothing was changed: the shared round-robin counter")'
+    redis_up
+    becomes '.state == "assigned"' 150
+    [[ $(psql "$DATABASE_URL" -qAtc "select last_error is null $row") == t ]]
+}
+
+@test "with RR_RUNTIME_FALLBACK=memory Redis stopped at run time fails nobody" {
+    redis_up
+    engine_up RR_RUNTIME_FALLBACK=memory
+    provider redis
+    a_team
+    joins Anna
+    redis_down
+    hands_over
+    is 201 '.outcome == "assign"'
+}
+
+@test "a strategy without a counter does not need Redis" {
+    redis_up
+    engine_up
+    provider redis
+    a_team '{"strategy": "fair"}'
+    joins Anna
+    redis_down
+    hands_over
+    is 201 '.outcome == "assign"'
+    agent POST /v1/events "{\"events\": [{\"id\": \"$(new_id)\", \"name\": \"x\", \"at\": \"2026-11-01T00:00:00Z\"}]}"
+    is 503 '.retryable'
+}
+
+@test "a restart of the instance goes on with the turn" {
+    redis_up
+    engine_up
+    provider redis
+    a_team
+    local agents=() i
+    for i in 1 2 3; do joins "agent $i" && agents+=("$AGENT"); done
+    mapfile -t agents < <(printf '%s\n' "${agents[@]}" | sort)
+    hands_over
+    [[ $(field .agent_id) == "${agents[0]}" ]]
+    kill -KILL "$ENGINE"
+    wait "$ENGINE" 2>/dev/null || true
+    engine_up
+    provider redis
+    hands_over
+    [[ $(field .agent_id) == "${agents[1]}" ]]
+}
