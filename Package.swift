@@ -141,6 +141,14 @@ let package = Package(
             ["EventLoop", "Platform", "PostgresClient", "RedisClient", "TestSupport", logging]
         ),
         tests("AssignmentEngineTests", ["assignment-engine", "EventLoop", "JSON"]),
+        tests(
+            "MessagingTests",
+            [
+                "messaging", "Coordination", "Domain", "EventLoop", "HTTPServer", "JSON",
+                "Platform",
+                "PostgresClient", "RedisClient", "TestSupport",
+            ]
+        ),
         tests("HTTPClientTests", ["HTTPClient", "EventLoop", "TestSupport"]),
         tests("FaultPointsTests", ["FaultPoints"]),
         tests("TestSupportTests", ["TestSupport", "EventLoop"]),

@@ -22,7 +22,8 @@ final class Application {
     private let autoAssign: AutoAssignMessageUseCase
     private let deferred: DeferredAssignments
     private let bot: BotRunner
-    private let live: LiveHub
+    private let providers: [String: any AIProvider]
+    private let live: LiveApplication
 
     init(_ configuration: MessagingConfiguration) {
         self.configuration = configuration
@@ -35,15 +36,8 @@ final class Application {
             secrets: configuration.service.secretBox
         )
         jobs = AIJobRepository(postgres: runtime.postgres)
-        live = LiveHub(
-            log: EventLog(postgres: runtime.postgres),
-            wakeUps: LiveWakeUps(
-                redis: runtime.redis,
-                configuration: configuration.service.redis
-            ),
-            pollInterval: configuration.livePoll,
-            logger: runtime.logger
-        )
+        let live = LiveApplication(runtime, configuration)
+        self.live = live
         let stores = Application.stores(runtime, configuration)
         lock = ConversationLock(
             store: stores.locks,
@@ -69,13 +63,21 @@ final class Application {
             messages: messages,
             limiter: limiter,
             lock: messageLock,
-            queue: queue
+            queue: queue,
+            committed: { await live.changed($0, $1) }
         )
         deferred = DeferredAssignments(
             postgres: runtime.postgres,
             useCase: autoAssign,
             logger: runtime.logger
         )
+        providers = [
+            "simulated": SimulatedProvider(),
+            "openai": OpenAIProvider(
+                http: runtime.http,
+                allowedHosts: configuration.service.allowedHosts
+            ),
+        ]
         bot = BotRunner(
             jobs: BotJobs(
                 postgres: runtime.postgres,
@@ -85,13 +87,7 @@ final class Application {
             lock: lock,
             mirror: JobMirror(redis: runtime.redis),
             secrets: configuration.service.secretBox,
-            providers: [
-                "simulated": SimulatedProvider(),
-                "openai": OpenAIProvider(
-                    http: runtime.http,
-                    allowedHosts: configuration.service.allowedHosts
-                ),
-            ],
+            providers: providers,
             logger: runtime.logger,
             committed: { runtime.relay.wake() }
         )
@@ -113,18 +109,27 @@ final class Application {
     }
 
     func run() async throws {
+        let inbound = InboundApplication(
+            runtime,
+            configuration,
+            conversations: conversations,
+            post: post,
+            committed: { [self] in await committed($0, $1, $2) }
+        )
         try await runtime.start()
         deferred.start()
         bot.start()
         await live.start()
+        inbound.start()
         try await runtime.serve(
-            routes,
+            routes + inbound.routes,
             title: "Switchboard messaging",
             schemas: Schemas.components,
             health: { ["policies": Application.policies] },
             stop: { [self] in
                 await deferred.stop()
                 await bot.stop()
+                await inbound.stop()
                 await live.stop()
             }
         )
@@ -133,12 +138,15 @@ final class Application {
     private var routes: [Route] {
         ConversationRoutes(
             conversations: conversations,
-            handover: Handover(conversations: conversations, services: runtime.services)
+            handover: Handover(conversations: conversations, services: runtime.services),
+            cache: live.cache
         ).routes
             + MessageRoutes(
                 post: post,
                 messages: messages,
                 conversations: conversations,
+                cache: live.cache,
+                messagesTTL: configuration.messageCache,
                 committed: { [self] in await committed($0, $1, $2) }
             ).routes
             + threadRoutes
@@ -154,9 +162,56 @@ final class Application {
                 messages: messages,
                 conversations: conversations,
                 settings: settings,
-                committed: { [self] in changed($0, $1) }
+                committed: { [live] in await live.changed($0, $1) }
             ).routes
-            + StreamRoutes(hub: live).routes
+            + live.routes(conversations: conversations, dispatcher: dispatcher)
+    }
+
+    /// The eight groups of events of a socket.
+    private var dispatcher: SocketDispatcher {
+        let threads = ThreadRepository(postgres: runtime.postgres)
+        let people = PeopleRepository(postgres: runtime.postgres)
+        return SocketDispatcher(
+            sessions: live.sessions,
+            handlers: [
+                ConnectionHandler(sessions: live.sessions),
+                ThreadHandler(
+                    threads: threads,
+                    committed: { [live] in await live.changed($0, $1) }
+                ),
+                NavigationHandler(
+                    sessions: live.sessions,
+                    conversations: conversations,
+                    presence: live.presence
+                ),
+                MessageOperationsHandler(
+                    threads: threads,
+                    committed: { [live] in await live.changed($0, $1) }
+                ),
+                SendMessageHandler(
+                    post: post,
+                    committed: { [self] in await committed($0, $1, $2) }
+                ),
+                ContactHandler(people: people),
+                FeedbackHandler(people: people),
+                CoachingHandler(
+                    postgres: runtime.postgres,
+                    secrets: configuration.service.secretBox,
+                    advise: { [self] work throws(AIProviderError) in try await advise(work) }
+                ),
+            ]
+        )
+    }
+
+    /// Asks the AI that some work names.
+    private func advise(_ work: JobWork) async throws(AIProviderError) -> AIAnswer {
+        guard let provider = providers[work.provider] else {
+            throw AIProviderError(
+                isFinal: true,
+                description: "there is no provider '\(work.provider)'"
+            )
+        }
+        return try await provider.answer(work.request)
     }
 
     private var threadRoutes: [Route] {
@@ -164,23 +219,17 @@ final class Application {
         return ThreadRoutes(
             threads: threads,
             correction: ThreadCorrection(threads: threads),
-            committed: { [self] in changed($0, $1) }
+            committed: { [live] in await live.changed($0, $1) }
         ).routes
             + MessageChangeRoutes(
                 threads: threads,
-                committed: { [self] in changed($0, $1) }
+                committed: { [live] in await live.changed($0, $1) }
             ).routes
-    }
-
-    /// After a commit: events and calls leave at once, and who follows the conversation is told.
-    private func changed(_ caller: Caller, _ conversation: UUID?) {
-        runtime.relay.wake()
-        if let conversation { live.changed(LiveKey(caller, conversation)) }
     }
 
     /// After a commit: events and calls leave at once, and a new lock is shown.
     private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
-        changed(caller, conversation)
+        await live.changed(caller, conversation)
         guard let bot = (try? JSON(parsing: answer))?["bot"],
             let job = bot["ai_job_id"]?.stringValue
         else { return }
