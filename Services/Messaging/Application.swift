@@ -20,7 +20,7 @@ final class Application {
     private let autoAssign: AutoAssignMessageUseCase
     private let deferred: DeferredAssignments
     private let bot: BotApplication
-    private let live: LiveHub
+    private let live: LiveApplication
 
     init(_ configuration: MessagingConfiguration) {
         self.configuration = configuration
@@ -32,16 +32,16 @@ final class Application {
             postgres: runtime.postgres,
             secrets: configuration.service.secretBox
         )
-        live = LiveHub(
-            log: EventLog(postgres: runtime.postgres),
-            wakeUps: LiveWakeUps(
-                redis: runtime.redis,
-                configuration: configuration.service.redis
-            ),
-            pollInterval: configuration.livePoll,
-            logger: runtime.logger
-        )
+        let live = LiveApplication(runtime, configuration)
+        self.live = live
         let guards = Application.guards(runtime, configuration)
+        let bot = BotApplication(
+            configuration,
+            runtime,
+            stores: guards.conversations,
+            settings: settings
+        )
+        self.bot = bot
         let queue = ConversationQueue()
         post = PostMessage(
             messages: messages,
@@ -49,24 +49,20 @@ final class Application {
             configuration: configuration,
             limiter: guards.room,
             lock: guards.message,
-            queue: queue
+            queue: queue,
+            controlWord: { await bot.configurations.controlWord($0, $1) }
         )
         autoAssign = AutoAssignMessageUseCase(
             messages: messages,
             limiter: guards.room,
             lock: guards.message,
-            queue: queue
+            queue: queue,
+            committed: { await live.changed($0, $1) }
         )
         deferred = DeferredAssignments(
             postgres: runtime.postgres,
             useCase: autoAssign,
             logger: runtime.logger
-        )
-        bot = BotApplication(
-            configuration,
-            runtime,
-            stores: guards.conversations,
-            settings: settings
         )
     }
 
@@ -117,18 +113,27 @@ final class Application {
     }
 
     func run() async throws {
+        let inbound = InboundApplication(
+            runtime,
+            configuration,
+            conversations: conversations,
+            post: post,
+            committed: { [self] in await committed($0, $1, $2) }
+        )
         try await runtime.start()
         deferred.start()
         bot.start()
         await live.start()
+        inbound.start()
         try await runtime.serve(
-            routes,
+            routes + inbound.routes,
             title: "Switchboard messaging",
             schemas: Schemas.components,
             health: { ["policies": Application.policies] },
             stop: { [self] in
                 await deferred.stop()
                 await bot.stop()
+                await inbound.stop()
                 await live.stop()
             }
         )
@@ -137,13 +142,15 @@ final class Application {
     private var routes: [Route] {
         ConversationRoutes(
             conversations: conversations,
-            handover: Handover(conversations: conversations, services: runtime.services)
+            handover: Handover(conversations: conversations, services: runtime.services),
+            cache: live.cache
         ).routes
             + MessageRoutes(
                 post: post,
                 messages: messages,
                 conversations: conversations,
-                configurations: bot.configurations,
+                cache: live.cache,
+                messagesTTL: configuration.messageCache,
                 committed: { [self] in await committed($0, $1, $2) }
             ).routes
             + threadRoutes
@@ -154,9 +161,47 @@ final class Application {
                 messages: messages,
                 conversations: conversations,
                 settings: settings,
-                committed: { [self] in changed($0, $1) }
+                committed: { [live] in await live.changed($0, $1) }
             ).routes
-            + StreamRoutes(hub: live).routes
+            + live.routes(conversations: conversations, dispatcher: dispatcher)
+    }
+
+    /// The eight groups of events of a socket.
+    private var dispatcher: SocketDispatcher {
+        let threads = ThreadRepository(postgres: runtime.postgres)
+        let people = PeopleRepository(postgres: runtime.postgres)
+        return SocketDispatcher(
+            sessions: live.sessions,
+            handlers: [
+                ConnectionHandler(sessions: live.sessions),
+                ThreadHandler(
+                    threads: threads,
+                    committed: { [live] in await live.changed($0, $1) }
+                ),
+                NavigationHandler(
+                    sessions: live.sessions,
+                    conversations: conversations,
+                    presence: live.presence
+                ),
+                MessageOperationsHandler(
+                    threads: threads,
+                    committed: { [live] in await live.changed($0, $1) }
+                ),
+                SendMessageHandler(
+                    post: post,
+                    committed: { [self] in await committed($0, $1, $2) }
+                ),
+                ContactHandler(people: people),
+                FeedbackHandler(people: people),
+                CoachingHandler(
+                    postgres: runtime.postgres,
+                    secrets: configuration.service.secretBox,
+                    advise: { [bot] work throws(AIProviderError) in
+                        try await bot.providers.answer(work)
+                    }
+                ),
+            ]
+        )
     }
 
     private var threadRoutes: [Route] {
@@ -164,23 +209,17 @@ final class Application {
         return ThreadRoutes(
             threads: threads,
             correction: ThreadCorrection(threads: threads),
-            committed: { [self] in changed($0, $1) }
+            committed: { [live] in await live.changed($0, $1) }
         ).routes
             + MessageChangeRoutes(
                 threads: threads,
-                committed: { [self] in changed($0, $1) }
+                committed: { [live] in await live.changed($0, $1) }
             ).routes
-    }
-
-    /// After a commit: events and calls leave at once, and who follows the conversation is told.
-    private func changed(_ caller: Caller, _ conversation: UUID?) {
-        runtime.relay.wake()
-        if let conversation { live.changed(LiveKey(caller, conversation)) }
     }
 
     /// After a commit: events and calls leave at once, and the bot begins.
     private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
-        changed(caller, conversation)
+        await live.changed(caller, conversation)
         guard let said = (try? JSON(parsing: answer))?["bot"] else { return }
         await bot.committed(caller, conversation, said)
     }

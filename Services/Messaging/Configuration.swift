@@ -29,6 +29,15 @@ struct MessagingConfiguration: Sendable {
     /// How often an instance looks for events that no wake-up told of.
     let livePoll: Duration
 
+    /// How long a sign of life of a user's connection is good for.
+    let userPresence: Duration
+
+    /// How long a list of messages is kept in the cache.
+    let messageCache: Duration
+
+    /// Proves that an event comes from Slack; `nil` where every workspace has a secret of its own.
+    let slackSigning: Secret?
+
     /// Reads the settings.
     ///
     /// - Throws: `SettingsError` with everything that is wrong.
@@ -48,6 +57,17 @@ struct MessagingConfiguration: Sendable {
         conversationLock = settings.milliseconds("CONVERSATION_LOCK_MS", default: 300_000)
         livePoll = settings.milliseconds("LIVE_POLL_MS", default: 1000, in: 10...60_000)
         bot = BotSettings(&settings)
+        messageCache = settings.milliseconds(
+            "MESSAGE_CACHE_MS",
+            default: 150_000,
+            in: 120_000...180_000
+        )
+        slackSigning = settings.optional("SLACK_SIGNING_SECRET").map { Secret($0) }
+        userPresence = settings.milliseconds(
+            "USER_PRESENCE_TTL_MS",
+            default: 90_000,
+            in: 100...3_600_000
+        )
         service = try ServiceConfiguration(
             name: "messaging",
             defaultPort: 8081,

@@ -14,18 +14,26 @@ enum ErrorMapping {
         { request in
             do {
                 return try await handler(request)
-            } catch let error as JSONFieldErrors {
-                throw Problem.invalid(
-                    error.faults.map { Problem.Fault(pointer: $0.pointer, detail: $0.detail) }
-                )
-            } catch let error as JSONError {
-                throw Problem.badRequest(
-                    "the body is not JSON: \(error.message) at byte \(error.offset)",
-                    code: "invalid_json"
-                )
-            } catch let error as PostgresError where error.isUnavailable {
-                throw Problem.unavailable("the database is away")
+            } catch {
+                throw problem(error) ?? error
             }
+        }
+    }
+
+    /// The problem that an error is to a caller; `nil` for a fault of ours.
+    static func problem(_ error: any Error) -> Problem? {
+        switch error {
+        case let problem as Problem: problem
+        case let error as JSONFieldErrors:
+            .invalid(error.faults.map { Problem.Fault(pointer: $0.pointer, detail: $0.detail) })
+        case let error as JSONError:
+            .badRequest(
+                "the body is not JSON: \(error.message) at byte \(error.offset)",
+                code: "invalid_json"
+            )
+        case let error as PostgresError where error.isUnavailable:
+            .unavailable("the database is away")
+        default: nil
         }
     }
 

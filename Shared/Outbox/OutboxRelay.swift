@@ -47,6 +47,10 @@ public final class OutboxRelay {
     private let locks: PostgresAdvisoryLocks
     private let observer: @LoopActor (OutboxEvent) -> Void
 
+    /// Told of events after they went to the stream and before they are marked: of each at least
+    /// once, whatever dies in between.
+    public var onPublished: (@LoopActor ([OutboxRow]) async -> Void)?
+
     /// Lanes with a call under way or waiting; the value is when it may be tried again.
     private var busy: [String: MonotonicTime] = [:]
     private var gate = CalleeGate()
@@ -138,6 +142,7 @@ public final class OutboxRelay {
         try await FaultPoints.reached("outbox.events_read")
         try await stream.publish(plan.events)
         try await FaultPoints.reached("outbox.published")
+        await onPublished?(plan.events)
         try await mark(plan.events)
         try await FaultPoints.reached("outbox.marked")
         observer(.published(plan.events.count))

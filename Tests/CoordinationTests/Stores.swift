@@ -46,6 +46,11 @@ enum Kind: String, CaseIterable, Sendable, CustomTestStringConvertible {
         self == .memory ? MemoryPacer() : RedisPacer(try await TestRedis.client())
     }
 
+    @LoopActor func cache() async throws -> any GenerationCache {
+        self == .memory
+            ? MemoryGenerationCache() : RedisGenerationCache(try await TestRedis.client())
+    }
+
     @LoopActor func presence() async throws -> any Presence {
         self == .memory ? MemoryPresence() : RedisPresence(try await TestRedis.client())
     }

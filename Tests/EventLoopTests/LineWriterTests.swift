@@ -68,10 +68,13 @@ struct LineWriterTests {
         #expect(writer.droppedLines == 200 - taken)
         #expect(!writer.flush(within: .milliseconds(20)))
 
-        let lines = pipe.lines(taken + 1)
-        #expect(lines.count { $0.utf8.count == 999 } == taken)
-        #expect(lines.filter { $0.hasPrefix("lost") } == ["lost \(200 - taken)"])
+        // One notice, or two when the thread took its first lines late.
+        var lines = pipe.lines(taken + 1)
         #expect(writer.flush(within: .seconds(1)))
+        let lost = { lines.compactMap { $0.hasPrefix("lost ") ? Int($0.dropFirst(5)) : nil } }
+        if lost().reduce(0, +) < 200 - taken { lines += pipe.lines(1) }
+        #expect(lines.count { $0.utf8.count == 999 } == taken)
+        #expect(lost().reduce(0, +) == 200 - taken)
         writer.append(Array("after".utf8))
         #expect(pipe.lines(1) == ["after"])
     }

@@ -2,6 +2,7 @@
 # Eight clients follow a conversation that is written to without a pause, on two instances. Each
 # instance is killed once, and Redis once. Every client must have every event, once and in order.
 # Needs the environment of `compose/local run --replicas 2`.
+# shellcheck disable=SC2317 # functions that `eventually` calls
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=messaging_support.bash

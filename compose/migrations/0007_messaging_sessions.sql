@@ -164,3 +164,14 @@ begin
     jsonb_build_object('rating', p_rating, 'user_id', p_user), null, p_request_id);
 end
 $$;
+
+-- What an AI needs to advise on a draft for a conversation: ai_job_work of a job that is none.
+-- Null when there is no such conversation.
+create function messaging.coaching_work(p_tenant uuid, p_code text, p_conversation uuid)
+returns jsonb language sql stable as $$
+  select messaging.ai_job_work(jsonb_populate_record(null::messaging.ai_jobs, jsonb_build_object(
+    'tenant_id', p_tenant, 'tenant', p_code, 'id', gen_random_uuid(),
+    'lock_id', gen_random_uuid(), 'conversation_id', c.id, 'fence', 0, 'upto_seq', c.next_seq,
+    'attempts', 1, 'consolidated_messages', 1)), 20)
+  from messaging.conversations c where c.tenant_id = p_tenant and c.id = p_conversation
+$$;

@@ -12,6 +12,7 @@ internal import RedisClient
 @LoopActor
 final class BotApplication {
     let configurations: BotConfigService
+    let providers: AIProviders
     private let runtime: ServiceRuntime
     private let locks: MessageLockManager
     private let memory: AnalysisCache
@@ -37,7 +38,7 @@ final class BotApplication {
             jobs: jobs
         )
         memory = AnalysisCache(redis: runtime.redis)
-        let providers = BotApplication.providers(runtime, configuration, memory)
+        providers = BotApplication.providers(runtime, configuration, memory)
         let mirror = JobMirror(redis: runtime.redis)
         runner = BotRunner(
             jobs: BotJobs(

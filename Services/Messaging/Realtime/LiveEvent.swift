@@ -2,18 +2,24 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 
+/// A conversation as wake-ups name it.
+struct LiveRoom: Sendable, Hashable {
+    /// The tenant's code.
+    let tenant: String
+    let conversation: UUID
+}
+
 /// A conversation whose events are followed.
 struct LiveKey: Sendable, Hashable {
     /// The tenant's id.
     let tenant: UUID
-    /// The tenant's code.
-    let code: String
-    let conversation: UUID
+    let room: LiveRoom
+
+    var conversation: UUID { room.conversation }
 
     init(_ caller: Caller, _ conversation: UUID) {
         tenant = caller.tenant
-        code = caller.code
-        self.conversation = conversation
+        room = LiveRoom(tenant: caller.code, conversation: conversation)
     }
 }
 
@@ -28,6 +34,9 @@ final class LiveEvent {
     let body: [UInt8]
     /// As a server-sent event whose id is the seq.
     private(set) lazy var serverSent = LiveEvent.serverSent(body, id: seq.map { String($0) })
+
+    /// As a message of a WebSocket.
+    private(set) lazy var frame = WebSocket.encode(text: body)
 
     init(seq: Int64?, type: String, body: [UInt8]) {
         self.seq = seq

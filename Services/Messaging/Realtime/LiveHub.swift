@@ -26,7 +26,7 @@ final class LiveHub {
     private let wakeUps: LiveWakeUps
     private let pollInterval: Duration
     private let logger: Logger
-    private var topics: [LiveKey: LiveTopic] = [:]
+    private var topics: [LiveRoom: LiveTopic] = [:]
     private var count = 0
     private var poller: Task<Void, Never>?
     private var isStopped = false
@@ -94,29 +94,29 @@ final class LiveHub {
         count -= 1
         let topic = subscription.topic
         topic.subscriptions[ObjectIdentifier(subscription)] = nil
-        guard topic.subscriptions.isEmpty, topics[topic.key] === topic else { return }
-        topics[topic.key] = nil
-        wakeUps.ignore(topic.key)
+        guard topic.subscriptions.isEmpty, topics[topic.key.room] === topic else { return }
+        topics[topic.key.room] = nil
+        wakeUps.ignore(topic.key.room)
     }
 
     private func topic(_ key: LiveKey, head: Int64) -> LiveTopic {
-        if let topic = topics[key] { return topic }
+        if let topic = topics[key.room] { return topic }
         let topic = LiveTopic(key, cursor: head)
-        topics[key] = topic
-        wakeUps.listen(to: key)
+        topics[key.room] = topic
+        wakeUps.listen(to: key.room)
         return topic
     }
 
     // MARK: News
 
     /// Something was committed in a conversation: this instance looks at once, others soon.
-    func changed(_ key: LiveKey) {
-        wake(key)
-        wakeUps.announce(key)
+    func changed(_ room: LiveRoom) {
+        wake(room)
+        wakeUps.announce(room)
     }
 
-    private func wake(_ key: LiveKey) {
-        guard let topic = topics[key] else { return }
+    private func wake(_ room: LiveRoom) {
+        guard let topic = topics[room] else { return }
         topic.isDirty = true
         guard topic.pump == nil else { return }
         topic.pump = Task {
@@ -126,7 +126,7 @@ final class LiveHub {
     }
 
     private func wakeAll() {
-        for key in topics.keys { wake(key) }
+        for room in topics.keys { wake(room) }
     }
 
     /// Reads what is new and gives it to all who are live.
@@ -178,7 +178,7 @@ final class LiveHub {
             guard subscription.cursor < topic.cursor else {
                 subscription.isLive = true
                 // What was committed before anybody listened is found at once, not at the next look.
-                wake(topic.key)
+                wake(topic.key.room)
                 return
             }
             do {
@@ -210,15 +210,15 @@ final class LiveHub {
     private func poll() async {
         while !isStopped {
             try? await EventLoop.shared.sleep(for: pollInterval)
-            let keys = Array(topics.keys)
+            let keys = topics.values.map(\.key)
             for start in stride(from: 0, to: keys.count, by: LiveHub.pollBatch) {
                 let batch = Array(keys[start..<min(start + LiveHub.pollBatch, keys.count)])
                 guard let heads = try? await log.heads(batch) else { break }
                 for key in batch {
-                    guard let head = heads[key.conversation], let topic = topics[key],
+                    guard let head = heads[key.conversation], let topic = topics[key.room],
                         head > topic.cursor
                     else { continue }
-                    wake(key)
+                    wake(key.room)
                 }
             }
         }

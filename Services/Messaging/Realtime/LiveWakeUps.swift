@@ -13,13 +13,13 @@ final class LiveWakeUps {
     static let collecting: Duration = .milliseconds(2)
 
     /// Called for each conversation that somebody announced.
-    var onWake: (@LoopActor (LiveKey) -> Void)?
+    var onWake: (@LoopActor (LiveRoom) -> Void)?
     /// Called when announcements may have been missed.
     var onMissed: (@LoopActor () -> Void)?
 
     private let redis: RedisClient?
     private var subscriber: RedisSubscriber?
-    private var waiting: Set<LiveKey> = []
+    private var waiting: Set<LiveRoom> = []
     private var sending: Task<Void, Never>?
 
     init(redis: RedisClient?, configuration: RedisConfiguration) {
@@ -46,10 +46,10 @@ final class LiveWakeUps {
     }
 
     /// Listens for a conversation.
-    func listen(to key: LiveKey) {
+    func listen(to room: LiveRoom) {
         do {
-            try subscriber?.subscribe(.channel(channel(key))) { [weak self] _ in
-                self?.onWake?(key)
+            try subscriber?.subscribe(.channel(channel(room))) { [weak self] _ in
+                self?.onWake?(room)
             }
         } catch {
             // Above the limit of one subscriber the regular looks have to do.
@@ -58,14 +58,14 @@ final class LiveWakeUps {
     }
 
     /// Listens no more.
-    func ignore(_ key: LiveKey) {
-        subscriber?.unsubscribe(.channel(channel(key)))
+    func ignore(_ room: LiveRoom) {
+        subscriber?.unsubscribe(.channel(channel(room)))
     }
 
     /// Tells the others, soon and together with what else is to be told.
-    func announce(_ key: LiveKey) {
+    func announce(_ room: LiveRoom) {
         guard redis != nil else { return }
-        waiting.insert(key)
+        waiting.insert(room)
         guard sending == nil else { return }
         sending = Task { await send() }
     }
@@ -73,11 +73,11 @@ final class LiveWakeUps {
     private func send() async {
         while !waiting.isEmpty {
             try? await EventLoop.shared.sleep(for: LiveWakeUps.collecting)
-            let keys = waiting
+            let rooms = waiting
             waiting = []
             do {
                 _ = try await redis?.pipeline(
-                    keys.map { ["PUBLISH", .string(channel($0)), ""] }
+                    rooms.map { ["PUBLISH", .string(channel($0)), ""] }
                 )
             } catch {
                 Degradation.note("realtime_fanout")
@@ -86,7 +86,7 @@ final class LiveWakeUps {
         sending = nil
     }
 
-    private func channel(_ key: LiveKey) -> String {
-        "live:{\(key.code)}:\(key.conversation.text)"
+    private func channel(_ room: LiveRoom) -> String {
+        "live:{\(room.tenant)}:\(room.conversation.text)"
     }
 }

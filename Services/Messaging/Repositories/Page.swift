@@ -40,6 +40,9 @@ struct Page: Sendable {
         after = key
     }
 
+    /// What the page is, for the key of a cache.
+    var params: String { "limit=\(limit)&after=\(after ?? "")" }
+
     /// The key as a sequence number.
     func afterNumber() throws(Problem) -> Int64? {
         guard let after else { return nil }

@@ -8,6 +8,10 @@ internal import JSON
 struct ConversationRoutes {
     let conversations: ConversationRepository
     let handover: Handover
+    let cache: QueryCache
+
+    /// How long a list of threads is kept.
+    static let threadsTTL: Duration = .seconds(300)
 
     var routes: [Route] { [open, list, find, threads, handOver] }
 
@@ -141,16 +145,27 @@ struct ConversationRoutes {
                 let caller = try request.caller()
                 let id = try request.id()
                 let page = try Page(request.query, limit: 10)
-                guard try await conversations.contact(caller, id) != nil else {
-                    throw Problem.notFound
-                }
-                return try page.response(
-                    try await conversations.threads(
-                        caller,
-                        id,
-                        includeArchived: try request.query.bool("include_archived") ?? false,
-                        page: page
-                    )
+                let includeArchived = try request.query.bool("include_archived") ?? false
+                let query = QueryCache.Query(
+                    namespace: .threads,
+                    tenant: caller.code,
+                    room: id,
+                    params: "archived=\(includeArchived)&\(page.params)"
+                )
+                return .json(
+                    bytes: try await cache.value(query, ttl: ConversationRoutes.threadsTTL) {
+                        guard try await conversations.contact(caller, id) != nil else {
+                            throw Problem.notFound
+                        }
+                        return try page.response(
+                            try await conversations.threads(
+                                caller,
+                                id,
+                                includeArchived: includeArchived,
+                                page: page
+                            )
+                        ).bytes
+                    }
                 )
             }
         )

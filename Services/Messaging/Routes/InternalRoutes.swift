@@ -11,7 +11,7 @@ struct InternalRoutes {
     let conversations: ConversationRepository
     let settings: ConfigurationRepository
     /// Called after a commit that changed a conversation.
-    let committed: @LoopActor (Caller, UUID) -> Void
+    let committed: @LoopActor (Caller, UUID) async -> Void
 
     var routes: [Route] { [delivery, assignment, channel] }
 
@@ -73,7 +73,7 @@ struct InternalRoutes {
             try await FaultPoints.reached("owner.before_commit")
             let result = try await conversations.applyAssignment(caller, change)
             try await FaultPoints.reached("owner.applied")
-            committed(caller, change.conversation)
+            await committed(caller, change.conversation)
             return .json(["outcome": .string(result.outcome)])
         }
     }

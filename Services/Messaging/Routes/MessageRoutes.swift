@@ -14,7 +14,9 @@ struct MessageRoutes {
     let post: PostMessage
     let messages: MessageRepository
     let conversations: ConversationRepository
-    let configurations: BotConfigService
+    let cache: QueryCache
+    /// How long a list of messages is kept.
+    let messagesTTL: Duration
     /// Called after a commit that left something to do.
     let committed: @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
 
@@ -43,10 +45,7 @@ struct MessageRoutes {
             ],
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
-                var message = try MessageRoutes.message(of: request)
-                if message.sender.kind == .contact {
-                    message.control = await configurations.controlWord(caller, message.text)
-                }
+                let message = try MessageRoutes.message(of: request)
                 let outcome = try await post.execute(caller, message)
                 if outcome.name == "created" {
                     await committed(caller, message.conversation, outcome.answer)
@@ -87,7 +86,7 @@ struct MessageRoutes {
     }
 
     /// The answer that an outcome of `post_message` or `store_reply` calls for.
-    private static func response(to outcome: Outcome) throws -> Response {
+    static func response(to outcome: Outcome) throws -> Response {
         switch outcome.name {
         case "created": return .json(201, bytes: outcome.answer)
         case "duplicate": return .json(200, bytes: outcome.answer)
@@ -139,11 +138,22 @@ struct MessageRoutes {
                         throw Problem.invalid("/query/thread_id", "must be a UUID")
                     }
                 }
-                guard try await conversations.contact(caller, id) != nil else {
-                    throw Problem.notFound
-                }
-                return try page.response(
-                    try await messages.list(caller, id, thread: thread, page: page)
+                let query = QueryCache.Query(
+                    namespace: .messages,
+                    tenant: caller.code,
+                    room: id,
+                    params: "thread=\(thread?.text ?? "")&\(page.params)"
+                )
+                let filter = thread
+                return .json(
+                    bytes: try await cache.value(query, ttl: messagesTTL) {
+                        guard try await conversations.contact(caller, id) != nil else {
+                            throw Problem.notFound
+                        }
+                        return try page.response(
+                            try await messages.list(caller, id, thread: filter, page: page)
+                        ).bytes
+                    }
                 )
             }
         )

@@ -21,17 +21,21 @@ final class AutoAssignMessageUseCase {
     private let limiter: RoomLimiter
     private let lock: MessageLock
     private let queue: ConversationQueue
+    /// Called after a commit that gave a message its thread.
+    private let committed: @LoopActor (Caller, UUID) async -> Void
 
     init(
         messages: MessageRepository,
         limiter: RoomLimiter,
         lock: MessageLock,
-        queue: ConversationQueue
+        queue: ConversationQueue,
+        committed: @escaping @LoopActor (Caller, UUID) async -> Void
     ) {
         self.messages = messages
         self.limiter = limiter
         self.lock = lock
         self.queue = queue
+        self.committed = committed
     }
 
     /// Assigns the message.
@@ -81,9 +85,11 @@ final class AutoAssignMessageUseCase {
                 retryAfterMilliseconds: Int(delay.milliseconds)
             )
         }
-        return try await queue.run(conversation) {
+        let assignment = try await queue.run(conversation) {
             try await place(caller, id, text, author, ThreadSnapshot(known["snapshot"] ?? .null))
         }
+        await committed(caller, conversation)
+        return assignment
     }
 
     private func place(

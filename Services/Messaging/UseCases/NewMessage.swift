@@ -48,7 +48,7 @@ struct NewMessage: Sendable {
     let thread: UUID?
     let key: RequestKey?
     let features: TextFeatures
-    /// The order to the bot that the text is.
+    /// The order to the bot that the text is; `PostMessage` finds it out.
     var control: ControlWord?
 
     /// What the room's limit counts: the same for a repeat of the request.

@@ -19,15 +19,18 @@ final class PostMessage {
     private let limiter: RoomLimiter
     private let lock: MessageLock
     private let queue: ConversationQueue
+    private let controlWord: @LoopActor (Caller, String) async -> ControlWord?
     private var batches = WriteBatches<Place, WaitingPost>()
 
+    /// - Parameter controlWord: the order to the bot that a contact's text is, if it is one.
     init(
         messages: MessageRepository,
         conversations: ConversationRepository,
         configuration: MessagingConfiguration,
         limiter: RoomLimiter,
         lock: MessageLock,
-        queue: ConversationQueue
+        queue: ConversationQueue,
+        controlWord: @escaping @LoopActor (Caller, String) async -> ControlWord?
     ) {
         self.messages = messages
         self.conversations = conversations
@@ -35,6 +38,7 @@ final class PostMessage {
         self.limiter = limiter
         self.lock = lock
         self.queue = queue
+        self.controlWord = controlWord
     }
 
     /// Whose conversation is written to: another tenant's caller may name the same id.
@@ -44,7 +48,11 @@ final class PostMessage {
     }
 
     func execute(_ caller: Caller, _ message: NewMessage) async throws -> Outcome {
-        try await RequestKey.patiently { try await attempt(caller, message) }
+        var message = message
+        if message.sender.kind == .contact {
+            message.control = await controlWord(caller, message.text)
+        }
+        return try await RequestKey.patiently { [message] in try await attempt(caller, message) }
     }
 
     private func attempt(_ caller: Caller, _ message: NewMessage) async throws -> Outcome {

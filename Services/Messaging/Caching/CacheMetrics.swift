@@ -1,0 +1,28 @@
+internal import EventLoop
+internal import Telemetry
+
+/// How often caches were asked, and how often they knew.
+@LoopActor
+enum CacheMetrics {
+    private static var counters: [String: PrometheusCounter] = [:]
+
+    /// Counts a look into the cache of a namespace.
+    static func count(_ namespace: String, isHit: Bool) {
+        count(namespace, isHit ? "hit" : "miss")
+    }
+
+    /// Counts a look with this result: `hit`, `miss`, or `shared` when another's answer was waited
+    /// for.
+    static func count(_ namespace: String, _ result: String) {
+        let name = "\(namespace) \(result)"
+        let counter =
+            counters[name]
+            ?? PrometheusRegistry.shared.counter(
+                "cache_requests_total",
+                "Looks into caches, by namespace and result.",
+                ["ns": namespace, "result": result]
+            )
+        counters[name] = counter
+        counter.increment()
+    }
+}

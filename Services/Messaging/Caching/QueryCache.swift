@@ -1,0 +1,135 @@
+internal import Coordination
+internal import Crypto
+internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
+internal import Telemetry
+
+/// Lists of a room, kept for a while: `queryCache.get/set(namespace, params, value, ttl)`.
+///
+/// A write of the room throws all of its lists out, after its commit and before its answer. Equal
+/// readers of one process share one look at the database. Without Redis every reader looks.
+@LoopActor
+final class QueryCache {
+    /// What is cached.
+    enum Namespace: String, CaseIterable, Sendable {
+        case threads = "threads:room"
+        case messages = "messages:room"
+    }
+
+    /// Larger values are not kept.
+    static let valueBytesMax = 256 * 1024
+    /// So far a lifetime may differ from the one that was asked for, so that not all end at once.
+    static let jitter = 0.1
+
+    /// What is asked for: a list of a room, with what it depends on.
+    struct Query: Sendable, Hashable {
+        let namespace: Namespace
+        let tenant: String
+        let room: UUID
+        /// In a fixed order.
+        let params: String
+
+        var group: String { "{\(tenant)}:\(namespace.rawValue):\(room.text)" }
+
+        /// SHA-1 of the parameters, in hex.
+        var key: String {
+            Insecure.SHA1.hash(data: Data(params.utf8)).map { byte in
+                (byte < 16 ? "0" : "") + String(byte, radix: 16)
+            }.joined()
+        }
+    }
+
+    private struct Flight: Hashable {
+        let query: Query
+        let generation: Int64
+    }
+
+    private let store: (any GenerationCache)?
+    private var flights: [Flight: [CheckedContinuation<Result<[UInt8], any Error>, Never>]] = [:]
+
+    init(store: (any GenerationCache)?) {
+        self.store = store
+    }
+
+    /// What is known; `nil` when the cache cannot be asked.
+    func get(_ query: Query) async -> CacheLookup? {
+        guard let store else { return nil }
+        do {
+            return try await store.get(query.group, query.key)
+        } catch {
+            Degradation.note("cache")
+            return nil
+        }
+    }
+
+    /// Keeps a value that was read in `generation`.
+    func set(_ query: Query, _ value: [UInt8], generation: Int64, ttl: Duration) async {
+        guard let store, value.count <= QueryCache.valueBytesMax else { return }
+        let factor = Double.random(in: 1 - QueryCache.jitter...1 + QueryCache.jitter)
+        do {
+            try await store.set(
+                query.group,
+                query.key,
+                value,
+                generation: generation,
+                ttl: .milliseconds(Int64(Double(ttl.milliseconds) * factor))
+            )
+        } catch {
+            Degradation.note("cache")
+        }
+    }
+
+    /// Throws out everything that was kept of a room.
+    func invalidate(_ tenant: String, _ room: UUID) async {
+        guard let store else { return }
+        do {
+            try await store.invalidate(
+                Namespace.allCases.map {
+                    Query(namespace: $0, tenant: tenant, room: room, params: "").group
+                }
+            )
+        } catch {
+            // What is kept stays until its time is up.
+            Degradation.note("cache")
+        }
+    }
+
+    /// The value of a query: the one that is kept, or what `load` answers.
+    ///
+    /// - Throws: what `load` throws; that is not kept.
+    func value(
+        _ query: Query,
+        ttl: Duration,
+        _ load: @LoopActor () async throws -> [UInt8]
+    ) async throws -> [UInt8] {
+        let name = query.namespace.rawValue
+        guard let lookup = await get(query) else {
+            CacheMetrics.count(name, "off")
+            return try await load()
+        }
+        if let value = lookup.value {
+            CacheMetrics.count(name, isHit: true)
+            return value
+        }
+        // The generation is part of it: who asks after a write never shares a look from before.
+        let flight = Flight(query: query, generation: lookup.generation)
+        if flights[flight] != nil {
+            CacheMetrics.count(name, "shared")
+            return try await withCheckedContinuation { flights[flight]?.append($0) }.get()
+        }
+        CacheMetrics.count(name, isHit: false)
+        flights[flight] = []
+        let result: Result<[UInt8], any Error>
+        do {
+            result = .success(try await load())
+        } catch {
+            result = .failure(error)
+        }
+        for waiter in flights.removeValue(forKey: flight) ?? [] { waiter.resume(returning: result) }
+        if case .success(let value) = result {
+            await set(query, value, generation: lookup.generation, ttl: ttl)
+        }
+        return try result.get()
+    }
+}

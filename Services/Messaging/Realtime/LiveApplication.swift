@@ -1,0 +1,93 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import Outbox
+internal import Platform
+
+/// What follows conversations: streams, sockets, sessions, presence, and the lists that are kept.
+@LoopActor
+final class LiveApplication {
+    let hub: LiveHub
+    let sessions: UserSessionService
+    let presence: PresenceService
+    let cache: QueryCache
+    private let runtime: ServiceRuntime
+
+    init(_ runtime: ServiceRuntime, _ configuration: MessagingConfiguration) {
+        self.runtime = runtime
+        hub = LiveHub(
+            log: EventLog(postgres: runtime.postgres),
+            wakeUps: LiveWakeUps(
+                redis: runtime.redis,
+                configuration: configuration.service.redis
+            ),
+            pollInterval: configuration.livePoll,
+            logger: runtime.logger
+        )
+        sessions = UserSessionService(
+            postgres: runtime.postgres,
+            cache: SessionCache(redis: runtime.redis)
+        )
+        presence = PresenceService(
+            shared: runtime.redis.map { RedisPresence($0) },
+            ttl: configuration.userPresence
+        )
+        cache = QueryCache(store: runtime.redis.map { RedisGenerationCache($0) })
+        runtime.relay.onPublished = { [weak self] in await self?.published($0) }
+    }
+
+    func start() async {
+        await hub.start()
+        sessions.start()
+    }
+
+    func stop() async {
+        await hub.stop()
+        await sessions.stop()
+    }
+
+    func routes(
+        conversations: ConversationRepository,
+        dispatcher: SocketDispatcher
+    ) -> [Route] {
+        StreamRoutes(hub: hub).routes
+            + SessionRoutes(
+                sessions: sessions,
+                presence: presence,
+                conversations: conversations
+            ).routes
+            + SocketRoutes(
+                hub: hub,
+                presence: presence,
+                sessions: sessions,
+                dispatcher: dispatcher,
+                logger: runtime.logger
+            ).routes
+    }
+
+    /// After a commit: events and calls leave at once, and who follows the conversation is told.
+    ///
+    /// Lists that are kept are thrown out before the caller hears of its success: who reads after
+    /// it wrote sees what it wrote.
+    func changed(_ caller: Caller, _ conversation: UUID?) async {
+        runtime.relay.wake()
+        guard let conversation else { return }
+        await cache.invalidate(caller.code, conversation)
+        hub.changed(LiveRoom(tenant: caller.code, conversation: conversation))
+    }
+
+    /// The same for what no request changed (the bot, a timer, a process that died after its
+    /// commit): its events come by here on their way out.
+    private func published(_ rows: [OutboxRow]) async {
+        var rooms: Set<LiveRoom> = []
+        for row in rows {
+            guard let conversation = UUID(uuidString: row.key) else { continue }
+            rooms.insert(LiveRoom(tenant: row.tenant, conversation: conversation))
+        }
+        for room in rooms {
+            await cache.invalidate(room.tenant, room.conversation)
+            hub.changed(room)
+        }
+    }
+}

@@ -1,0 +1,60 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import Telemetry
+
+/// Who is there: signs of life in Redis; while it is away, those that this instance saw.
+@LoopActor
+final class PresenceService {
+    private let shared: (any Presence)?
+    /// The signs of life that came through this instance.
+    private let own = MemoryPresence()
+    /// How long a sign of life is good for.
+    let ttl: Duration
+
+    init(shared: (any Presence)?, ttl: Duration) {
+        self.shared = shared
+        self.ttl = ttl
+    }
+
+    func beat(_ tenant: String, _ connection: PresenceConnection) async {
+        try? await own.beat(tenant: tenant, connection, ttl: ttl)
+        await attempt { try await $0.beat(tenant: tenant, connection, ttl: ttl) }
+    }
+
+    func leave(_ tenant: String, _ connection: PresenceConnection) async {
+        try? await own.leave(tenant: tenant, connection)
+        await attempt { try await $0.leave(tenant: tenant, connection) }
+    }
+
+    /// Those of the connections that are there, by their users, with the time that they still have.
+    func present(
+        _ tenant: String,
+        among connections: [PresenceConnection]
+    ) async -> [String: [Duration]] {
+        let left: [Duration]
+        do {
+            let store = shared ?? own
+            left = try await store.remaining(tenant: tenant, connections)
+        } catch {
+            Degradation.note("presence")
+            left = (try? await own.remaining(tenant: tenant, connections)) ?? []
+        }
+        var users: [String: [Duration]] = [:]
+        for (connection, time) in zip(connections, left) where time > .zero {
+            users[connection.user, default: []].append(time)
+        }
+        return users
+    }
+
+    private func attempt(
+        _ call: @LoopActor (any Presence) async throws -> Void
+    ) async {
+        guard let shared else { return Degradation.note("presence") }
+        do {
+            try await call(shared)
+        } catch {
+            Degradation.note("presence")
+        }
+    }
+}

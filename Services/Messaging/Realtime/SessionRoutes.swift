@@ -1,0 +1,187 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+
+/// Sessions of sockets, and who is there.
+@LoopActor
+struct SessionRoutes {
+    let sessions: UserSessionService
+    let presence: PresenceService
+    let conversations: ConversationRepository
+
+    var routes: [Route] { [register, find, disconnect, heartbeat, present] }
+
+    private var register: Route {
+        Route(
+            .put,
+            "/v1/user-sessions/{socket_id}",
+            access: .roleOrService(.agent),
+            summary: "Say which user a socket belongs to",
+            description: "The socket keeps its user for as long as the session lasts (24 hours "
+                + "after the last activity); another user gets 409.",
+            tag: "Live",
+            requestSchema: Schemas.object(
+                ["user_id": Schemas.text, "conversation_id": Schemas.uuid],
+                required: ["user_id"]
+            ),
+            responses: [
+                200: RouteResponse("It goes on.", schema: Schemas.free),
+                201: RouteResponse("It is made.", schema: Schemas.free),
+            ],
+            handler: ErrorMapping.translating { request in
+                let caller = try request.caller()
+                let socket = try SessionRoutes.socket(of: request)
+                let (user, conversation) = try request.fields { fields in
+                    (
+                        fields.string("user_id", length: 1...255),
+                        fields.optionalUUID("conversation_id")
+                    )
+                }
+                let outcome = try await sessions.registerUser(
+                    caller,
+                    socket: socket,
+                    user: user,
+                    conversation: conversation
+                )
+                switch outcome.name {
+                case "taken":
+                    throw Problem.conflict("socket_taken", "the socket is another user's")
+                case "unknown_conversation":
+                    throw Problem.invalid("/conversation_id", "names no conversation")
+                default: break
+                }
+                await presence.beat(caller.code, PresenceConnection(user: user, id: socket))
+                return .json(outcome.name == "created" ? 201 : 200, bytes: outcome.answer)
+            }
+        )
+    }
+
+    private var find: Route {
+        Route(
+            .get,
+            "/v1/user-sessions/{socket_id}",
+            access: .roleOrService(.agent),
+            summary: "The user of a socket",
+            tag: "Live",
+            responses: [200: RouteResponse("The session.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { request in
+                guard
+                    let document = try await sessions.find(
+                        try request.caller(),
+                        request.parameters["socket_id"]
+                    )
+                else { throw Problem.notFound }
+                return .json(bytes: document)
+            }
+        )
+    }
+
+    private var disconnect: Route {
+        Route(
+            .delete,
+            "/v1/user-sessions/{socket_id}",
+            access: .roleOrService(.agent),
+            summary: "End the session of a socket",
+            description: "With `session_id` only that one: a late goodbye does not end the session "
+                + "that came after.",
+            tag: "Live",
+            queryParameters: [
+                QueryParameter("session_id", "The session that is meant.", schema: Schemas.uuid)
+            ],
+            responses: [204: RouteResponse("It has ended.")],
+            handler: ErrorMapping.translating { request in
+                let caller = try request.caller()
+                var session: UUID?
+                if let text = request.query["session_id"] {
+                    session = UUID(uuidString: text)
+                    guard session != nil else {
+                        throw Problem.invalid("/query/session_id", "must be a UUID")
+                    }
+                }
+                guard
+                    let ended = try await sessions.disconnectUser(
+                        caller,
+                        request.parameters["socket_id"],
+                        session: session
+                    )
+                else { throw Problem.notFound }
+                await presence.leave(caller.code, ended.connection)
+                return .empty()
+            }
+        )
+    }
+
+    private var heartbeat: Route {
+        Route(
+            .post,
+            "/v1/presence/heartbeat",
+            access: .roleOrService(.agent),
+            summary: "Give a sign of life of a connection",
+            description: "To be given at least every third of `ttl_ms`; 30 s by default.",
+            tag: "Live",
+            requestSchema: Schemas.object(
+                ["user_id": Schemas.text, "connection_id": Schemas.text],
+                required: ["user_id", "connection_id"]
+            ),
+            responses: [200: RouteResponse("It is noted.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { request in
+                let caller = try request.caller()
+                let connection = try request.fields { fields in
+                    PresenceConnection(
+                        user: fields.string("user_id", length: 1...255),
+                        id: fields.string("connection_id", length: 1...128)
+                    )
+                }
+                await presence.beat(caller.code, connection)
+                return .json(["ttl_ms": .int(presence.ttl.milliseconds)])
+            }
+        )
+    }
+
+    private var present: Route {
+        Route(
+            .get,
+            "/v1/conversations/{id}/presence",
+            access: .roleOrService(.viewer),
+            summary: "Who looks at a conversation",
+            tag: "Live",
+            responses: [200: RouteResponse("Those who are there.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { request in
+                let caller = try request.caller()
+                let conversation = try request.id()
+                let known = try await sessions.sessions(in: conversation, caller)
+                if known.isEmpty {
+                    guard try await conversations.contact(caller, conversation) != nil else {
+                        throw Problem.notFound
+                    }
+                }
+                let users = await presence.present(caller.code, among: known)
+                return .json(["users": SessionRoutes.list(users)])
+            }
+        )
+    }
+
+    private static func list(_ users: [String: [Duration]]) -> JSON {
+        let now = WallClock.milliseconds()
+        return .array(
+            users.sorted { $0.key < $1.key }.map { user, left in
+                let last = left.max() ?? .zero
+                return [
+                    "user_id": .string(user), "connections": .int(Int64(left.count)),
+                    "expires_at": .string(RFC3339.string(now + last.milliseconds)),
+                ]
+            }
+        )
+    }
+
+    /// A socket's id: what a server of sockets makes up, in visible ASCII.
+    private static func socket(of request: Request) throws(Problem) -> String {
+        let socket = request.parameters["socket_id"]
+        guard (1...128).contains(socket.utf8.count),
+            socket.utf8.allSatisfy({ (0x21...0x7e).contains($0) })
+        else { throw .invalid("/path/socket_id", "must be 1 to 128 visible ASCII characters") }
+        return socket
+    }
+}

@@ -1,0 +1,236 @@
+internal import Domain
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+
+/// `connection.*`: which conversations a socket follows.
+@LoopActor
+struct ConnectionHandler: SocketHandler {
+    let sessions: UserSessionService
+
+    var events: [String: SocketEvent] {
+        [
+            "connection.join": SocketEvent(.viewer, join),
+            "connection.leave": SocketEvent(.viewer) { call in
+                let conversation = try call.fields { $0.uuid("conversation_id") }
+                call.connection.leave(conversation)
+                return Array("{}".utf8)
+            },
+        ]
+    }
+
+    private func join(_ call: SocketCall) async throws -> [UInt8] {
+        let (conversation, since) = try call.fields { fields in
+            (fields.uuid("conversation_id"), fields.optionalInt("since", in: 0...Int(Int32.max)))
+        }
+        try await call.connection.follow(conversation, since: since.map { Int64($0) })
+        let outcome = try await sessions.registerUser(
+            call.caller,
+            socket: call.session.socket,
+            user: call.session.user,
+            conversation: conversation
+        )
+        guard let session = Session(try JSON(parsing: outcome.answer)) else {
+            throw Problem.conflict("socket_taken", "the socket is another user's")
+        }
+        try await call.connection.join(session)
+        return outcome.answer
+    }
+}
+
+/// `thread.*`: threads made and changed by hand.
+@LoopActor
+struct ThreadHandler: SocketHandler {
+    let threads: ThreadRepository
+    let committed: @LoopActor (Caller, UUID?) async -> Void
+
+    var events: [String: SocketEvent] {
+        [
+            "thread.create": SocketEvent { call in
+                let (conversation, title) = try call.fields { fields in
+                    (
+                        fields.uuid("conversation_id"),
+                        fields.string("title", length: 1...ThreadRoutes.titleMax)
+                    )
+                }
+                return try await answer(
+                    call,
+                    try await threads.create(call.caller, in: conversation, title: title)
+                )
+            },
+            "thread.rename": SocketEvent { call in
+                let (thread, title) = try call.fields { fields in
+                    (
+                        fields.uuid("thread_id"),
+                        fields.string("title", length: 1...ThreadRoutes.titleMax)
+                    )
+                }
+                return try await answer(
+                    call,
+                    try await threads.change(call.caller, thread, title: title)
+                )
+            },
+            "thread.archive": SocketEvent { call in
+                let thread = try call.fields { $0.uuid("thread_id") }
+                return try await answer(
+                    call,
+                    try await threads.change(call.caller, thread, isArchived: true)
+                )
+            },
+        ]
+    }
+
+    private func answer(_ call: SocketCall, _ outcome: Outcome) async throws -> [UInt8] {
+        let thread = try ThreadCorrection.answer(outcome)
+        await committed(call.caller, try JSON(parsing: thread)["conversation_id"]?.uuidValue)
+        return thread
+    }
+}
+
+/// `navigation.*`: what a user looks at.
+@LoopActor
+struct NavigationHandler: SocketHandler {
+    let sessions: UserSessionService
+    let conversations: ConversationRepository
+    let presence: PresenceService
+
+    var events: [String: SocketEvent] {
+        [
+            "navigation.open": SocketEvent(.viewer) { call in
+                let conversation = try call.fields { $0.uuid("conversation_id") }
+                guard
+                    let document = try await conversations.find(call.caller, conversation)
+                else { throw Problem.notFound }
+                _ = try await sessions.registerUser(
+                    call.caller,
+                    socket: call.session.socket,
+                    user: call.session.user,
+                    conversation: conversation
+                )
+                await presence.beat(call.caller.code, call.session.connection)
+                return document
+            }
+        ]
+    }
+}
+
+/// `message.edit`, `message.delete`: messages changed afterwards.
+@LoopActor
+struct MessageOperationsHandler: SocketHandler {
+    let threads: ThreadRepository
+    let committed: @LoopActor (Caller, UUID?) async -> Void
+
+    var events: [String: SocketEvent] {
+        [
+            "message.edit": SocketEvent { call in
+                let (message, text) = try call.fields { fields in
+                    (
+                        fields.uuid("message_id"),
+                        fields.string("text", length: 1...MessageRoutes.textMax)
+                    )
+                }
+                return try await change(call, message, text)
+            },
+            "message.delete": SocketEvent { call in
+                try await change(call, try call.fields { $0.uuid("message_id") }, nil)
+            },
+        ]
+    }
+
+    private func change(
+        _ call: SocketCall,
+        _ message: UUID,
+        _ text: String?
+    ) async throws -> [UInt8] {
+        let answer = try ThreadCorrection.answer(
+            try await threads.change(call.caller, message: message, text: text)
+        )
+        await committed(call.caller, try JSON(parsing: answer)["conversation_id"]?.uuidValue)
+        return answer
+    }
+}
+
+/// `message.send`: an agent writes into a conversation.
+@LoopActor
+struct SendMessageHandler: SocketHandler {
+    let post: PostMessage
+    let committed: @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
+
+    var events: [String: SocketEvent] { ["message.send": SocketEvent(.agent, send)] }
+
+    private func send(_ call: SocketCall) async throws -> [UInt8] {
+        let user = call.session.user
+        let message = try call.fields { fields in
+            let text = fields.string("text", length: 1...MessageRoutes.textMax)
+            return NewMessage(
+                id: .version7(milliseconds: WallClock.milliseconds()),
+                conversation: fields.uuid("conversation_id"),
+                sender: Sender(kind: .agent, id: user),
+                text: text,
+                externalID: fields.optionalString("external_id", length: 1...255),
+                replyTo: fields.optionalUUID("reply_to"),
+                thread: fields.optionalUUID("thread_id"),
+                key: nil,
+                features: TextFeatures(text)
+            )
+        }
+        let outcome = try await post.execute(call.caller, message)
+        if outcome.name == "created" {
+            await committed(call.caller, message.conversation, outcome.answer)
+        }
+        return try MessageRoutes.response(to: outcome).bytes
+    }
+}
+
+/// `contact.*`: what is known of a contact.
+@LoopActor
+struct ContactHandler: SocketHandler {
+    let people: PeopleRepository
+
+    var events: [String: SocketEvent] {
+        [
+            "contact.update": SocketEvent { call in
+                let (contact, name) = try call.fields { fields in
+                    (fields.uuid("contact_id"), fields.string("name", length: 1...200))
+                }
+                let outcome = try await people.rename(call.caller, contact: contact, to: name)
+                guard outcome.name == "updated" else { throw Problem.notFound }
+                return outcome.answer
+            }
+        ]
+    }
+}
+
+/// `feedback.*`: what users think of a message.
+@LoopActor
+struct FeedbackHandler: SocketHandler {
+    enum Rating: String, CaseIterable {
+        case up, down
+    }
+
+    let people: PeopleRepository
+
+    var events: [String: SocketEvent] {
+        [
+            "feedback.submit": SocketEvent { call in
+                let (message, rating, comment) = try call.fields { fields in
+                    (
+                        fields.uuid("message_id"),
+                        fields.choice("rating", of: Rating.self).rawValue,
+                        fields.optionalString("comment", length: 1...2000)
+                    )
+                }
+                let outcome = try await people.feedback(
+                    call.caller,
+                    of: call.session.user,
+                    on: message,
+                    rating: rating,
+                    comment: comment
+                )
+                guard outcome != "not_found" else { throw Problem.notFound }
+                return JSON.object(["outcome": .string(outcome)]).serialized()
+            }
+        ]
+    }
+}

@@ -1,0 +1,141 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
+internal import PostgresClient
+
+/// A user at a socket.
+struct Session: Sendable, Hashable {
+    let socket: String
+    /// Tells this session from a later one of the same socket.
+    let id: String
+    let user: String
+    let conversation: UUID?
+
+    /// Reads what `messaging.session_json` made.
+    init?(_ value: JSON) {
+        guard let socket = value["socket_id"]?.stringValue,
+            let id = value["session_id"]?.stringValue, let user = value["user_id"]?.stringValue
+        else { return nil }
+        self.socket = socket
+        self.id = id
+        self.user = user
+        conversation = value["conversation_id"]?.uuidValue
+    }
+
+    /// The connection that its signs of life are of.
+    var connection: PresenceConnection { PresenceConnection(user: user, id: socket) }
+}
+
+/// Sessions of sockets: the rows decide, the cache saves looking.
+@LoopActor
+final class UserSessionService {
+    /// How long a session lasts without activity.
+    static let ttl: Duration = .seconds(86_400)
+    /// Between two sweeps of sessions that have run out.
+    static let sweepInterval: Duration = .seconds(60)
+
+    private let postgres: PostgresClient
+    private let cache: SessionCache
+    private var sweeper: Task<Void, Never>?
+
+    init(postgres: PostgresClient, cache: SessionCache) {
+        self.postgres = postgres
+        self.cache = cache
+    }
+
+    func start() {
+        sweeper = Task { await sweep() }
+    }
+
+    func stop() async {
+        sweeper?.cancel()
+        await sweeper?.value
+    }
+
+    /// Makes the session of a socket, or goes on with the user's own.
+    ///
+    /// See `messaging.register_user` for the outcomes.
+    func registerUser(
+        _ caller: Caller,
+        socket: String,
+        user: String,
+        conversation: UUID?
+    ) async throws -> Outcome {
+        let outcome = try Outcome(
+            try await postgres.query(
+                "select * from messaging.register_user($1, $2, $3, $4, $5::interval, $6)",
+                [
+                    .uuid(caller.tenant), .string(socket), .string(user),
+                    PostgresValue(conversation), UserSessionService.interval,
+                    .string(caller.actor),
+                ],
+                idempotent: true
+            ).one()
+        )
+        if outcome.name == "created" || outcome.name == "updated" {
+            await cache.put(caller.code, socket, outcome.answer)
+        }
+        return outcome
+    }
+
+    /// The session of a socket; `nil` when there is none.
+    func getUserBySocketId(_ caller: Caller, _ socket: String) async throws -> Session? {
+        guard let document = try await find(caller, socket) else { return nil }
+        return Session(try JSON(parsing: document))
+    }
+
+    /// The document of a socket's session: from the cache, else from the database.
+    func find(_ caller: Caller, _ socket: String) async throws -> [UInt8]? {
+        switch await cache.get(caller.code, socket) {
+        case .found(let document): return document
+        case .gone: return nil
+        case .unknown: break
+        }
+        let document = try await postgres.query(
+            "select messaging.session_of($1, $2, $3::interval) session",
+            [.uuid(caller.tenant), .string(socket), UserSessionService.interval],
+            idempotent: true
+        ).one().optionalUTF8("session")
+        if let document { await cache.fill(caller.code, socket, document) }
+        return document
+    }
+
+    /// Ends a session: the one with this id, or whichever the socket has.
+    ///
+    /// - Returns: the session that it was; `nil` when there was none.
+    @discardableResult
+    func disconnectUser(
+        _ caller: Caller,
+        _ socket: String,
+        session: UUID? = nil
+    ) async throws -> Session? {
+        let document = try await postgres.query(
+            "select messaging.disconnect_user($1, $2, $3) session",
+            [.uuid(caller.tenant), .string(socket), PostgresValue(session)]
+        ).one().optionalUTF8("session")
+        guard let document else { return nil }
+        await cache.forget(caller.code, socket)
+        return Session(try JSON(parsing: document))
+    }
+
+    /// Who looks at a conversation, by their sockets.
+    func sessions(in conversation: UUID, _ caller: Caller) async throws -> [PresenceConnection] {
+        try await postgres.query(
+            "select * from messaging.sessions_in($1, $2)",
+            [.uuid(caller.tenant), .uuid(conversation)],
+            idempotent: true
+        ).map {
+            PresenceConnection(user: try $0.string("user_id"), id: try $0.string("socket_id"))
+        }
+    }
+
+    private func sweep() async {
+        while !Task.isCancelled {
+            try? await EventLoop.shared.sleep(for: UserSessionService.sweepInterval)
+            _ = try? await postgres.query("select messaging.drop_expired_sessions(1000)", [])
+        }
+    }
+
+    private static let interval = PostgresValue.string("\(ttl.milliseconds) ms")
+}

@@ -1,0 +1,82 @@
+public import EventLoop
+public import RedisClient
+
+/// The cache of all instances: `cg:<group>` holds the generation, `qc:<group>:<generation>:<key>` a
+/// value. A group begins with its tenant's tag, so all of its keys share a slot.
+@LoopActor
+public final class RedisGenerationCache: GenerationCache {
+    private let redis: RedisClient
+
+    /// A cache in `redis`.
+    public nonisolated init(_ redis: RedisClient) {
+        self.redis = redis
+    }
+
+    /// KEYS[1] the generation, KEYS[2] the beginning of the value's key; ARGV[1] its end.
+    ///
+    /// Returns the generation and, if there is one, the value.
+    private static let reading = RedisScript(
+        """
+        local generation = redis.call('GET', KEYS[1]) or '0'
+        local value = redis.call('GET', KEYS[2] .. ':' .. generation .. ':' .. ARGV[1])
+        if value then return {generation, value} end
+        return {generation}
+        """
+    )
+
+    /// KEYS[1] the generation; ARGV[1] milliseconds.
+    private static let bumping = RedisScript(
+        """
+        redis.call('INCR', KEYS[1])
+        return redis.call('PEXPIRE', KEYS[1], ARGV[1])
+        """
+    )
+
+    /// Reads generation and value at one instant.
+    public func get(
+        _ group: String,
+        _ key: String
+    ) async throws(CoordinationError) -> CacheLookup {
+        let reply = try await answered("cache") { () async throws(RedisError) in
+            try await redis.run(
+                RedisGenerationCache.reading,
+                keys: ["cg:\(group)", "qc:\(group)"],
+                arguments: [.string(key)]
+            )
+        }
+        let parts = reply.array ?? []
+        return CacheLookup(
+            generation: parts.first?.integer ?? 0,
+            value: parts.count > 1 ? parts[1].bytes : nil
+        )
+    }
+
+    /// Keeps a value under the generation it was read in.
+    public func set(
+        _ group: String,
+        _ key: String,
+        _ value: [UInt8],
+        generation: Int64,
+        ttl: Duration
+    ) async throws(CoordinationError) {
+        _ = try await answered("cache") { () async throws(RedisError) in
+            try await redis.send([
+                "SET", .string("qc:\(group):\(generation):\(key)"), .bytes(value), "PX",
+                .int(ttl.milliseconds),
+            ])
+        }
+    }
+
+    /// Counts the groups' generations up.
+    public func invalidate(_ groups: [String]) async throws(CoordinationError) {
+        for group in groups {
+            _ = try await answered("cache") { () async throws(RedisError) in
+                try await redis.run(
+                    RedisGenerationCache.bumping,
+                    keys: ["cg:\(group)"],
+                    arguments: [.int(CacheGeneration.ttl.milliseconds)]
+                )
+            }
+        }
+    }
+}

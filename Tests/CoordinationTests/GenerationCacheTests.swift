@@ -1,0 +1,89 @@
+import EventLoop
+import RedisClient
+import Testing
+
+@testable import Coordination
+
+@Suite("GenerationCache", .timeLimit(.minutes(1)))
+@LoopActor
+struct GenerationCacheTests {
+    private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+    @Test(
+        "what was kept is found, by its own key only, until its time is up",
+        arguments: Kind.available
+    )
+    func keeps(kind: Kind) async throws {
+        let cache = try await kind.cache()
+        let group = "{\(TestRedis.tenant())}:threads:r1"
+        let first = try await cache.get(group, "a")
+        #expect(first == CacheLookup(generation: 0, value: nil))
+        try await cache.set(group, "a", bytes("one"), generation: 0, ttl: .milliseconds(150))
+        try await cache.set(group, "b", bytes(""), generation: 0, ttl: .seconds(60))
+        #expect(try await cache.get(group, "a").value == bytes("one"))
+        #expect(try await cache.get(group, "b").value == bytes(""))
+        #expect(try await cache.get(group, "c").value == nil)
+        try await EventLoop.shared.sleep(for: .milliseconds(200))
+        #expect(try await cache.get(group, "a").value == nil)
+        #expect(try await cache.get(group, "b").value != nil)
+    }
+
+    @Test("a change throws all variants out, of its own group only", arguments: Kind.available)
+    func invalidates(kind: Kind) async throws {
+        let cache = try await kind.cache()
+        let tenant = TestRedis.tenant()
+        let (one, two) = ("{\(tenant)}:threads:r1", "{\(tenant)}:threads:r2")
+        for (group, key) in [(one, "a"), (one, "b"), (two, "a")] {
+            try await cache.set(group, key, bytes(key), generation: 0, ttl: .seconds(60))
+        }
+        try await cache.invalidate([one])
+        #expect(try await cache.get(one, "a") == CacheLookup(generation: 1, value: nil))
+        #expect(try await cache.get(one, "b").value == nil)
+        #expect(try await cache.get(two, "a").value == bytes("a"))
+    }
+
+    @Test(
+        "a slow reader that began before a change cannot put its old value back, 300 times",
+        arguments: Kind.available
+    )
+    func slowReader(kind: Kind) async throws {
+        let cache = try await kind.cache()
+        let group = "{\(TestRedis.tenant())}:messages:r1"
+        var stored = 0
+        var stale = 0
+        for _ in 0..<300 {
+            let lookup = try await cache.get(group, "list")
+            let read = stored
+            // Between the load and the fill somebody writes, and says so after the commit.
+            stored += 1
+            try await cache.invalidate([group])
+            try await cache.set(
+                group,
+                "list",
+                bytes("\(read)"),
+                generation: lookup.generation,
+                ttl: .seconds(60)
+            )
+            if let value = try await cache.get(group, "list").value, value != bytes("\(stored)") {
+                stale += 1
+            }
+        }
+        #expect(stale == 0)
+    }
+
+    @Test(
+        "the keys are as published, and generations last longer than their values",
+        .enabled(if: TestRedis.url != nil)
+    )
+    func keys() async throws {
+        let redis = try await TestRedis.client()
+        let cache = RedisGenerationCache(redis)
+        let group = "{\(TestRedis.tenant())}:threads:r1"
+        try await cache.invalidate([group])
+        try await cache.set(group, "k", bytes("v"), generation: 1, ttl: .seconds(300))
+        let value = try await redis.send(["GET", .string("qc:\(group):1:k")])
+        #expect(value.text == "v")
+        let ttl = try await redis.send(["TTL", .string("cg:\(group)")])
+        #expect((86_390...86_400).contains(ttl.integer ?? 0))
+    }
+}

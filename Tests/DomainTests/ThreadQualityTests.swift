@@ -1,0 +1,131 @@
+import FoundationEssentials
+import Testing
+
+@testable import Domain
+
+/// How well messages find their threads, on rooms whose topics people have marked
+/// (`Tests/Bench/threading/messages.tsv`).
+///
+/// Two messages of a room belong together when their topic is the same; precision is how many of the
+/// pairs that were put together belong so, recall how many of those that belong were. The floors are
+/// a little below what was measured, so that a change of weights which spoils it is seen.
+@Suite("The quality of automatic threads")
+struct ThreadQualityTests {
+    struct Line: Sendable {
+        let topic: String
+        let author: String
+        let minute: Int64
+        let text: String
+    }
+
+    struct Quality: CustomStringConvertible {
+        var together = 0
+        var belong = 0
+        var both = 0
+        var messages = 0
+        var threads = 0
+
+        var precision: Double { Double(both) / Double(max(1, together)) }
+        var recall: Double { Double(both) / Double(max(1, belong)) }
+        var description: String {
+            let (p, r) = (Int(precision * 1000), Int(recall * 1000))
+            return "\(messages) messages, \(threads) threads: precision 0.\(p), recall 0.\(r)"
+        }
+    }
+
+    static func rooms() throws -> [String: [Line]] {
+        let path = #filePath.replacing(
+            "DomainTests/ThreadQualityTests.swift",
+            with: "Bench/threading/messages.tsv"
+        )
+        let text = try String(contentsOf: URL(filePath: path), encoding: .utf8)
+        var rooms: [String: [Line]] = [:]
+        for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+            let parts = line.split(separator: "\t", maxSplits: 4).map(String.init)
+            let minute = try #require(Int64(parts[3]))
+            rooms[parts[0], default: []].append(
+                Line(topic: parts[1], author: parts[2], minute: minute, text: parts[4])
+            )
+        }
+        return rooms
+    }
+
+    /// A thread as the database keeps it.
+    struct Thread {
+        let id = UUID()
+        var terms: [[UInt32]] = []
+        var authors: [String] = []
+        var mentions: [String] = []
+        var last: Int64 = 0
+
+        var facts: ThreadFacts {
+            ThreadFacts(
+                id: id,
+                recentTerms: terms,
+                recentAuthors: authors,
+                recentMentions: mentions,
+                lastMessageAt: last
+            )
+        }
+
+        mutating func take(_ features: TextFeatures, _ author: String, at now: Int64) {
+            terms = (terms + [features.terms]).suffix(20)
+            authors = (authors + [author]).suffix(3)
+            mentions = Array((features.mentions + mentions).prefix(32))
+            last = now
+        }
+    }
+
+    /// The thread of each message of a room, as messages come in one by one.
+    static func assign(_ lines: [Line]) -> [UUID] {
+        var threads: [Thread] = []
+        return lines.map { line in
+            let features = TextFeatures(line.text)
+            let now = line.minute * 60_000
+            let choice = ThreadChoice.choose(
+                explicit: nil,
+                replyThread: nil,
+                features: features,
+                author: line.author,
+                threads: threads.sorted { $0.last > $1.last }.prefix(20).map(\.facts),
+                now: now
+            )
+            if choice.thread == nil { threads.append(Thread()) }
+            let index = threads.firstIndex { $0.id == choice.thread } ?? threads.count - 1
+            threads[index].take(features, line.author, at: now)
+            return threads[index].id
+        }
+    }
+
+    static func quality(of rooms: [[Line]]) -> Quality {
+        var quality = Quality()
+        for lines in rooms {
+            let threads = assign(lines)
+            quality.messages += lines.count
+            quality.threads += Set(threads).count
+            for left in lines.indices {
+                for right in lines.indices where right > left {
+                    let together = threads[left] == threads[right]
+                    let belong = lines[left].topic == lines[right].topic
+                    quality.together += together ? 1 : 0
+                    quality.belong += belong ? 1 : 0
+                    quality.both += together && belong ? 1 : 0
+                }
+            }
+        }
+        return quality
+    }
+
+    @Test("at least 200 marked messages find their threads as well as they did")
+    func floors() throws {
+        let rooms = try Self.rooms()
+        let all = Self.quality(of: Array(rooms.values))
+        print("threading \(ThreadScore.algorithm), all: \(all)")
+        for (name, lines) in rooms.sorted(by: { $0.key < $1.key }) {
+            print("threading \(ThreadScore.algorithm), \(name): \(Self.quality(of: [lines]))")
+        }
+        #expect(all.messages >= 200)
+        #expect(all.precision >= 0.5, "\(all)")
+        #expect(all.recall >= 0.1, "\(all)")
+    }
+}
