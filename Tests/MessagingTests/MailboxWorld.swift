@@ -53,7 +53,8 @@ final class MailboxWorld {
             configuration: configuration,
             limiter: RoomLimiter(limiter: nil, limit: 1_000_000, window: .seconds(60)),
             lock: MessageLock(store: nil, ttl: .seconds(30)),
-            queue: ConversationQueue()
+            queue: ConversationQueue(),
+            controlWord: { ControlWords().meaning(of: $1) }
         )
         workers = (0..<3).map {
             BotJobs(postgres: postgres, settings: configuration.bot, worker: "worker-\($0)")
