@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Messages of one conversation that arrive at once are written together. Needs the environment of
 # `compose/local run`.
+# shellcheck disable=SC2030,SC2031 # each test has a conversation of its own
 
 setup_file() {
     CHANNEL=batches-$RANDOM$RANDOM
