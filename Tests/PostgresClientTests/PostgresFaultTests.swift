@@ -38,6 +38,36 @@ struct PostgresFaultTests {
         }
     }
 
+    @Test("reads leave a reader that a slow one holds up")
+    @LoopActor func heldUpReader() async throws {
+        try await withClient({
+            $0.readers = 2; $0.readTimeout = .seconds(5)
+        }) { client in
+            let slow = Task { try await client.read("SELECT pg_sleep(2)") }
+            try await EventLoop.shared.sleep(for: .milliseconds(20))
+            let began = MonotonicTime.now()
+            for number in 1...20 {
+                let row = try await client.read("SELECT $1::int AS n", [.int(number)]).one()
+                #expect(try row.int("n") == number)
+            }
+            #expect(MonotonicTime.now() - began < .seconds(1))
+            slow.cancel()
+            _ = try? await slow.value
+        }
+    }
+
+    @Test("reads share one reader as long as it gets on")
+    @LoopActor func sharedReader() async throws {
+        try await withClient({ $0.readers = 2 }) { client in
+            let reads = (0..<50).map { _ in
+                Task { try await client.read("SELECT pg_backend_pid() AS pid").one().int("pid") }
+            }
+            var sessions: Set<Int> = []
+            for read in reads { sessions.insert(try await read.value) }
+            #expect(sessions.count == 1)
+        }
+    }
+
     @Test("reads beyond the limit of a reader are refused at once")
     @LoopActor func readLimit() async throws {
         try await withClient({

@@ -28,7 +28,7 @@ struct MessageLock {
             Degradation.note("lock")
             return .open
         }
-        let token = UUID().text
+        let token = UUID.version4().text
         do {
             let isOurs = try await store.acquire(key(message), value: token, ttl: ttl)
             return isOurs ? .held(token: token) : .taken
