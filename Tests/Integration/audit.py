@@ -13,9 +13,11 @@ import routes
 from routes import ADMIN, call, known_id, setup, sql
 
 M, E, D = "messaging", "assignment-engine", "dispatch-worker"
-# What changes nothing that people decide: signs of life, what-if, a run that finds nobody; and news
-# from our own services, whose cause is in the audit of the one who caused it.
-NOT_AUDITED = ["/heartbeat", "/v1/internal/", "/v1/engine/simulate", "/v1/queue/drain"]
+# What changes nothing that people decide: signs of life, what-if, a run that finds nobody, reports of
+# what happened elsewhere; and news from our own services, audited where their cause is.
+NOT_AUDITED = [
+    "/heartbeat", "/v1/internal/", "/v1/engine/simulate", "/v1/queue/drain", "/v1/events"
+]
 
 
 def calls(ids):
@@ -44,6 +46,10 @@ def calls(ids):
         (M, "PUT", "/v1/tenant/default-bot", {"bot_id": ids["bots"]}, None),
         (M, "POST", "/v1/ai-jobs/{id}/cancel", None, "live job"),
         (M, "DELETE", "/v1/conversations/{id}/lock?reason=audit", None, "live job"),
+        (M, "POST", "/v1/admin/locks/cleanup", {"max_age_hours": 0}, "live job"),
+        (M, "POST", "/v1/conversations/{id}/handle", {"history": "<USER>Hi</USER>"}, "live job"),
+        (M, "PUT", "/v1/tenant/bot-policy", {"allow_default_bot": True}, None),
+        (M, "PUT", "/v1/channels/{code}/mailbox", {"debounce_ms": 1500}, None),
         (M, "PATCH", "/v1/messages/{id}", {"text": "hello again"}, None),
         (M, "PATCH", "/v1/threads/{id}", {"title": "Renamed"}, None),
         (M, "POST", "/v1/threads/{id}/archive", None, None),

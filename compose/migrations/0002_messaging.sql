@@ -1343,7 +1343,7 @@ $$;
 -- answer = {ai_job_id, lock_id, consolidated_messages, pending_count, bot_name}
 create function messaging.start_handle(
   p_tenant uuid, p_code text, p_conversation uuid, p_input jsonb, p_debounce interval,
-  out outcome text, out answer jsonb
+  p_actor text, out outcome text, out answer jsonb
 ) language plpgsql as $$
 declare
   c messaging.conversations;
@@ -1378,6 +1378,8 @@ begin
          fence = greatest(fence, j.fence), updated_at = now(),
          pending_input = case j.status when 'processing' then p_input else pending_input end
    where tenant_id = p_tenant and id = c.id;
+  perform platform.note_audit(p_tenant, p_actor, 'conversation.handle', c.id::text, null,
+    jsonb_build_object('ai_job_id', j.id, 'outcome', outcome), null, null);
   answer := jsonb_build_object('ai_job_id', j.id, 'lock_id', j.lock_id, 'pending_count', waiting,
     'consolidated_messages', j.consolidated_messages, 'bot_name',
     (select name from messaging.bot_of(p_tenant, c.bot_id, c.channel_code)));

@@ -40,10 +40,11 @@ struct AIJobRepository {
     ) async throws -> Outcome {
         try Outcome(
             try await postgres.query(
-                "select * from messaging.start_handle($1, $2, $3, $4, $5 * interval '1 ms')",
+                "select * from messaging.start_handle($1, $2, $3, $4, $5 * interval '1 ms', $6)",
                 [
                     .uuid(caller.tenant), .string(caller.code), .uuid(request.conversation),
                     .json(request.input.text), .int(debounce.milliseconds),
+                    .string(caller.actor),
                 ]
             ).one()
         )
