@@ -3,8 +3,8 @@
 
     websockets_differential.py [rounds] [seed]
 
-Both must answer the same pings, end with the same close code, and, where no fault cuts a handler
-short, take the same messages. Where they may differ, DIFFERENCES says why.
+Both must end with the same close code, and, up to a fault, answer the same pings and take the same
+messages. Where they may differ, DIFFERENCES says why.
 """
 
 import base64
@@ -192,7 +192,11 @@ def main():
                 client.send(data, random.Random(f"{seed}-{number}-cuts"))
                 verdicts.append(client.verdict())
             if verdicts[0][2] != 1000:
-                verdicts = [verdict[1:] for verdict in verdicts]
+                # The other server finds bad text when its handler reads it: it may have answered
+                # pings after the fault, and we messages before it or not.
+                pongs = [verdict[1] for verdict in verdicts]
+                assert pongs[1][: len(pongs[0])] == pongs[0], f"case {seed}-{number}: {pongs}"
+                verdicts = [verdict[2:] for verdict in verdicts]
             assert verdicts[0] == verdicts[1], f"case {seed}-{number}: {verdicts}\n{data[:400].hex()}"
             code = verdicts[0][-1]
             codes[code] = codes.get(code, 0) + 1

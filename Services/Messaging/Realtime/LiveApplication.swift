@@ -95,8 +95,13 @@ final class LiveApplication {
     func changed(_ caller: Caller, _ conversation: UUID?) async {
         runtime.relay.wake()
         guard let conversation else { return }
-        await cache.invalidate(caller.code, conversation)
-        hub.changed(LiveRoom(tenant: caller.code, conversation: conversation))
+        await changed(caller.code, conversation)
+    }
+
+    /// The same, where a tenant's code is all that is known.
+    func changed(_ tenant: String, _ conversation: UUID) async {
+        await cache.invalidate(tenant, conversation)
+        hub.changed(LiveRoom(tenant: tenant, conversation: conversation))
     }
 
     /// The same for what no request changed (the bot, a timer, a process that died after its
@@ -107,9 +112,6 @@ final class LiveApplication {
             guard let conversation = UUID(uuidString: row.key) else { continue }
             rooms.insert(LiveRoom(tenant: row.tenant, conversation: conversation))
         }
-        for room in rooms {
-            await cache.invalidate(room.tenant, room.conversation)
-            hub.changed(room)
-        }
+        for room in rooms { await changed(room.tenant, room.conversation) }
     }
 }
