@@ -42,6 +42,7 @@ final class Application {
             settings: settings
         )
         self.bot = bot
+        bot.onEnded { await live.changed($0.tenant, $0.conversationID) }
         let queue = ConversationQueue()
         post = PostMessage(
             messages: messages,

@@ -32,6 +32,8 @@ struct MessagingConfiguration: Sendable {
     /// How long a sign of life of a user's connection is good for.
     let userPresence: Duration
 
+    /// How long a user must have come or gone before it is told.
+    let presenceGrace: Duration
     /// How long a list of messages is kept in the cache.
     let messageCache: Duration
 
@@ -57,6 +59,11 @@ struct MessagingConfiguration: Sendable {
         conversationLock = settings.milliseconds("CONVERSATION_LOCK_MS", default: 300_000)
         livePoll = settings.milliseconds("LIVE_POLL_MS", default: 1000, in: 10...60_000)
         bot = BotSettings(&settings)
+        presenceGrace = settings.milliseconds(
+            "PRESENCE_GRACE_MS",
+            default: 60_000,
+            in: 0...3_600_000
+        )
         messageCache = settings.milliseconds(
             "MESSAGE_CACHE_MS",
             default: 150_000,

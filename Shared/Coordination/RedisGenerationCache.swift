@@ -1,8 +1,10 @@
 public import EventLoop
 public import RedisClient
 
-/// The cache of all instances: `cg:<group>` holds the generation, `qc:<group>:<generation>:<key>` a
-/// value. A group begins with its tenant's tag, so all of its keys share a slot.
+/// The cache of all instances.
+///
+/// `cg:<group>` holds the generation, `qc:<group>:<generation>:<key>` a value. A group begins with
+/// its tenant's tag, so all of its keys share a slot.
 @LoopActor
 public final class RedisGenerationCache: GenerationCache {
     private let redis: RedisClient

@@ -3,11 +3,12 @@
 
     websockets_differential.py [rounds] [seed]
 
-Both must take the same messages, answer the same pings and end with the same close code. Where they
-may differ, DIFFERENCES says why.
+Both must end with the same close code, and, up to a fault, answer the same pings and take the same
+messages. Where they may differ, DIFFERENCES says why.
 """
 
 import base64
+import logging
 import os
 import random
 import socket
@@ -86,9 +87,12 @@ def conversation(rng):
             elif odd == "long_length":
                 known.add("long_length")
                 data += frame(9, b"y", long_length=True)
-            elif odd == "close":
+            elif odd == "close" and not inside:
                 code = rng.choice([1000, 1001, 1003, 1007, 3000, 4999, 999, 1004, 1005, 1006, 2999])
                 data += frame(8, struct.pack("!H", code) + rng.choice([b"", b"bye", b"\xff"]))
+    if inside:
+        # A close inside a message: Autobahn wants its code back, the other server calls it a fault.
+        data += frame(0, b"")
     return data, known
 
 
@@ -163,6 +167,7 @@ class Client:
 
 
 def main():
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 150
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 7
     ours = os.environ["MESSAGING_URL"] + "/v1/socket"
@@ -175,20 +180,28 @@ def main():
     with serve(answer, "127.0.0.1", 0, max_size=LIMIT, ping_interval=None, compression=None) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         theirs = f"http://127.0.0.1:{other.socket.getsockname()[1]}/"
-        codes = {}
+        codes, left_out = {}, 0
         for number in range(rounds):
             rng = random.Random(f"{seed}-{number}")
             data, known = conversation(rng)
             if known & DIFFERENCES:
+                left_out += 1
                 continue
             verdicts = []
             for client in (Client(ours, key), Client(theirs)):
                 client.send(data, random.Random(f"{seed}-{number}-cuts"))
                 verdicts.append(client.verdict())
+            if verdicts[0][2] != 1000:
+                # The other server finds bad text when its handler reads it: it may have answered
+                # pings after the fault, and we messages before it or not.
+                pongs = [verdict[1] for verdict in verdicts]
+                assert pongs[1][: len(pongs[0])] == pongs[0], f"case {seed}-{number}: {pongs}"
+                verdicts = [verdict[2:] for verdict in verdicts]
             assert verdicts[0] == verdicts[1], f"case {seed}-{number}: {verdicts}\n{data[:400].hex()}"
-            codes[verdicts[0][2]] = codes.get(verdicts[0][2], 0) + 1
+            code = verdicts[0][-1]
+            codes[code] = codes.get(code, 0) + 1
         assert {1000, 1002, 1007, 1009} <= set(codes), codes
-        print(f"{sum(codes.values())} conversations agree; close codes {codes}")
+        print(f"{sum(codes.values())} conversations agree, {left_out} left out; codes {codes}")
         other.shutdown()
 
 

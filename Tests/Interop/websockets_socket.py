@@ -35,7 +35,7 @@ class Socket:
 
     def __init__(self, query=""):
         url = URL.replace("http://", "ws://") + "/v1/socket" + query
-        self.connection = connect(url, additional_headers=AUTHORIZED)
+        self.connection = connect(url, additional_headers=AUTHORIZED, legacy=True)
         self.events = []
         self.number = 0
 

@@ -101,6 +101,15 @@ returns table (user_id text, socket_id text) language sql stable as $$
    order by s.user_id, s.socket_id limit 1000
 $$;
 
+-- The same for many conversations, named by their tenants and ids.
+create function messaging.sessions_in_all(p_tenants uuid[], p_conversations uuid[])
+returns table (conversation_id uuid, user_id text, socket_id text) language sql stable as $$
+  select s.conversation_id, s.user_id, s.socket_id
+    from unnest(p_tenants, p_conversations) k (tenant, conversation)
+    join messaging.user_sessions s on s.tenant_id = k.tenant
+     and s.conversation_id = k.conversation and s.expires_at > now()
+$$;
+
 create function messaging.drop_expired_sessions(p_limit int) returns int language sql as $$
   with gone as (
     delete from messaging.user_sessions s using (

@@ -102,6 +102,11 @@ final class BotApplication {
             + JobRoutes(manager: manager, locks: locks).routes
     }
 
+    /// Says what is done after each job that ended here.
+    func onEnded(_ body: @escaping @LoopActor (JobWork) async -> Void) {
+        runner.onEnded = body
+    }
+
     /// After the commit of a message, whose answer says what it means for the bot.
     func committed(_ caller: Caller, _ conversation: UUID, _ bot: JSON) async {
         let job = bot["ai_job_id"]?.stringValue

@@ -26,6 +26,8 @@ final class BotRunner {
     private let secrets: SecretBox
     private let providers: AIProviders
     private let committed: @LoopActor () -> Void
+    /// Called after each job that ended here: its conversation may have an answer.
+    var onEnded: (@LoopActor (JobWork) async -> Void)?
     private let logger: Logger
     private var running: [UUID: Task<Void, Never>] = [:]
     private var isStopped = false
@@ -164,6 +166,7 @@ final class BotRunner {
     /// Only who ended the job takes its lock down: after `lost` it may be another worker's.
     private func ended(_ work: JobWork, _ outcome: String) async {
         committed()
+        await onEnded?(work)
         guard outcome != "lost", outcome != "retry" else { return }
         processed += 1
         if outcome == "failed" { failures += 1 }

@@ -1,6 +1,8 @@
 internal import JSON
 
-/// What an event of Slack's Events API is to a conversation. Unknown members mean nothing.
+/// What an event of Slack's Events API is to a conversation.
+///
+/// Unknown members mean nothing.
 struct SlackEvent: Sendable, Equatable {
     /// What is to be done with an event.
     enum Verdict: Sendable, Equatable {

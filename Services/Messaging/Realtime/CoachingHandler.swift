@@ -5,7 +5,9 @@ internal import HTTPServer
 internal import JSON
 internal import PostgresClient
 
-/// `coaching.*`: advice on a draft, from the AI of the conversation's bot. Nothing is posted.
+/// `coaching.*`: advice on a draft, from the AI of the conversation's bot.
+///
+/// Nothing is posted.
 @LoopActor
 struct CoachingHandler: SocketHandler {
     /// The longest draft, in Unicode scalars.

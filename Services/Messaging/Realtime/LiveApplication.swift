@@ -13,6 +13,7 @@ final class LiveApplication {
     let presence: PresenceService
     let cache: QueryCache
     private let runtime: ServiceRuntime
+    private let watch: PresenceWatch
 
     init(_ runtime: ServiceRuntime, _ configuration: MessagingConfiguration) {
         self.runtime = runtime
@@ -33,6 +34,13 @@ final class LiveApplication {
             shared: runtime.redis.map { RedisPresence($0) },
             ttl: configuration.userPresence
         )
+        watch = PresenceWatch(
+            hub: hub,
+            sessions: sessions,
+            presence: presence,
+            grace: configuration.presenceGrace,
+            logger: runtime.logger
+        )
         cache = QueryCache(store: runtime.redis.map { RedisGenerationCache($0) })
         runtime.relay.onPublished = { [weak self] in await self?.published($0) }
     }
@@ -40,9 +48,11 @@ final class LiveApplication {
     func start() async {
         await hub.start()
         sessions.start()
+        watch.start()
     }
 
     func stop() async {
+        await watch.stop()
         await hub.stop()
         await sessions.stop()
     }
@@ -57,13 +67,25 @@ final class LiveApplication {
                 presence: presence,
                 conversations: conversations
             ).routes
-            + SocketRoutes(
-                hub: hub,
-                presence: presence,
-                sessions: sessions,
+            + SocketRoutes(peer: peer, dispatcher: dispatcher, logger: runtime.logger).routes
+            + SocketIORoutes(
+                keys: runtime.authenticator,
                 dispatcher: dispatcher,
-                logger: runtime.logger
+                logger: runtime.logger,
+                peer: peer
             ).routes
+    }
+
+    /// What a client of a socket is to the service.
+    private func peer(_ caller: Caller, _ transport: any SocketTransport) -> SocketPeer {
+        SocketPeer(
+            transport,
+            caller: caller,
+            hub: hub,
+            presence: presence,
+            sessions: sessions,
+            logger: runtime.logger
+        )
     }
 
     /// After a commit: events and calls leave at once, and who follows the conversation is told.
@@ -73,8 +95,13 @@ final class LiveApplication {
     func changed(_ caller: Caller, _ conversation: UUID?) async {
         runtime.relay.wake()
         guard let conversation else { return }
-        await cache.invalidate(caller.code, conversation)
-        hub.changed(LiveRoom(tenant: caller.code, conversation: conversation))
+        await changed(caller.code, conversation)
+    }
+
+    /// The same, where a tenant's code is all that is known.
+    func changed(_ tenant: String, _ conversation: UUID) async {
+        await cache.invalidate(tenant, conversation)
+        hub.changed(LiveRoom(tenant: tenant, conversation: conversation))
     }
 
     /// The same for what no request changed (the bot, a timer, a process that died after its
@@ -85,9 +112,6 @@ final class LiveApplication {
             guard let conversation = UUID(uuidString: row.key) else { continue }
             rooms.insert(LiveRoom(tenant: row.tenant, conversation: conversation))
         }
-        for room in rooms {
-            await cache.invalidate(room.tenant, room.conversation)
-            hub.changed(room)
-        }
+        for room in rooms { await changed(room.tenant, room.conversation) }
     }
 }

@@ -38,6 +38,9 @@ final class LiveEvent {
     /// As a message of a WebSocket.
     private(set) lazy var frame = WebSocket.encode(text: body)
 
+    /// As an event of Socket.IO.
+    private(set) lazy var socketIO = SocketIOPacket.event(type, body)
+
     init(seq: Int64?, type: String, body: [UInt8]) {
         self.seq = seq
         self.type = type

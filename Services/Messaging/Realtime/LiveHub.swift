@@ -107,6 +107,17 @@ final class LiveHub {
         return topic
     }
 
+    /// The conversations that somebody follows here.
+    var followed: [LiveKey] { topics.values.map(\.key) }
+
+    /// Tells those who follow a conversation something that is kept nowhere.
+    func broadcast(_ event: LiveEvent, to room: LiveRoom) {
+        guard let topic = topics[room] else { return }
+        for subscription in topic.subscriptions.values {
+            subscription.client.deliver(event, of: topic.key)
+        }
+    }
+
     // MARK: News
 
     /// Something was committed in a conversation: this instance looks at once, others soon.

@@ -26,14 +26,14 @@ struct SocketFrame: Sendable {
         }
     }
 
-    private init(type: String, id: JSON, socket: String, data: JSON) {
+    init(type: String, id: JSON, socket: String, data: JSON) {
         self.type = type
         self.id = id
         self.socket = socket
         self.data = data
     }
 
-    /// `{"type": "ok", "ref", "data"}`
+    /// The answer to a frame that was done: `{"type": "ok", "ref", "data"}`.
     static func ok(_ ref: JSON, _ data: [UInt8]) -> [UInt8] {
         var writer = JSONWriter(capacity: data.count + 64)
         writer.beginObject()
@@ -45,7 +45,7 @@ struct SocketFrame: Sendable {
         return writer.bytes
     }
 
-    /// `{"type": "error", "ref", "status", "code", "detail"}`
+    /// The answer to one that was not: `{"type": "error", "ref", "status", "code", "detail"}`.
     static func error(_ ref: JSON, _ problem: Problem) -> [UInt8] {
         var document: JSONObject = [
             "type": "error", "ref": ref, "status": .int(Int64(problem.status)),

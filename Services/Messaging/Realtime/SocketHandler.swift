@@ -30,8 +30,8 @@ struct SocketCall {
     let caller: Caller
     let session: Session
     let data: JSON
-    /// The connection that it came by.
-    let connection: SocketConnection
+    /// Who it came from.
+    let peer: SocketPeer
 
     /// Reads `data` strictly.
     func fields<Value>(_ read: (inout JSONFields) -> Value) throws -> Value {
@@ -69,7 +69,7 @@ final class SocketDispatcher {
         _ frame: SocketFrame,
         _ caller: Caller,
         _ role: Role?,
-        _ connection: SocketConnection
+        _ peer: SocketPeer
     ) async throws -> [UInt8] {
         guard let event = events[frame.type] else {
             throw Problem(
@@ -93,7 +93,7 @@ final class SocketDispatcher {
                 caller: caller,
                 session: session,
                 data: frame.data,
-                connection: connection
+                peer: peer
             )
         )
     }

@@ -14,7 +14,7 @@ struct ConnectionHandler: SocketHandler {
             "connection.join": SocketEvent(.viewer, join),
             "connection.leave": SocketEvent(.viewer) { call in
                 let conversation = try call.fields { $0.uuid("conversation_id") }
-                call.connection.leave(conversation)
+                call.peer.leave(conversation)
                 return Array("{}".utf8)
             },
         ]
@@ -24,7 +24,7 @@ struct ConnectionHandler: SocketHandler {
         let (conversation, since) = try call.fields { fields in
             (fields.uuid("conversation_id"), fields.optionalInt("since", in: 0...Int(Int32.max)))
         }
-        try await call.connection.follow(conversation, since: since.map { Int64($0) })
+        try await call.peer.follow(conversation, since: since.map { Int64($0) })
         let outcome = try await sessions.registerUser(
             call.caller,
             socket: call.session.socket,
@@ -34,7 +34,7 @@ struct ConnectionHandler: SocketHandler {
         guard let session = Session(try JSON(parsing: outcome.answer)) else {
             throw Problem.conflict("socket_taken", "the socket is another user's")
         }
-        try await call.connection.join(session)
+        try await call.peer.join(session)
         return outcome.answer
     }
 }

@@ -7,9 +7,8 @@ internal import Logging
 /// `/v1/socket`: conversations over a WebSocket.
 @LoopActor
 struct SocketRoutes {
-    let hub: LiveHub
-    let presence: PresenceService
-    let sessions: UserSessionService
+    /// Makes the peer of a connection.
+    let peer: @LoopActor (Caller, any SocketTransport) -> SocketPeer
     let dispatcher: SocketDispatcher
     let logger: Logger
 
@@ -52,20 +51,18 @@ struct SocketRoutes {
                     webSocket,
                     caller: caller,
                     role: request.context.principal?.role,
-                    hub: hub,
-                    presence: presence,
-                    sessions: sessions,
                     logger: logger
                 )
+                let peer = peer(caller, connection)
                 do {
                     for id in position.conversations {
-                        try await connection.follow(id, since: position.seqs[id])
+                        try await peer.follow(id, since: position.seqs[id])
                     }
                 } catch {
-                    connection.abandon()
+                    await peer.end()
                     throw error
                 }
-                connection.start(dispatcher)
+                connection.start(dispatcher, peer)
                 return webSocket.response
             }
         )

@@ -130,6 +130,25 @@ final class UserSessionService {
         }
     }
 
+    /// The same for many conversations at once.
+    func sessions(in keys: [LiveKey]) async throws -> [UUID: [PresenceConnection]] {
+        var found: [UUID: [PresenceConnection]] = [:]
+        let rows = try await postgres.query(
+            "select * from messaging.sessions_in_all($1, $2)",
+            [.uuids(keys.map(\.tenant)), .uuids(keys.map(\.conversation))],
+            idempotent: true
+        )
+        for row in rows {
+            found[try row.uuid("conversation_id"), default: []].append(
+                PresenceConnection(
+                    user: try row.string("user_id"),
+                    id: try row.string("socket_id")
+                )
+            )
+        }
+        return found
+    }
+
     private func sweep() async {
         while !Task.isCancelled {
             try? await EventLoop.shared.sleep(for: UserSessionService.sweepInterval)

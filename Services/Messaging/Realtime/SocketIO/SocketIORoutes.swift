@@ -1,0 +1,152 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Logging
+
+/// `/socket.io/`: what Socket.IO v4 clients speak (EIO 4), by long-polling, WebSocket, or the one
+/// after the other.
+///
+/// A session lives in the process that opened it: over several instances a client must begin by
+/// WebSocket, or all of its requests must reach the same instance.
+@LoopActor
+final class SocketIORoutes: Authenticator {
+    /// How many clients an instance serves.
+    static let sessionsMax = 10_000
+
+    private let keys: any Authenticator
+    private let dispatcher: SocketDispatcher
+    private let peer: @LoopActor (Caller, any SocketTransport) -> SocketPeer
+    private let logger: Logger
+    private var connections: [String: SocketIOConnection] = [:]
+    /// The tasks that read WebSockets; each ends with its socket.
+    private var serving: [ObjectIdentifier: Task<Void, Never>] = [:]
+
+    init(
+        keys: any Authenticator,
+        dispatcher: SocketDispatcher,
+        logger: Logger,
+        peer: @escaping @LoopActor (Caller, any SocketTransport) -> SocketPeer
+    ) {
+        self.keys = keys
+        self.dispatcher = dispatcher
+        self.logger = logger
+        self.peer = peer
+    }
+
+    var routes: [Route] { [route(.get, listen), route(.post, post)] }
+
+    private func route(_ method: HTTPMethod, _ handler: @escaping Route.Handler) -> Route {
+        Route(
+            method,
+            "/socket.io/",
+            access: .custom(self),
+            summary: method == .get ? "Listen (Socket.IO v4)" : "Send (Socket.IO v4, long-polling)",
+            description: "The protocol of Socket.IO v4 clients; the events are those of "
+                + "`/v1/socket`, with the client's own id as `socket_id`.",
+            tag: "Live",
+            bodyLimit: EngineIOSession.payloadMax,
+            queryParameters: [
+                QueryParameter("EIO", "`4`.", isRequired: true),
+                QueryParameter("transport", "`polling` or `websocket`.", isRequired: true),
+                QueryParameter("sid", "The session, once there is one."),
+                QueryParameter("t", "Keeps answers out of caches."),
+            ],
+            responses: [
+                200: RouteResponse("Packets.", contentType: "text/plain"),
+                101: RouteResponse("The connection is a WebSocket now."),
+            ],
+            handler: ErrorMapping.translating(handler)
+        )
+    }
+
+    /// A key opens a session; after that the session's id, which nobody can guess, is enough: clients
+    /// show their key only once.
+    func authenticate(_ request: Request) async throws -> Principal {
+        guard request.query["sid"] == nil else { return try find(request).principal }
+        return try await keys.authenticate(request)
+    }
+
+    private func listen(_ request: Request) async throws -> Response {
+        guard request.query["EIO"] == "4" else {
+            throw SocketIORoutes.refusal(5, "Unsupported protocol version")
+        }
+        switch request.query["transport"] {
+        case "websocket": return try await upgrade(request)
+        case "polling":
+            guard request.query["sid"] != nil else {
+                let session = try open(request).session
+                return SocketIORoutes.answer(session.openPacket)
+            }
+            return SocketIORoutes.answer(try await find(request).session.polled())
+        default: throw SocketIORoutes.refusal(0, "Transport unknown")
+        }
+    }
+
+    private func post(_ request: Request) async throws -> Response {
+        guard request.query["transport"] == "polling" else {
+            throw SocketIORoutes.refusal(0, "Transport unknown")
+        }
+        try find(request).session.posted(request.body)
+        return SocketIORoutes.answer(Array("ok".utf8))
+    }
+
+    private func upgrade(_ request: Request) async throws -> Response {
+        let webSocket = try WebSocket(
+            request,
+            messageBytesMax: EngineIOSession.payloadMax,
+            bufferLimit: EngineIOSession.waitingMax
+        )
+        let isUpgrade = request.query["sid"] != nil
+        let connection = isUpgrade ? try find(request) : try open(request)
+        serving[ObjectIdentifier(webSocket)] = Task {
+            await connection.session.serve(webSocket, isUpgrade: isUpgrade)
+            serving[ObjectIdentifier(webSocket)] = nil
+        }
+        return webSocket.response
+    }
+
+    private func open(_ request: Request) throws -> SocketIOConnection {
+        let caller = try request.caller()
+        let principal = try request.context.requirePrincipal()
+        guard connections.count < SocketIORoutes.sessionsMax else {
+            throw Problem.unavailable("too many clients are connected here")
+        }
+        let session = EngineIOSession(sid: UUID().text)
+        let connection = SocketIOConnection(
+            session,
+            principal: principal,
+            caller: caller,
+            logger: logger,
+            peer: { [peer] in peer(caller, $0) }
+        )
+        connections[session.sid] = connection
+        connection.start(
+            dispatcher,
+            ended: { [weak self] in
+                self?.connections[session.sid] = nil
+            }
+        )
+        return connection
+    }
+
+    /// The session that a request names.
+    private func find(_ request: Request) throws -> SocketIOConnection {
+        guard let connection = connections[request.query["sid"] ?? ""] else {
+            throw SocketIORoutes.refusal(1, "Session ID unknown")
+        }
+        return connection
+    }
+
+    private static func answer(_ packets: [UInt8]) -> Response {
+        Response(contentType: "text/plain; charset=UTF-8", body: .bytes(packets))
+    }
+
+    /// What Engine.IO's own server says, beside our own words.
+    private static func refusal(_ code: Int, _ message: String) -> Problem {
+        var problem = Problem(status: 400, code: "socket_io", detail: message)
+        problem.members["message"] = .string(message)
+        problem.members["engine_io_code"] = .int(Int64(code))
+        return problem
+    }
+}
