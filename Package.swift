@@ -162,9 +162,8 @@ let package = Package(
         tests(
             "MessagingTests",
             [
-                "messaging", "Coordination", "Domain", "EventLoop", "HTTPServer", "JSON",
-                "Platform",
-                "PostgresClient", "RedisClient", "TestSupport",
+                "messaging", "Coordination", "Domain", "EventLoop", "JSON", "Platform",
+                "PostgresClient", "TestSupport", logging,
             ]
         ),
         tests("HTTPClientTests", ["HTTPClient", "EventLoop", "TestSupport"]),

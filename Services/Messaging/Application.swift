@@ -143,7 +143,11 @@ final class Application {
     private var routes: [Route] {
         ConversationRoutes(
             conversations: conversations,
-            handover: Handover(conversations: conversations, services: runtime.services),
+            handover: Handover(
+                conversations: conversations,
+                services: runtime.services,
+                silenced: { [bot] in await bot.silenced($0, $1, $2) }
+            ),
             cache: live.cache
         ).routes
             + MessageRoutes(
@@ -162,7 +166,8 @@ final class Application {
                 messages: messages,
                 conversations: conversations,
                 settings: settings,
-                committed: { [live] in await live.changed($0, $1) }
+                committed: { [live] in await live.changed($0, $1) },
+                silenced: { [bot] in await bot.silenced($0, $1, $2) }
             ).routes
             + live.routes(conversations: conversations, dispatcher: dispatcher)
     }

@@ -190,6 +190,55 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
     [[ $STATUS == 403 ]]
 }
 
+@test "a lock whose worker is gone is listed as orphaned, and its job is worked on by another" {
+    open_with "$SLOW"
+    says "one"
+    local job
+    job=$(field .bot.ai_job_id)
+    eventually 10 job_is "$job" processing
+    # As after a kill: nobody beats for it, and its time is over.
+    sql "update messaging.conversations set bot_id = '$QUICK' where id = '$CONVERSATION'"
+    sql "update messaging.ai_jobs set worker = 'gone', lease_until = now() - interval '1 s' where id = '$job'"
+    admin GET /v1/admin/locks
+    [[ $(field ".items[] | select(.ai_job_id == \"$job\") | .orphaned") == true ]]
+    eventually 15 job_is "$job" completed
+    [[ $(field .attempts) == 2 ]]
+    bot_has_said 1
+}
+
+@test "configuration is read back as it was written, with its names of document 004" {
+    local core platform bot
+    core=$(new_uuid) platform=$(new_uuid) bot=$(new_uuid)
+    admin PUT "/v1/core-ai/$core" '{"name": "GPT-4 Healthcare", "api_endpoint": "https://api.openai.com/v1/chat/completions", "auth_required": true, "auth_token": "sk-x", "timeout_seconds": 30, "meta_data": {"model": "gpt-4"}}'
+    [[ $STATUS == 201 ]]
+    [[ $(field '[.core_ai_id, .name, .api_endpoint, .auth_required, .auth_token, .timeout_seconds, .meta_data.model] | map(tostring) | join("|")') == \
+        "$core|GPT-4 Healthcare|https://api.openai.com/v1/chat/completions|true|***|30|gpt-4" ]]
+    admin PUT "/v1/platforms/$platform" '{"name": "Web Platform", "description": "Web-based chat interface", "base_url": "https://chat.healthcare.com", "auth_required": false}'
+    [[ $(field '[.platform_id, .name, .description, .base_url, .auth_required, (.meta_data | tostring)] | map(tostring) | join("|")') == \
+        "$platform|Web Platform|Web-based chat interface|https://chat.healthcare.com|false|{}" ]]
+    admin PUT "/v1/bots/$bot" "{\"name\": \"Healthcare Assistant\", \"description\": \"Medical consultation bot\", \"language\": \"vi\", \"core_ai_id\": \"$core\", \"platform_id\": \"$platform\"}"
+    [[ $(field '[.bot_id, .description, .language, .is_active, .core_ai_id, .platform_id] | map(tostring) | join("|")') == \
+        "$bot|Medical consultation bot|vi|true|$core|$platform" ]]
+    agent PUT "/v1/bots/$bot" '{"name": "x"}'
+    [[ $STATUS == 403 ]]
+    admin PUT "/v1/bots/$bot" "{\"name\": \"x\", \"core_ai_id\": \"$bot\"}"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /core_ai_id ]]
+}
+
+@test "a change of the bot holds for the next request" {
+    local core
+    open_with "$(make_bot '{"provider": "simulated", "delay_ms": 0}' '{"name": "Before"}')"
+    agent GET "/v1/conversations/$CONVERSATION"
+    local bot
+    bot=$(field .bot_id)
+    handles "<USER>a</USER>"
+    [[ $(field .bot_name) == Before ]]
+    eventually 10 lock_is_free
+    admin PUT "/v1/bots/$bot" '{"name": "After"}'
+    handles "<USER>a</USER>"
+    [[ $(field .bot_name) == After ]]
+}
+
 @test "cancel ends a job: no answer, a free lock, and a second cancel is a conflict" {
     open_with "$SLOW"
     says "one"

@@ -108,7 +108,7 @@ final class MailboxWorld {
     // MARK: Workers
 
     func claims(_ worker: Int) async throws {
-        for document in try await workers[worker].claim(limit: 10) {
+        for document in try await workers[worker].claim(limit: 10).works {
             let work = try JobWork(document, secrets: secrets)
             held.append(
                 Held(worker: worker, work: work, upto: document["upto_seq"]?.intValue ?? 0)
@@ -146,6 +146,12 @@ final class MailboxWorld {
         case "lost": break
         default: throw Violation("finish answered '\(outcome)'")
         }
+    }
+
+    /// Everybody answers, once and without asking for a person.
+    func answersNow() async throws {
+        var calm = SeededRandom(seed: 1)
+        while !held.isEmpty { try await answers(&calm) }
     }
 
     func fails(_ random: inout SeededRandom) async throws {
@@ -272,13 +278,11 @@ final class MailboxWorld {
             let late = held
             held = []
             try await claims(0)
-            var calm = SeededRandom(seed: 1)
-            while !held.isEmpty { try await answers(&calm) }
+            try await answersNow()
             held = late
             if model.waiting().isEmpty { break }
         }
-        var calm = SeededRandom(seed: 2)
-        while !held.isEmpty { try await answers(&calm) }
+        try await answersNow()
         guard model.waiting().isEmpty else {
             throw Violation("messages \(model.waiting()) were never answered")
         }

@@ -60,19 +60,20 @@ final class BackgroundJobManager {
         self.debounce = debounce
     }
 
-    /// Takes the conversation's lock and makes a job, or joins the one that is there.
+    /// Takes the conversation's lock and makes a job, or joins the one that is there; without the
+    /// database the job lives in this process.
     ///
     /// - Throws: a 404; a 503 when neither the database nor any store can hold a lock.
     func createAIProcessingJob(
         _ caller: Caller,
         _ request: HandleRequest,
         bot: BotConfiguration
-    ) async throws -> JobStart {
+    ) async throws -> (start: JobStart, isOffline: Bool) {
         do {
             let outcome = try await jobs.start(caller, request, debounce: debounce)
-            return try await settle(caller, request.conversation, outcome)
+            return (try await settle(caller, request.conversation, outcome), false)
         } catch let error as PostgresError where error.isUnavailable {
-            return try await offline.start(caller, request, bot: bot)
+            return (try await offline.start(caller, request, bot: bot), true)
         }
     }
 
@@ -103,13 +104,20 @@ final class BackgroundJobManager {
 
     /// A job was made: shows its lock and its state.
     func created(_ caller: Caller, _ conversation: UUID, job: String, lockID: String) async {
-        await locks.show(caller, conversation: conversation, lockID: lockID, job: job)
         guard let id = UUID(uuidString: job) else { return }
-        await mirror.show(
+        // Together: one wait instead of two.
+        async let lock: Void = locks.show(
+            caller,
+            conversation: conversation,
+            lockID: lockID,
+            job: job
+        )
+        async let state: Void = mirror.show(
             caller.code,
             id,
             ["status": "pending", "conversation_id": .string(conversation.text)]
         )
+        _ = await (lock, state)
     }
 
     /// A job ended by what somebody wrote: its call is aborted and its lock taken down.

@@ -20,6 +20,7 @@ final class BotApplication {
     private let offline: OfflineJobs
     private let manager: BackgroundJobManager
     private let handler: MessageHandler
+    private let debounceCount: Int
 
     /// - Parameter stores: where locks of conversations are shown, in the order they are asked.
     init(
@@ -29,6 +30,7 @@ final class BotApplication {
         settings: ConfigurationRepository
     ) {
         self.runtime = runtime
+        debounceCount = configuration.debounceCount
         configurations = BotConfigService(settings: settings, logger: runtime.logger)
         let jobs = AIJobRepository(postgres: runtime.postgres)
         locks = MessageLockManager(
@@ -67,7 +69,11 @@ final class BotApplication {
             runner: runner,
             debounce: configuration.debounce
         )
-        handler = MessageHandler(configurations: configurations, jobs: manager, runner: runner)
+        handler = MessageHandler(
+            configurations: configurations,
+            jobs: manager,
+            start: { [runner] in runner.start() }
+        )
     }
 
     private static func providers(
@@ -116,12 +122,18 @@ final class BotApplication {
             guard let job, let lockID = bot["lock_id"]?.stringValue else { return }
             await manager.created(caller, conversation, job: job, lockID: lockID)
         case "buffered":
-            // The last one of a burst that is long enough makes the job due at once.
-            runner.wake()
+            // The last one of a burst that is long enough makes the job due at once; where a
+            // channel counts otherwise, the runner finds it within its poll.
+            if bot["consolidated_messages"]?.intValue ?? 0 >= Int64(debounceCount) { runner.wake() }
         case "stopped", "human":
             if job != nil { await manager.ended(caller, conversation, job: job) }
         default: break
         }
+    }
+
+    /// A job was cancelled because its conversation changed hands.
+    func silenced(_ caller: Caller, _ conversation: UUID, _ job: UUID) async {
+        await manager.ended(caller, conversation, job: job.text)
     }
 
     private func status() async -> JSON {

@@ -56,6 +56,8 @@ final class BotConfigService {
             let found = try await settings.botConfiguration(caller, conversation)
             guard let found else { return nil }
             remember(caller, conversation, found)
+            // Known now, for when the database is away.
+            _ = await policy(caller)
             return found
         } catch let error as PostgresError where error.isUnavailable {
             Degradation.note("bot_configuration")
@@ -91,6 +93,7 @@ final class BotConfigService {
         return await policy(caller).controlWords.meaning(of: text)
     }
 
+    /// What the tenant decided, as far as it can be known.
     private func policy(_ caller: Caller) async -> Policy {
         let now = EventLoop.shared.now
         let known = policies[caller.tenant]
@@ -121,6 +124,12 @@ final class BotConfigService {
         count -= configurations[caller.tenant]?.count ?? 0
         configurations[caller.tenant] = nil
         policies[caller.tenant] = nil
+    }
+
+    /// Reads the tenant's decisions anew, after they were changed here.
+    func renew(_ caller: Caller) async {
+        forget(caller)
+        _ = await policy(caller)
     }
 
     private func remember(_ caller: Caller, _ conversation: UUID, _ value: BotConfiguration) {

@@ -18,23 +18,23 @@ struct BotJobs {
     /// This process's name among the workers.
     let worker: String
 
-    func claim(limit: Int) async throws -> [JSON] {
+    /// Takes jobs that are due, and tells how long until the next one is; `nil` when none waits.
+    func claim(limit: Int) async throws -> (works: [JSON], nextDue: Duration?) {
         let rows = try await postgres.query(
-            "select w as answer from messaging.claim_ai_jobs($1, $2, $3 * interval '1 ms', $4) w",
+            """
+            select w as answer,
+              (extract(epoch from messaging.next_ai_job_due() - now()) * 1000)::bigint ms
+            from (select) as one
+            left join messaging.claim_ai_jobs($1, $2, $3 * interval '1 ms', $4) w on true
+            """,
             [
                 .string(worker), .int(Int64(limit)), .int(settings.lease.milliseconds),
                 .int(BotJobs.historyLimit),
             ]
         )
-        return try rows.map { try JSON(stored: $0) }
-    }
-
-    /// How long until the next job is due, or nil when none is waiting.
-    func nextDue() async throws -> Duration? {
-        let row = try await postgres.query(
-            "select (extract(epoch from messaging.next_ai_job_due() - now()) * 1000)::bigint ms"
-        ).one()
-        return try row.optionalInt64("ms").map { .milliseconds(max(0, $0)) }
+        let works = try rows.map { try JSON(stored: $0) }.filter { !$0.isNull }
+        let due = try rows.first?.optionalInt64("ms").map { Duration.milliseconds(max(0, $0)) }
+        return (works, due)
     }
 
     /// False: the job is somebody else's, or was cancelled; the call must be aborted.

@@ -90,11 +90,11 @@ final class BotRunner {
             do {
                 try await lookAfterAll()
                 let room = BotRunner.jobsLimit - running.count
-                let claimed = room > 0 ? try await jobs.claim(limit: room) : []
-                try await FaultPoints.reached("bot.claimed")
-                for work in claimed { begin(work) }
-                if claimed.isEmpty, let due = try await jobs.nextDue() {
-                    pause = min(pause, due + .milliseconds(2))
+                if room > 0 {
+                    let claimed = try await jobs.claim(limit: room)
+                    if !claimed.works.isEmpty { try await FaultPoints.reached("bot.claimed") }
+                    for work in claimed.works { begin(work) }
+                    if let due = claimed.nextDue { pause = min(pause, due + .milliseconds(2)) }
                 }
             } catch {
                 logger.warning("bot: jobs could not be claimed", metadata: ["reason": "\(error)"])
@@ -132,7 +132,17 @@ final class BotRunner {
         }
     }
 
+    private func keepLock(_ work: JobWork) async {
+        await locks.keep(
+            tenant: work.tenant,
+            conversation: work.conversationID,
+            lockID: work.lockID,
+            job: work.id
+        )
+    }
+
     private func perform(_ work: JobWork) async {
+        await keepLock(work)
         await mirror.show(
             work.tenant,
             work.id,
@@ -214,11 +224,7 @@ final class BotRunner {
             do {
                 try await EventLoop.shared.sleep(for: jobs.settings.heartbeat)
                 guard try await jobs.heartbeat(work) else { return abort(work.id) }
-                await locks.renew(
-                    tenant: work.tenant,
-                    conversation: work.conversationID,
-                    lockID: work.lockID
-                )
+                await keepLock(work)
             } catch {
                 // Cancelled, or the database is away; the lease outlives a few missed beats.
                 continue

@@ -8,13 +8,18 @@ internal import JSON
 final class MessageHandler {
     private let configurations: BotConfigService
     private let jobs: BackgroundJobManager
-    private let runner: BotRunner
+    private let start: @LoopActor () -> Void
     private var isInitialized = false
 
-    init(configurations: BotConfigService, jobs: BackgroundJobManager, runner: BotRunner) {
+    /// - Parameter start: begins to work on jobs; called once.
+    init(
+        configurations: BotConfigService,
+        jobs: BackgroundJobManager,
+        start: @escaping @LoopActor () -> Void
+    ) {
         self.configurations = configurations
         self.jobs = jobs
-        self.runner = runner
+        self.start = start
     }
 
     /// Begins to work on jobs.
@@ -24,7 +29,7 @@ final class MessageHandler {
     func initialize() {
         guard !isInitialized else { return }
         isInitialized = true
-        runner.start()
+        start()
     }
 
     /// Takes a request and answers without waiting for the AI.
@@ -32,11 +37,13 @@ final class MessageHandler {
     /// - Throws: a 404 for an unknown conversation; a 503 when nothing can hold its lock.
     func handleMessageRequest(_ caller: Caller, _ request: HandleRequest) async throws -> JSON {
         initialize()
-        guard let bot = try await configurations.getBotConfig(caller, request.conversation) else {
+        guard var bot = try await configurations.getBotConfig(caller, request.conversation) else {
             throw Problem.notFound
         }
-        let start = try await jobs.createAIProcessingJob(caller, request, bot: bot)
-        return MessageHandler.answer(start, bot)
+        let made = try await jobs.createAIProcessingJob(caller, request, bot: bot)
+        // What was read a moment ago may have changed since, and nobody can look.
+        if made.isOffline, bot.source == .database { bot.source = .lastGood }
+        return MessageHandler.answer(made.start, bot)
     }
 
     /// The answers of api.md 2.2.

@@ -165,11 +165,22 @@ struct MessageLockManager {
         }
     }
 
-    /// Puts the end of the record off while the job's worker lives.
-    func renew(tenant: String, conversation: UUID, lockID: String) async {
+    /// Puts the end of the record off while the job's worker lives, and shows it again where it is
+    /// not there: it ended while nobody worked, or Redis was away.
+    func keep(tenant: String, conversation: UUID, lockID: String, job: UUID) async {
         let key = MessageLockManager.key(tenant, conversation)
-        await withOwn(key, lockID) { store, value throws(CoordinationError) in
-            _ = try await store.renew(key, value: value, ttl: ttl)
+        let record = LockRecord(
+            lockID: lockID,
+            instance: instance,
+            job: job.text,
+            takenAt: WallClock.milliseconds()
+        )
+        _ = await first(false) { store throws(CoordinationError) in
+            guard let shown = try await store.holder(of: key) else {
+                return try await store.acquire(key, value: record.text, ttl: ttl)
+            }
+            guard LockRecord(shown.value)?.lockID == lockID else { return false }
+            return try await store.renew(key, value: shown.value, ttl: ttl)
         }
     }
 

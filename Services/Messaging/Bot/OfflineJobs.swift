@@ -201,7 +201,12 @@ final class OfflineJobs {
             guard (try? await EventLoop.shared.sleep(for: settings.heartbeat)) != nil else {
                 return
             }
-            await locks.renew(tenant: caller.code, conversation: conversation, lockID: lockID)
+            await locks.keep(
+                tenant: caller.code,
+                conversation: conversation,
+                lockID: lockID,
+                job: id
+            )
             let isHeld = await locks.isHeld(
                 tenant: caller.code,
                 conversation: conversation,

@@ -21,6 +21,9 @@ final class OpenAIProvider: AIProvider {
     }
 
     func answer(_ request: AIRequest) async throws(AIProviderError) -> AIAnswer {
+        guard !request.authRequired || request.token != nil else {
+            throw AIProviderError(isFinal: true, description: "the core AI has no token")
+        }
         var outgoing = OutgoingRequest(
             .post,
             request.endpoint,
@@ -49,7 +52,7 @@ final class OpenAIProvider: AIProvider {
             ("Content-Type", "application/json"), ("Accept", "application/json"),
             ("X-Request-Id", request.jobID),
         ]
-        if let token = request.token {
+        if request.authRequired, let token = request.token {
             fields.append(("Authorization", "Bearer \(token.reveal())"))
         }
         return fields
@@ -73,7 +76,8 @@ final class OpenAIProvider: AIProvider {
     ) throws(AIProviderError) -> AIAnswer {
         let document = try? JSON(parsing: response.body, limits: .foreign)
         guard (200..<300).contains(response.status) else {
-            throw failure(response, code: document?["error"]?["code"]?.stringValue)
+            let code = document?["error"]?["code"]?.stringValue
+            throw failure(response, code: code, now: WallClock.milliseconds())
         }
         let choice = document?["choices"]?.arrayValue?.first
         guard let text = choice?["message"]?["content"]?.stringValue, !text.isEmpty else {
@@ -85,28 +89,52 @@ final class OpenAIProvider: AIProvider {
         return AIAnswer(text: text, tokens: tokens)
     }
 
-    private nonisolated static func failure(
+    nonisolated static func failure(
         _ response: IncomingResponse,
-        code: String?
+        code: String?,
+        now: Int64
     ) -> AIProviderError {
         let status = response.status
         let mayPass = [408, 409, 429].contains(status) || status >= 500
         let refused = response.field("x-should-retry")?.lowercased() == "false"
-        let wait = pause(response)
+        let wait = pause(response, now: now)
         let isFinal =
             !mayPass || refused || code == "insufficient_quota"
             || (wait ?? .zero) > longestWait
+        // A code is a word of the API; anything longer is somebody else's text.
+        let known = code.flatMap { $0.utf8.count <= 64 ? $0 : nil }
         return AIProviderError(
             isFinal: isFinal,
-            description: "status \(status)\(code.map { " \($0)" } ?? "")",
+            description: "status \(status)\(known.map { " \($0)" } ?? "")",
             retryAfter: wait
         )
     }
 
-    private nonisolated static func pause(_ response: IncomingResponse) -> Duration? {
-        if let text = response.field("retry-after-ms"), let value = Int(text) {
-            return .milliseconds(value)
+    /// How long the other side asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a
+    /// date.
+    private nonisolated static func pause(_ response: IncomingResponse, now: Int64) -> Duration? {
+        if let text = response.field("retry-after-ms"), let value = Double(text), value >= 0 {
+            return .milliseconds(min(value, 1e12))
         }
-        return response.field("retry-after").flatMap(Int.init).map(Duration.seconds)
+        guard let text = response.field("retry-after") else { return nil }
+        if let value = Double(text), value >= 0 { return .seconds(min(value, 1e9)) }
+        return RetryDate.milliseconds(text).map { .milliseconds(max(0, $0 - now)) }
+    }
+}
+
+/// The date form of `Retry-After` (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+enum RetryDate {
+    private static let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ]
+
+    /// Milliseconds since 1970; `nil` for any other text.
+    static func milliseconds(_ text: String) -> Int64? {
+        let parts = text.split(separator: " ")
+        guard parts.count == 6, parts[0].hasSuffix(","), parts[5] == "GMT",
+            let month = months.firstIndex(of: String(parts[2]))
+        else { return nil }
+        func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return RFC3339.parse("\(parts[3])-\(two(month + 1))-\(parts[1])T\(parts[4])Z")
     }
 }

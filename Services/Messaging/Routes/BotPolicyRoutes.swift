@@ -62,7 +62,7 @@ struct BotPolicyRoutes {
                     allowsDefault: allows,
                     controlWords: words
                 )
-                configurations.forget(caller)
+                await configurations.renew(caller)
                 return .json(200, policy)
             }
         )

@@ -12,6 +12,8 @@ struct InternalRoutes {
     let settings: ConfigurationRepository
     /// Called after a commit that changed a conversation.
     let committed: @LoopActor (Caller, UUID) async -> Void
+    /// Called when a change of the owner cancelled the bot's job.
+    let silenced: @LoopActor (Caller, _ conversation: UUID, _ job: UUID) async -> Void
 
     var routes: [Route] { [delivery, assignment, channel] }
 
@@ -73,6 +75,9 @@ struct InternalRoutes {
             try await FaultPoints.reached("owner.before_commit")
             let result = try await conversations.applyAssignment(caller, change)
             try await FaultPoints.reached("owner.applied")
+            if let job = result.cancelledJob {
+                await silenced(caller, change.conversation, job)
+            }
             await committed(caller, change.conversation)
             return .json(["outcome": .string(result.outcome)])
         }

@@ -26,6 +26,8 @@ struct Handover {
 
     let conversations: ConversationRepository
     let services: ServiceClient
+    /// Called when the change of the owner cancelled the bot's job.
+    let silenced: @LoopActor (Caller, _ conversation: UUID, _ job: UUID) async -> Void
 
     func execute(
         _ caller: Caller,
@@ -42,8 +44,11 @@ struct Handover {
             throw Handover.problem(of: answer)
         }
         if let change = Handover.change(handover, answer.body) {
-            _ = try await conversations.applyAssignment(caller, change)
+            let result = try await conversations.applyAssignment(caller, change)
             try await FaultPoints.reached("handover.applied")
+            if let job = result.cancelledJob {
+                await silenced(caller, change.conversation, job)
+            }
         }
         var response = Response.json(answer.status, answer.body)
         if let wait = answer.retryAfter {

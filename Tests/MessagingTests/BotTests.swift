@@ -1,0 +1,251 @@
+import Coordination
+import Domain
+import EventLoop
+import Foundation
+import JSON
+import Platform
+import PostgresClient
+import Testing
+
+@testable import messaging
+
+@Suite("Bot parts")
+struct BotTests {
+    @Test("what a model wrote cannot call a channel, name a person or break a log")
+    func inert() {
+        let rows: [(String, String)] = [
+            ("plain <b>text</b> & 1 < 2", "plain <b>text</b> & 1 < 2"),
+            ("<!channel> <@U123> <#C1|x>", "&lt;!channel> &lt;@U123> &lt;#C1|x>"),
+            (
+                "<https://evil.example|bank> <MAILTO:a@b>",
+                "&lt;https://evil.example|bank> &lt;MAILTO:a@b>"
+            ),
+            ("a\u{0}b\u{1b}[0m\u{7f}\u{85}c\td\r\ne\rf", "ab[0mc\td\ne\nf"),
+            ("<", "<"), ("", ""), ("<<!here>", "<&lt;!here>"), ("👋🏽 chào", "👋🏽 chào"),
+        ]
+        for (written, shown) in rows { #expect(AIAnswer(text: written).text == shown) }
+        let long = AIAnswer(text: String(repeating: "é", count: AIAnswer.lengthLimit + 5))
+        #expect(long.text.count == AIAnswer.lengthLimit)
+    }
+
+    @Test("the marker of a handover is taken out, wherever it stands")
+    func marker() {
+        func reply(_ text: String) -> BotReply { BotReply(text, marker: "[[handover]]") }
+        #expect(reply("hello") == BotReply("hello", marker: "-"))
+        #expect(reply(" hello ").text == " hello ")
+        #expect(reply("[[handover]]").text.isEmpty && reply("[[handover]]").asksForPerson)
+        #expect(reply("One moment.\n[[handover]]\n").text == "One moment.")
+        #expect(reply("a [[handover]] b [[handover]]").text == "a  b")
+        #expect(!reply("[handover]").asksForPerson)
+    }
+
+    @Test("the pause before a retry doubles up to 8 s, and is never shorter than asked")
+    func retryPause() {
+        func pause(_ attempts: Int, _ asked: Duration? = nil, jitter: Double = 1) -> Duration {
+            RetryPause.after(
+                attempts: attempts,
+                base: .milliseconds(500),
+                asked: asked,
+                jitter: jitter
+            )
+        }
+        #expect(pause(1) == .milliseconds(500))
+        #expect(pause(2) == .seconds(1))
+        #expect(pause(3, jitter: 0) == .milliseconds(1500))
+        #expect(pause(9) == .seconds(8) && pause(1000) == .seconds(8))
+        #expect(pause(1, .seconds(30)) == .seconds(30))
+        #expect(pause(3, .milliseconds(1)) == .seconds(2))
+    }
+
+    @Test("Retry-After may be a date")
+    func retryDate() {
+        #expect(RetryDate.milliseconds("Sun, 06 Nov 1994 08:49:37 GMT") == 784_111_777_000)
+        for wrong in ["", "soon", "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Foo 1994 08:49:37 GMT"] {
+            #expect(RetryDate.milliseconds(wrong) == nil)
+        }
+    }
+
+    @Test("the defaults are those that were promised")
+    @LoopActor func defaults() throws {
+        let standard = try settings([
+            "DEBOUNCE_MS": "", "AI_JOB_RETRY_MS": "", "AI_JOB_IDLE_MS": "",
+        ])
+        #expect(standard.debounce == .milliseconds(1500))
+        #expect(standard.debounceMax == .seconds(10))
+        #expect(standard.conversationLock == .seconds(300))
+        #expect(standard.messageLock == .seconds(30))
+        #expect(standard.bot.lease == .seconds(20) && standard.bot.heartbeat == .seconds(5))
+        #expect(standard.bot.attemptsMax == 3 && standard.bot.supersedesMax == 2)
+        #expect(BotConfigService.freshFor == .seconds(60))
+        #expect(BotConfigService.staleFor == .seconds(600))
+        #expect(JobMirror.ttlSeconds == 3600 && AnalysisCache.ttlSeconds == 86_400)
+        #expect(throws: (any Error).self) {
+            try settings(["AI_JOB_LEASE_MS": "1000", "AI_JOB_HEARTBEAT_MS": "900"])
+        }
+    }
+
+    @Test("a remembered answer is found only for exactly the same question")
+    func cacheKey() throws {
+        let secrets = try settings().service.secretBox
+        let bot = try BotConfiguration([:], tenant: UUID(), secrets: secrets)
+        func key(_ text: String, _ tenant: String = "t", _ provider: String = "openai") -> String {
+            let request = bot.request(
+                [AITurn(role: .user, content: text)],
+                consolidated: 1,
+                jobID: UUID()
+            )
+            return AnalysisCache.key(tenant, provider, request)
+        }
+        #expect(key("a") == key("a"))
+        #expect(key("a").hasPrefix("ai:analysis:{t}:") && key("secret").count == 16 + 64)
+        #expect(Set([key("a"), key("b"), key("a", "u"), key("a", "t", "x")]).count == 4)
+    }
+
+    @Test("a lock's record holds ids and times, and is read back")
+    func record() {
+        let record = LockRecord(lockID: "l", instance: "i", job: "j", takenAt: 7)
+        #expect(record.text == #"{"t":"l","o":"i","j":"j","at":7}"#)
+        #expect(LockRecord(record.text) == record)
+        #expect(LockRecord("1") == nil && LockRecord("{}") == nil && LockRecord("") == nil)
+    }
+
+    @Test("the default bot answers in the name of document 004, and says where it comes from")
+    func standard() throws {
+        let secrets = try settings().service.secretBox
+        var bot = try BotConfiguration([:], tenant: UUID(), secrets: secrets)
+        #expect(bot.name == "Healthcare Assistant" && bot.language == "vi" && bot.isActive)
+        #expect(bot.provider == "simulated" && !bot.remembersAnswers)
+        let started = JobStart.started(job: "j", lockID: "l", consolidated: 1)
+        #expect(MessageHandler.answer(started, bot)["config_source"] == nil)
+        bot.source = .standard
+        #expect(MessageHandler.answer(started, bot)["config_source"] == "default")
+    }
+}
+
+@Suite("Message lock")
+struct MessageLockTests {
+    @Test("the lock of a message lasts 30 s at most, and only its owner frees it")
+    @LoopActor func lasts() async throws {
+        let store = MemoryLockStore()
+        let lock = MessageLock(store: store, ttl: try settings().messageLock)
+        let message = UUID()
+        let key = "lock:message:\(message.uuidString.lowercased())"
+        let hold = await lock.acquire(message)
+        let holder = try #require(try await store.holder(of: key))
+        #expect(holder.remaining <= .seconds(30) && holder.remaining > .seconds(29))
+        let second = await lock.acquire(message)
+        guard case .taken = second else { return #expect(Bool(false), "two hold it") }
+        await lock.release(message, second)
+        await lock.release(message, .held(token: "somebody else's"))
+        #expect(try await store.holder(of: key) != nil)
+        await lock.release(message, hold)
+        #expect(try await store.holder(of: key) == nil)
+    }
+
+    @Test("one whose holder was killed is free after its time")
+    @LoopActor func expires() async throws {
+        let time = Guarded(MonotonicTime(nanoseconds: 1_000_000_000))
+        let store = MemoryLockStore { time.withLock { $0 } }
+        let lock = MessageLock(store: store, ttl: try settings().messageLock)
+        let message = UUID()
+        _ = await lock.acquire(message)
+        time.withLock { $0 = $0 + .seconds(29) }
+        guard case .taken = await lock.acquire(message) else {
+            return #expect(Bool(false), "free too early")
+        }
+        time.withLock { $0 = $0 + .seconds(2) }
+        guard case .held = await lock.acquire(message) else {
+            return #expect(Bool(false), "never free")
+        }
+    }
+}
+
+@Suite("Conversation lock")
+struct MessageLockManagerTests {
+    /// A store that does not answer.
+    @LoopActor
+    final class Away: LockStore {
+        nonisolated init() {}
+        static let error = CoordinationError(operation: "lock", message: "away")
+        func acquire(
+            _ key: String,
+            value: String,
+            ttl: Duration
+        ) async throws(CoordinationError) -> Bool { throw Away.error }
+        func release(_ key: String, value: String) async throws(CoordinationError) -> Bool {
+            throw Away.error
+        }
+        func renew(
+            _ key: String,
+            value: String,
+            ttl: Duration
+        ) async throws(CoordinationError) -> Bool { throw Away.error }
+        func replace(
+            _ key: String,
+            value: String,
+            with newValue: String
+        ) async throws(CoordinationError) -> Bool { throw Away.error }
+        func holder(of key: String) async throws(CoordinationError) -> LockHolder? {
+            throw Away.error
+        }
+    }
+
+    @LoopActor
+    func manager(_ stores: [any LockStore]) throws -> MessageLockManager {
+        let configuration = try settings()
+        return MessageLockManager(
+            stores: stores,
+            ttl: configuration.conversationLock,
+            instance: "messaging-test",
+            jobs: AIJobRepository(postgres: .init(configuration.service.postgres))
+        )
+    }
+
+    static let caller = Caller(tenant: UUID(), code: "t", actor: "a", requestID: "r")
+
+    @Test("one takes the lock, others learn who has it; only its owner links it to a job")
+    @LoopActor func takes() async throws {
+        let store = MemoryLockStore()
+        let manager = try manager([store])
+        let conversation = UUID()
+        let caller = MessageLockManagerTests.caller
+        guard
+            case .acquired(let record) = try await manager.checkAndAcquireLock(caller, conversation)
+        else { return #expect(Bool(false), "it is free") }
+        let job = UUID()
+        var other = record
+        other = LockRecord(lockID: "x", instance: other.instance, job: nil, takenAt: other.takenAt)
+        #expect(await !manager.updateLockWithAIJob("t", conversation, other, job: job))
+        #expect(await manager.updateLockWithAIJob("t", conversation, record, job: job))
+        guard case .exists(let info) = try await manager.checkAndAcquireLock(caller, conversation)
+        else { return #expect(Bool(false), "two hold it") }
+        #expect(info.lockID == record.lockID && info.job == job.uuidString.lowercased())
+        #expect(info.holder == "messaging-test")
+        #expect(try #require(info.remaining) <= .seconds(300))
+        await manager.releaseLock(tenant: "t", conversation: conversation, lockID: "x")
+        #expect(
+            await manager.isHeld(tenant: "t", conversation: conversation, lockID: record.lockID)
+        )
+        await manager.releaseLock(tenant: "t", conversation: conversation, lockID: record.lockID)
+        guard case .acquired = try await manager.checkAndAcquireLock(caller, conversation)
+        else { return #expect(Bool(false), "it was freed") }
+    }
+
+    @Test("memory stands in where the shared store does not answer; without it nothing does")
+    @LoopActor func falls() async throws {
+        let caller = MessageLockManagerTests.caller
+        let conversation = UUID()
+        let alone = try manager([Away(), MemoryLockStore()])
+        guard case .acquired(let record) = try await alone.checkAndAcquireLock(caller, conversation)
+        else { return #expect(Bool(false), "memory has it") }
+        guard case .exists = try await alone.checkAndAcquireLock(caller, conversation)
+        else { return #expect(Bool(false), "two hold it") }
+        await alone.releaseLock(tenant: "t", conversation: conversation, lockID: record.lockID)
+        guard case .acquired = try await alone.checkAndAcquireLock(caller, conversation)
+        else { return #expect(Bool(false), "it was freed") }
+        let shared = try manager([Away()])
+        await #expect(throws: (any Error).self) {
+            try await shared.checkAndAcquireLock(caller, conversation)
+        }
+    }
+}
