@@ -134,7 +134,13 @@ let package = Package(
         tests("CoordinationTests", ["Coordination", "EventLoop", "RedisClient"]),
         tests("OutboxTests", ["EventLoop", "Outbox"]),
         tests("PlatformTests", ["EventLoop", "Platform", "RedisClient"]),
-        tests("AssignmentEngineTests", ["assignment-engine", "EventLoop", "JSON"]),
+        tests(
+            "AssignmentEngineTests",
+            [
+                "assignment-engine", "Coordination", "EventLoop", "JSON", "Platform",
+                "PostgresClient", "TestSupport", logging,
+            ]
+        ),
         tests("HTTPClientTests", ["HTTPClient", "EventLoop", "TestSupport"]),
         tests("FaultPointsTests", ["FaultPoints"]),
         tests("TestSupportTests", ["TestSupport", "EventLoop"]),

@@ -87,6 +87,13 @@ let rules: [Rule] =
             notBelow: ["Tests"],
             reason: "operating errors are thrown, our own bugs are preconditions with a reason"
         ),
+        .code(
+            "counters of one's own",
+            #"\bInMemoryRoundRobinContextProvider\("#,
+            onlyIn: ["Shared/Coordination"],
+            notBelow: ["Tests"],
+            reason: "the factory chooses the provider, and it is injected"
+        ),
         .code("forced tries", #"\btry!"#, reason: "throw it on, or handle it"),
     ]
 
