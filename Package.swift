@@ -158,7 +158,13 @@ let package = Package(
             "PlatformTests",
             ["EventLoop", "Platform", "PostgresClient", "RedisClient", "TestSupport", logging]
         ),
-        tests("AssignmentEngineTests", ["assignment-engine", "EventLoop", "JSON"]),
+        tests(
+            "AssignmentEngineTests",
+            [
+                "assignment-engine", "Coordination", "EventLoop", "JSON", "Platform",
+                "PostgresClient", "TestSupport", logging,
+            ]
+        ),
         tests(
             "MessagingTests",
             [

@@ -93,6 +93,13 @@ let rules: [Rule] =
             onlyIn: ["Shared/TimeZones/TimeZone+IANA.swift"],
             reason: "TimeZone.iana(_:) knows the zones in a static build too"
         ),
+        .code(
+            "counters of one's own",
+            #"\bInMemoryRoundRobinContextProvider\("#,
+            onlyIn: ["Shared/Coordination"],
+            notBelow: ["Tests"],
+            reason: "the factory chooses the provider, and it is injected"
+        ),
         .code("forced tries", #"\btry!"#, reason: "throw it on, or handle it"),
     ]
 

@@ -51,6 +51,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
         Sample("sleeping", "try? await Task.sleep(nanoseconds: 1)", at: "Tests/A/A.swift"),
         Sample("blocking the thread", "usleep(1000)"),
         Sample("traps", "fatalError(\"no\")"),
+        Sample("counters of one's own", "let a = InMemoryRoundRobinContextProvider()"),
         Sample("forced tries", "let a = try! b()", at: "Tests/A/A.swift"),
     ]
 
@@ -89,6 +90,11 @@ struct Sample: Sendable, CustomTestStringConvertible {
         Sample("tasks that leave the loop", "Task { @LoopActor in await a() }"),
         Sample("sleeping", "await EventLoop.shared.sleep(for: .milliseconds(5))"),
         Sample("blocking the thread", "usleep(1000)", at: "Tests/A/A.swift"),
+        Sample(
+            "counters of one's own",
+            "return InMemoryRoundRobinContextProvider()",
+            at: "Shared/Coordination/A.swift"
+        ),
         Sample("forced tries", "let a = try? b()"),
         Sample("traps", "precondition(a, \"fatalError(\"); try b()"),
     ]

@@ -111,6 +111,8 @@ create table assignment.team_candidates (
   auto_assign boolean not null default true,
   -- Virtual time of the fair strategy: who has the lowest is next.
   vt double precision not null default 0,
+  -- How far that was from the team's when the agent went away; given back when it returns.
+  lag double precision not null default 0,
   -- Kept with the agent's row: there and accepting; with room for at least one unit; the load.
   eligible boolean not null default false,
   has_room boolean not null default true,
@@ -474,23 +476,42 @@ begin
 end
 $$;
 
+-- The virtual time of a team: that of those who can be chosen, by weight. Null when nobody can.
+create function assignment.team_time(p_tenant uuid, p_team uuid, p_without uuid)
+returns table (vt double precision, weight double precision) language sql stable as $$
+  select sum(o.weight * o.vt) / sum(o.weight), sum(o.weight)::float8
+    from assignment.team_candidates o
+   where o.tenant_id = p_tenant and o.team_id = p_team and o.eligible and o.auto_assign
+     and o.agent_id is distinct from p_without
+$$;
+
 -- Keeps the facts on an agent's candidate rows equal to the agent's own. The caller holds the
--- agent's row. Who becomes choosable starts at the lowest share of those who stayed (or, when nobody
--- did, at the highest so far): neither a flood nor a penalty.
+-- agent's row.
+--
+-- Who comes back is as far from the team's time as when it went: what it was owed or had too much is
+-- neither lost nor grown, so shares stay within one session however often people come and go; a new
+-- one starts at the team's time. (A mere lift to the lowest loses up to one session at each return.)
+-- Who only had no room for a while is lifted to the lowest of those who had: no flood.
 create function assignment.refresh_candidates(p_tenant uuid, p_agent uuid)
 returns void language sql as $$
   update assignment.team_candidates c
      set eligible = n.eligible, has_room = n.has_room, load_units = a.active_units,
          free_units = a.capacity_units - a.active_units,
-         vt = case when n.eligible and n.has_room and not (c.eligible and c.has_room)
-                   then greatest(c.vt, coalesce((select o.vt from assignment.team_candidates o
-                     where o.tenant_id = c.tenant_id and o.team_id = c.team_id and o.eligible
-                       and o.has_room and o.auto_assign and o.agent_id <> c.agent_id
-                     order by o.vt, o.agent_id limit 1),
-                     case when c.eligible then c.vt else (select max(o.vt)
-                       from assignment.team_candidates o where o.tenant_id = c.tenant_id
-                        and o.team_id = c.team_id) end))
-                   else c.vt end
+         lag = case when c.eligible and not n.eligible then c.vt - coalesce(
+                      (select t.vt from assignment.team_time(c.tenant_id, c.team_id, null) t), c.vt)
+                    else c.lag end,
+         vt = case
+           when n.eligible and not c.eligible then coalesce(
+             (select t.vt + c.lag * (t.weight + c.weight) / t.weight
+                from assignment.team_time(c.tenant_id, c.team_id, c.agent_id) t),
+             (select max(o.vt) from assignment.team_candidates o
+               where o.tenant_id = c.tenant_id and o.team_id = c.team_id))
+           when n.has_room and not c.has_room then greatest(c.vt, coalesce(
+             (select o.vt from assignment.team_candidates o
+               where o.tenant_id = c.tenant_id and o.team_id = c.team_id and o.eligible
+                 and o.has_room and o.auto_assign and o.agent_id <> c.agent_id
+               order by o.vt, o.agent_id limit 1), c.vt))
+           else c.vt end
     from assignment.agents a, lateral (select
            a.status = 'online' and a.accepting and a.deleted_at is null
              and a.presence_expires_at > now() as eligible,
@@ -534,10 +555,13 @@ $$;
 
 -- Takes room for a session from one agent and moves the agent's turn in that team. The caller holds
 -- the session. `p_mode`: `free` (online, present, room), `offline` (room alone), `force`.
--- False, and nothing changed, when the agent may not have it.
+-- Raises SB002 when the agent may not have it. A caller that goes on to another agent catches that in
+-- a block of its own, which gives the lock on the row back: an update that waited for a row and then
+-- did not want it keeps its lock, and two runs that try the same agents in other orders would wait
+-- for each other for ever.
 create function assignment.take_room(
   s assignment.sessions, p_agent uuid, p_mode text, p_limits jsonb
-) returns boolean language plpgsql as $$
+) returns void language plpgsql as $$
 declare
   cap int := (p_limits->>'team_cap')::int;
   flood int := (p_limits->'max_new'->>'n')::int;
@@ -549,7 +573,7 @@ begin
      and (p_mode = 'force' or (active_units + s.units <= capacity_units
        and (p_mode = 'offline'
             or (status = 'online' and accepting and presence_expires_at > now()))));
-  if not found then return false; end if;
+  if not found then raise exception using errcode = 'SB002', message = 'at_capacity'; end if;
   -- A statement of its own: it sees what others committed before the agent's row was had. Only the
   -- team that assigns moves the agent's turn; load and room change in all of its teams.
   if p_mode <> 'force' and (cap is not null or flood is not null) and exists (
@@ -559,9 +583,7 @@ begin
        and (team_units + s.units > cap
             or (window_count >= flood and window_began_at > now() - flood_window)))
   then
-    update assignment.agents set active_units = active_units - s.units
-     where tenant_id = s.tenant_id and id = p_agent;
-    return false;
+    raise exception using errcode = 'SB002', message = 'at_capacity';
   end if;
   update assignment.team_candidates c
      set has_room = a.active_units < a.capacity_units, load_units = a.active_units,
@@ -584,7 +606,6 @@ begin
    where a.tenant_id = s.tenant_id and a.id = p_agent
      and c.tenant_id = s.tenant_id and c.agent_id = p_agent
      and c.team_id = coalesce(s.team_id, s.tenant_id);
-  return true;
 end
 $$;
 
@@ -643,11 +664,13 @@ begin
   end if;
   s := assignment.apply_wishes(s, p_terms->'set');
   foreach candidate in array p_agents loop
-    if assignment.take_room(s, candidate, coalesce(p_terms->>'mode', 'free'), p_terms) then
+    begin
+      perform assignment.take_room(s, candidate, coalesce(p_terms->>'mode', 'free'), p_terms);
       chosen := candidate;
       exit;
-    end if;
-    refused := refused || candidate;
+    exception when sqlstate 'SB002' then
+      refused := refused || candidate;
+    end;
   end loop;
   if chosen is null then
     return jsonb_build_object('result', 'no_capacity', 'refused', to_jsonb(refused),
@@ -1040,7 +1063,7 @@ begin
     assignment.session_json(s), p_reason, p_request);
   return jsonb_build_object('result', 'done', 'session', assignment.session_json(s),
     'run', s.state = 'queued');
-exception when sqlstate 'SB001' then
+exception when sqlstate 'SB002' then
   return jsonb_build_object('result', sqlerrm, 'session', before);
 end
 $$;
@@ -1080,10 +1103,9 @@ begin
      where tenant_id = s.tenant_id and id = s.id returning * into s;
     perform assignment.announce(s, p_tenant_code, 'session.on_hold');
   when 'resume' then
-    if not assignment.take_room(s, s.assignee_id, case when p_force then 'force' else 'offline' end,
-                                jsonb_build_object('team_cap', p_held->'capacity_units')) then
-      raise exception using errcode = 'SB001', message = 'at_capacity';
-    end if;
+    perform assignment.take_room(s, s.assignee_id,
+      case when p_force then 'force' else 'offline' end,
+      jsonb_build_object('team_cap', p_held->'capacity_units'));
     update assignment.sessions set state = 'assigned', version = version + 1,
            assignment_seq = assignment_seq + 1
      where tenant_id = s.tenant_id and id = s.id returning * into s;

@@ -1,0 +1,229 @@
+import Foundation
+import JSON
+
+@testable import assignment_engine
+
+/// Faults that the model can be given: each breaks one thing that the real store does, and the
+/// simulation has to notice.
+enum PlantedBug: String, CaseIterable, Sendable {
+    case claimIgnoresState, claimIgnoresRoom, claimIgnoresStatus, claimIgnoresTeamCap
+    case closeKeepsUnits, holdFreesTwice, transferKeepsUnits, resumeTakesNothing
+    case declineIsForgotten, skipHasNoReason, skillsAreIgnored
+}
+
+/// A model of the store: sessions, agents, memberships, and the same conditions as the functions of
+/// the database. The decision itself is the product's own.
+struct World {
+    struct Agent {
+        let id: UUID
+        var isOnline = true
+        var isAccepting = true
+        var isPresent = true
+        var capacity = 2
+        var active = 0
+        var skills: [String: Int] = [:]
+    }
+
+    struct Member {
+        let agent: Int
+        var virtualTime = 0.0
+        var weight = 100
+        var units = 0
+        var last: Int64?
+    }
+
+    struct Session {
+        var facts = SessionFacts()
+        var team = 0
+        var state = "queued"
+        var owner: Int?
+        var reason: String?
+        /// Whether a run of the engine has ended for it since it was queued.
+        var isLookedAt = false
+        var holdsUnits: Bool { state == "assigned" }
+    }
+
+    /// A run that has decided and not yet claimed: another instance, paused.
+    struct PendingClaim {
+        let session: Int
+        let order: [Candidate]
+        let takesAbsent: Bool
+        /// Nothing changed since its look.
+        var isFresh = true
+    }
+
+    var now: Int64 = 1_000_000_000_000
+    var agents: [Agent] = []
+    var teams: [[Member]] = []
+    var policies: [TeamPolicy] = []
+    var sessions: [Session] = []
+    var turns: [Int] = []
+    var pending: [PendingClaim] = []
+    let bug: PlantedBug?
+
+    init(bug: PlantedBug?) {
+        self.bug = bug
+    }
+
+    // MARK: The engine's own look and decision
+
+    func facts(_ session: Session) -> RunFacts {
+        var facts = RunFacts(now: now)
+        facts.policy = policies[session.team]
+        facts.roster = teams[session.team].map { member in
+            let agent = agents[member.agent]
+            var candidate = Candidate(id: agent.id, name: "")
+            candidate.weight = member.weight
+            candidate.virtualTime = member.virtualTime
+            candidate.status = agent.isOnline ? "online" : "offline"
+            candidate.isAccepting = agent.isAccepting
+            candidate.isPresent = agent.isPresent
+            candidate.capacityUnits = agent.capacity
+            candidate.activeUnits = agent.active
+            candidate.teamUnits = member.units
+            candidate.skills = agent.skills
+            candidate.lastAssignedAt = member.last
+            return candidate
+        }
+        return facts
+    }
+
+    /// Looks and decides; nil when the session stays where it is, with the reason kept.
+    mutating func decide(_ index: Int) -> PendingClaim? {
+        guard sessions[index].state == "queued" else { return nil }
+        var asked = sessions[index].facts
+        if bug == .declineIsForgotten { asked.declined = [:] }
+        if bug == .skillsAreIgnored { asked.skills = [] }
+        switch DecisionCore(asked, facts(sessions[index])).decide() {
+        case .end(let ending):
+            leave(index, ending)
+            return nil
+        case .move(let team, _):
+            sessions[index].team = teamIDs.firstIndex(of: team) ?? sessions[index].team
+            return nil
+        case .choose(let choosing):
+            let team = sessions[index].team
+            var order = choosing.candidates
+            if let strategy = choosing.strategy {
+                var turn = 0
+                if strategy == .roundRobin {
+                    turn = turns[team] % order.count
+                    turns[team] += 1
+                }
+                order = strategy.order(order, index: turn)
+            }
+            return PendingClaim(session: index, order: order, takesAbsent: choosing.takesAbsent)
+        }
+    }
+
+    private mutating func leave(_ index: Int, _ ending: Ending) {
+        sessions[index].isLookedAt = true
+        if bug != .skipHasNoReason { sessions[index].reason = ending.reason }
+        if ending.outcome == .stop { sessions[index].state = "parked" }
+        sessions[index].facts.excluded = []
+    }
+
+    var teamIDs: [UUID] { teams.indices.map { id(900 + $0) } }
+
+    // MARK: What the database's functions do
+
+    /// Claims for the first of the order that may have it.
+    mutating func claim(_ claim: PendingClaim) throws {
+        let session = sessions[claim.session]
+        guard session.state == "queued" || bug == .claimIgnoresState, session.state != "closed"
+        else { return }
+        for candidate in claim.order {
+            guard let agent = agents.firstIndex(where: { $0.id == candidate.id }),
+                mayTake(agent, session, absent: claim.takesAbsent)
+            else { continue }
+            try check(agent, claim)
+            give(claim.session, to: agent)
+            return
+        }
+        leave(claim.session, Ending(outcome: .skip, reason: "no_capacity"))
+    }
+
+    private func mayTake(_ index: Int, _ session: Session, absent: Bool) -> Bool {
+        let agent = agents[index]
+        let units = session.facts.units
+        if bug != .claimIgnoresRoom, agent.active + units > agent.capacity { return false }
+        if bug != .claimIgnoresStatus, !absent,
+            !(agent.isOnline && agent.isAccepting && agent.isPresent)
+        {
+            return false
+        }
+        guard bug != .claimIgnoresTeamCap, let cap = policies[session.team].capacityUnits,
+            let member = teams[session.team].first(where: { $0.agent == index })
+        else { return true }
+        return member.units + units <= cap
+    }
+
+    mutating func give(_ index: Int, to agent: Int) {
+        let units = sessions[index].facts.units
+        agents[agent].active += units
+        let team = sessions[index].team
+        for place in teams[team].indices where teams[team][place].agent == agent {
+            teams[team][place].units += units
+            teams[team][place].virtualTime +=
+                Double(units) * 100 / Double(teams[team][place].weight)
+            teams[team][place].last = now
+        }
+        sessions[index].owner = agent
+        sessions[index].state = "assigned"
+        sessions[index].reason = "assigned"
+        sessions[index].facts.excluded = []
+    }
+
+    mutating func free(_ index: Int) {
+        guard let owner = sessions[index].owner, sessions[index].holdsUnits else { return }
+        let units = sessions[index].facts.units
+        agents[owner].active -= units
+        let team = sessions[index].team
+        for place in teams[team].indices where teams[team][place].agent == owner {
+            teams[team][place].units = max(0, teams[team][place].units - units)
+        }
+    }
+
+    mutating func close(_ index: Int) {
+        if bug != .closeKeepsUnits { free(index) }
+        sessions[index].owner = nil
+        sessions[index].state = "closed"
+    }
+
+    mutating func hold(_ index: Int) {
+        free(index)
+        if bug == .holdFreesTwice { free(index) }
+        sessions[index].state = "on_hold"
+    }
+
+    mutating func resume(_ index: Int) {
+        guard let owner = sessions[index].owner else { return }
+        let units = sessions[index].facts.units
+        guard agents[owner].active + units <= agents[owner].capacity else { return }
+        if bug == .resumeTakesNothing {
+            sessions[index].state = "assigned"
+        } else {
+            give(index, to: owner)
+        }
+    }
+
+    mutating func requeue(_ index: Int, declined: Bool) {
+        guard let owner = sessions[index].owner else { return }
+        free(index)
+        if declined { sessions[index].facts.declined[agents[owner].id] = now + 600_000 }
+        sessions[index].facts.excluded = [agents[owner].id]
+        sessions[index].owner = nil
+        sessions[index].state = "queued"
+        sessions[index].reason = "declined"
+        sessions[index].isLookedAt = false
+    }
+
+    mutating func transfer(_ index: Int, to agent: Int) {
+        guard agents[agent].active + sessions[index].facts.units <= agents[agent].capacity,
+            sessions[index].owner != agent,
+            teams[sessions[index].team].contains(where: { $0.agent == agent })
+        else { return }
+        if bug != .transferKeepsUnits { free(index) }
+        give(index, to: agent)
+    }
+}
