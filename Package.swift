@@ -111,7 +111,7 @@ let package = Package(
         shared("FaultPoints"),
         shared("Coordination", ["EventLoop", "PostgresClient", "RedisClient", crypto]),
         shared("Outbox", ["EventLoop", "JSON", "PostgresClient", "RedisClient"]),
-        shared("JobQueue", ["EventLoop", "JSON", "RedisClient"]),
+        shared("JobQueue", ["EventLoop", "JSON", "RedisClient", deques]),
         shared("Platform", platformParts),
         shared("Domain"),
         wrapper("TestSupport", ["EventLoop"]),
