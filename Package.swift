@@ -111,7 +111,7 @@ let package = Package(
         shared("FaultPoints", ["EventLoop"]),
         shared("Coordination", ["EventLoop", "PostgresClient", "RedisClient", crypto]),
         shared("Outbox", ["EventLoop", "FaultPoints", "JSON", "PostgresClient", "RedisClient"]),
-        shared("JobQueue", ["EventLoop", "JSON", "RedisClient"]),
+        shared("JobQueue", ["EventLoop", "JSON", "RedisClient", "TimeZones", deques]),
         shared("Platform", platformParts),
         shared("Domain"),
         shared("TimeZones"),

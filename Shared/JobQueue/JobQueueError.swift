@@ -28,6 +28,8 @@ public struct JobQueueError: Error, Sendable, Hashable {
         case childFailed
         /// The scheduler's next run has an id that is taken (-10, -11).
         case slotTaken
+        /// As many jobs wait in the queue as may (-20).
+        case backlogFull
         /// The queue must be paused first, or has active jobs (obliterate).
         case notQuiet
         /// The server answered with something unexpected.
@@ -72,6 +74,7 @@ public struct JobQueueError: Error, Sendable, Hashable {
         case -8: (.schedulerRun, "it is the pending run of a job scheduler")
         case -9: (.childFailed, "one of its children has failed")
         case -10, -11: (.slotTaken, "the id of the scheduler's next run is taken")
+        case -20: (.backlogFull, "as many jobs wait as the queue may hold")
         default: (.oddAnswer, "the script answered \(answer)")
         }
     }

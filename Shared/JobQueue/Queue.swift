@@ -152,6 +152,8 @@ struct Addition {
     var parent: ParentReference?
     var scheduler = ""
     var hasChildren = false
+    /// How many jobs may wait in the queue; 0 for any number.
+    var waitingMax = 0
 
     init(keys: QueueKeys, job: NewJob, parent: ParentReference? = nil) {
         self.keys = keys
@@ -185,7 +187,7 @@ struct Addition {
             .string(flags + (options.deduplication?.flags ?? "")),
             .string(options.deduplication?.id ?? ""), .int(options.deduplication?.ttl ?? 0),
             .string(parent?.key ?? ""), .string(parent?.field(options.onParent) ?? ""),
-            .string(scheduler),
+            .string(scheduler), .int(Int64(waitingMax)),
         ]
     }
 }

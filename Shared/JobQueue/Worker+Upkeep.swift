@@ -4,7 +4,6 @@ internal import RedisClient
 extension Worker {
     /// How much longer than the server an idle worker waits for the answer.
     private static let answerSlack: Duration = .seconds(1)
-    private static let retryPause: Duration = .milliseconds(200)
 
     // MARK: Sleeping
 
@@ -46,42 +45,6 @@ extension Worker {
                 _ = try await queue.send(["ZADD", .string(queue.keys.key("marker")), "0", "0"])
             } catch {
                 observer(.trouble(error))
-            }
-        }
-    }
-
-    // MARK: Locks
-
-    /// Renews the locks of all jobs in hand, until their outcomes are recorded.
-    func renewLocks() async {
-        let interval = configuration.lock / 4
-        while !Task.isCancelled {
-            do { try await EventLoop.shared.sleep(for: interval) } catch { return }
-            let limit = MonotonicTime.now()
-            let due = held.filter { limit - $0.value.renewed >= interval }
-            guard !due.isEmpty else { continue }
-            var arguments: [RedisArgument] = [.int(configuration.lock.milliseconds)]
-            for (token, entry) in due {
-                arguments += [.string(entry.active.job.id), .string(token)]
-            }
-            do throws(JobQueueError) {
-                let lost = try await queue.run(LockScripts.extend, arguments).array ?? []
-                note(lost: Set(lost.compactMap(\.text)), of: Array(due.keys), at: limit)
-            } catch {
-                observer(.trouble(error))
-            }
-        }
-    }
-
-    private func note(lost: Set<String>, of tokens: [String], at time: MonotonicTime) {
-        for token in tokens {
-            guard let entry = held[token] else { continue }
-            if lost.contains(entry.active.job.id) {
-                // Another worker may be running it: this one need not go on.
-                entry.active.isLost = true
-                entry.task?.cancel()
-            } else {
-                held[token]?.renewed = time
             }
         }
     }

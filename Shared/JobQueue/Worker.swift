@@ -23,12 +23,6 @@ public final class Worker: Flushable {
         case trouble(JobQueueError)
     }
 
-    struct Held {
-        let active: ActiveJob
-        var task: Task<Void, Never>?
-        var renewed: MonotonicTime
-    }
-
     /// How many calls are on their way at once: one runs while the answer of another is read.
     static let exchangesMax = 2
     /// How many outcomes one call records, and how many jobs it takes at most.
@@ -41,16 +35,10 @@ public final class Worker: Flushable {
     /// For the loop.
     public var isFlushScheduled = false
 
-    let processor: Processor
     let observer: @LoopActor (Event) -> Void
     let blocking: RedisBlockingConnection
-    /// Tells this worker's locks from all others'.
-    let tokenPrefix = UUID().uuidString
-    var tokens: Int64 = 0
-
+    let bench: Workbench
     var state: WorkerStateMachine
-    var held: [String: Held] = [:]
-    var outcomes: [(token: String, outcome: Outcome)] = []
     let exchangeLatches = (0..<Worker.exchangesMax).map { _ in Latch() }
     let sleepLatch = Latch()
     private var loops: [Task<Void, Never>] = []
@@ -71,8 +59,8 @@ public final class Worker: Flushable {
     ) {
         self.queue = queue
         self.configuration = configuration
-        self.processor = processor
         self.observer = observer
+        bench = Workbench(configuration, observer: observer, processor: processor)
         var connection = connection
         connection.clientName = Worker.clientName(queue.keys, worker: configuration.name)
         blocking = RedisBlockingConnection(connection)
@@ -80,6 +68,11 @@ public final class Worker: Flushable {
             concurrency: max(1, configuration.concurrency),
             drainDelay: configuration.drainDelay.milliseconds
         )
+        bench.onEnd = { [weak self] _ in
+            guard let self else { return }
+            state.ended()
+            EventLoop.shared.flushLater(self)
+        }
     }
 
     /// The name by which dashboards find a queue's workers in the server's list of clients.
@@ -96,7 +89,7 @@ public final class Worker: Flushable {
         do { try await blocking.start() } catch { observer(.trouble(JobQueueError(error))) }
         for latch in exchangeLatches { loops.append(Task { await exchange(latch) }) }
         loops.append(Task { await sleepUntilWoken() })
-        pauses.append(Task { await renewLocks() })
+        pauses.append(Task { await bench.renewLocks() })
         pauses.append(Task { await recoverStalled() })
         EventLoop.shared.flushLater(self)
     }
@@ -108,13 +101,14 @@ public final class Worker: Flushable {
     public func stop(within limit: Duration = .seconds(25)) async {
         guard !state.isStopping else { return }
         state.stop()
+        bench.takesJobs = false
         let deadline = MonotonicTime.now() + limit
         await blocking.stop()
         ringAll()
         while !isIdle, MonotonicTime.now() < deadline {
             do { try await EventLoop.shared.sleep(for: .milliseconds(5)) } catch { break }
         }
-        for entry in held.values { entry.task?.cancel() }
+        bench.cancelAll()
         for task in pauses + loops { task.cancel() }
         ringAll()
         for task in pauses + loops { await task.value }
@@ -123,18 +117,22 @@ public final class Worker: Flushable {
     }
 
     /// Takes no more jobs; those that run go on.
-    public func pause() { state.pause() }
+    public func pause() {
+        state.pause()
+        bench.takesJobs = false
+    }
 
     /// Takes jobs again.
     public func resume() {
         state.resume()
+        bench.takesJobs = state.takesJobs
         ringAll()
     }
 
     /// How many jobs are in this worker's hands.
-    public var activeCount: Int { held.count }
+    public var activeCount: Int { bench.count }
 
-    private var isIdle: Bool { held.isEmpty && outcomes.isEmpty && state.reserved == 0 }
+    private var isIdle: Bool { bench.count == 0 && state.reserved == 0 }
 
     /// At the end of a tick: what ended in it is recorded together.
     public func flush() { for latch in exchangeLatches { latch.ring() } }

@@ -13,7 +13,7 @@ struct QueueCommand: ParsableCommand {
             QueueAdd.self, QueueWork.self, QueueCounts.self, QueueList.self, QueueShow.self,
             QueueState.self, QueueRetry.self, QueuePromote.self, QueueRemove.self,
             QueuePause.self, QueueResume.self, QueueClean.self, QueueDrain.self,
-            QueueObliterate.self, QueueEventsCommand.self, QueueStep.self,
+            QueueObliterate.self, QueueEventsCommand.self, QueueSchedulers.self, QueueStep.self,
         ]
     )
 }

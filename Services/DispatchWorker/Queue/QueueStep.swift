@@ -9,7 +9,9 @@ struct QueueStep: ParsableCommand {
         commandName: "step",
         abstract: "What a worker does, one step at a time.",
         shouldDisplay: false,
-        subcommands: [StepTake.self, StepEnd.self, StepStalled.self]
+        subcommands: [
+            StepTake.self, StepEnd.self, StepStalled.self, StepFlow.self, StepCron.self,
+        ]
     )
 }
 
@@ -98,6 +100,51 @@ struct StepStalled: ParsableCommand {
                 lossesMax: max
             )
             print(JSON(ids).text)
+        }
+    }
+}
+
+/// `queue step flow`.
+struct StepFlow: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "flow")
+
+    @OptionGroup var options: QueueOptions
+    @Argument var text: String
+
+    func run() throws {
+        let prefix = options.prefix
+        let flow = try StepFlow.flow(try JSON(parsing: Array(text.utf8)), prefix)
+        try options.withQueue { queue, _ in
+            print(JSON(try await queue.add(flow)).text)
+        }
+    }
+
+    private static func flow(_ json: JSON, _ prefix: String) throws -> Flow {
+        let job = NewJob(
+            json["name"]?.stringValue ?? "",
+            json: json["data"] ?? [:],
+            options: JobOptions(json["opts"]?.objectValue ?? [:])
+        )
+        return Flow(
+            queue: try QueueKeys(queue: json["queue"]?.stringValue ?? "", prefix: prefix),
+            job: job,
+            children: try (json["children"]?.arrayValue ?? []).map { try flow($0, prefix) }
+        )
+    }
+}
+
+/// `queue step cron`: the next times of each pattern on standard input.
+struct StepCron: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "cron")
+
+    @OptionGroup var options: QueueOptions
+    @Option var zone: String?
+    @Option var after: Int64
+
+    func run() throws {
+        while let line = readLine() {
+            let next = try CronClock(try CronPattern(line), zone: zone).next(after: after)
+            print(JSON(next).text)
         }
     }
 }

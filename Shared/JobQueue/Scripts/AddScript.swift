@@ -3,18 +3,18 @@ internal import RedisClient
 /// Adds jobs to one queue or several, all of them or (after an error) none.
 enum AddScript {
     /// How many arguments each job has.
-    static let jobArity = 14
+    static let jobArity = 15
 
     /// KEYS: the bases of the queues.
     ///
     /// ARGV: the header; then for each job: the number of its queue among KEYS, id (empty: the
     /// counter's), name, data, opts, timestamp, delay, priority, flags, deduplication id, its time
-    /// to live in ms (0: none), key of the parent, parent field, scheduler. Flags are letters: `l`
+    /// to live in ms (0: none), key of the parent, parent field, scheduler, how many jobs may wait (0: any number). Flags are letters: `l`
     /// last in first out, `c` waits for children; for deduplication `e` extend, `r` replace, `k`
     /// keep the last while active.
     ///
     /// Returns for each job the id, which is another job's where that one stands for it, or -5 (no
-    /// such parent) or -7 (it has another parent).
+    /// such parent), -7 (it has another parent) or -20 (too many wait).
     static let script = RedisScript(
         Lua.queues + Lua.families + Lua.jobs + body,
         name: "queue-add"
@@ -91,6 +91,11 @@ enum AddScript {
           local q = open(KEYS[tonumber(ARGV[a])])
           local parentKey = ARGV[a + 11]
           if parentKey ~= '' and not isHash(parentKey) then return -5 end
+          local most = tonumber(ARGV[a + 14])
+          if most > 0 and call('LLEN', q.list) + call('ZCARD', q.base .. 'prioritized') +
+            call('ZCARD', q.base .. 'delayed') >= most then
+            return -20
+          end
           local id, flags = ARGV[a + 1], ARGV[a + 8]
           local counter = call('INCR', q.base .. 'id')
           if not q.hasSetting then
@@ -115,7 +120,7 @@ enum AddScript {
         end
 
         local ids = {}
-        for a = 4, #ARGV, 14 do ids[#ids + 1] = add(a) end
+        for a = 4, #ARGV, 15 do ids[#ids + 1] = add(a) end
         settle()
         return ids
         """

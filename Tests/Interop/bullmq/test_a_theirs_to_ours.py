@@ -346,6 +346,33 @@ def test_a18(bench, make_bench, option):
         assert bench.redis.hgetall(bench.key("P:failed")) == recorded
 
 
+def test_a19(bench):
+    """A19 a scheduler of theirs is advanced by our worker, up to its limit"""
+    async def run():
+        queue = bench.queue()
+        await queue.upsertJobScheduler("s", {"every": 1000, "limit": 3}, "n", [1])
+        (first,) = bench.redis.lrange(bench.key("wait"), 0, -1)
+        score = int(bench.redis.zscore(bench.key("repeat"), "s"))
+        assert first == f"repeat:s:{score}"
+        with bench.worker() as worker:
+            await eventually(lambda: len(worker.started()) == 1)
+            second = f"repeat:s:{score + 1000}"
+            await eventually(lambda: bench.redis.exists(bench.key(second)))
+            assert bench.redis.hget(bench.key("repeat:s"), "ic") == "2"
+            assert bench.redis.zrange(bench.key("delayed"), 0, -1) == [second]
+            fields = bench.job(second)
+            opts = json.loads(fields["opts"])
+            assert (fields["rjk"], fields["data"], opts["jobId"]) == ("s", "[1]", second)
+            assert opts["repeat"]["count"] == 2 and opts["prevMillis"] == score + 1000
+            refused = await asyncio.to_thread(bench.try_ours, "remove", second, "--yes")
+            assert refused.returncode != 0 and "scheduler" in refused.stderr
+            await eventually(lambda: len(worker.started()) == 3)
+            await eventually(lambda: bench.redis.zcard(bench.key("completed")) == 3)
+        assert not bench.redis.exists(bench.key("delayed"), bench.key("wait"))
+        await queue.close()
+    asyncio.run(run())
+
+
 def test_a20(bench):
     """A20 a job of a dead worker of theirs comes back, and fails when lost too often"""
     async def lose():

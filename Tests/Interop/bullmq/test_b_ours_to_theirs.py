@@ -1,12 +1,16 @@
 """We produce, Python consumes; and what either side does to the other's queues."""
 
 import asyncio
+import datetime
 import json
+import random
+import subprocess
 import time
 
+import pytest
 from bullmq.job import Job
 
-from conftest import eventually, until
+from conftest import V5, eventually, until
 
 
 def consume(bench, count, processor=None):
@@ -211,6 +215,97 @@ def test_b12_unconfirmed(bench):
     for words in (["remove", "1"], ["drain"], ["clean", "waiting"], ["obliterate"]):
         assert bench.try_ours(*words).returncode != 0
     assert bench.ours("counts")["waiting"] == 1
+
+
+def test_b13(bench, make_bench):
+    """B13 a flow of ours runs to its end in their workers"""
+    children = make_bench()
+    leaf = lambda i: {"name": "leaf", "queue": children.name, "data": i, "opts": {"jobId": f"L{i}"}}
+    tree = {"name": "top", "queue": bench.name, "data": {}, "opts": {"jobId": "T"}, "children": [
+        {"name": "middle", "queue": bench.name, "data": "m", "opts": {"jobId": "M"},
+         "children": [leaf(0), leaf(1)]}, leaf(2)]}
+    assert bench.ours("step", "flow", json.dumps(tree)) == ["T", "M", "L0", "L1", "L2"]
+    assert bench.ours("state", "T") == bench.ours("state", "M") == "waiting-children"
+    assert bench.redis.smembers(bench.key("T:dependencies")) == {
+        bench.key("M"), children.key("L2")}
+
+    async def run():
+        values = {}
+        async def parent(job, token):
+            values[job.id] = await job.getChildrenValues()
+            return job.data
+        async def child(job, token):
+            return job.data
+        workers = [bench.theirs(parent), children.theirs(child)]
+        await eventually(lambda: bench.redis.zcard(bench.key("completed")) == 2)
+        for worker in workers:
+            await worker.close()
+        return values
+    values = asyncio.run(run())
+    assert values["M"] == {children.key("L0"): 0, children.key("L1"): 1}
+    assert values["T"] == {bench.key("M"): "m", children.key("L2"): 2}
+
+
+def test_b13_refused(bench):
+    """B13 a flow with a fault adds nothing"""
+    tree = {"name": "top", "queue": bench.name, "opts": {"jobId": "T"}, "children": [
+        {"name": "c", "queue": bench.name, "opts": {"jobId": "a:b"}}]}
+    refused = bench.try_ours("step", "flow", json.dumps(tree))
+    assert refused.returncode != 0 and "colon" in refused.stderr
+    assert bench.redis.keys(bench.key("*")) == []
+
+
+@pytest.mark.skipif(V5, reason="its worker does not advance schedulers")
+def test_b14(bench):
+    """B14 a scheduler of ours is read and advanced by them, and can be replaced and removed"""
+    bench.ours("schedulers", "set", "s", "n", '{"a":1}', "--every", 700, "--limit", 5)
+    score = int(bench.redis.zscore(bench.key("repeat"), "s"))
+
+    async def run():
+        queue = bench.queue()
+        seen = await queue.getJobScheduler("s")
+        ran = []
+        async def process(job, token):
+            ran.append(job)
+        worker = bench.theirs(process)
+        await eventually(lambda: len(ran) >= 2)
+        await eventually(lambda: bench.redis.zcard(bench.key("completed")) >= 2)
+        await worker.close()
+        await queue.close()
+        return seen, ran
+    seen, ran = asyncio.run(run())
+    assert (seen["name"], int(seen["every"]), int(seen["limit"])) == ("n", 700, 5)
+    assert seen["template"]["data"] == {"a": 1} and int(seen["next"]) == score
+    assert [job.id for job in ran[:2]] == [f"repeat:s:{score}", f"repeat:s:{score + 700}"]
+    assert [job.data for job in ran[:2]] == [{"a": 1}] * 2
+    bench.ours("schedulers", "set", "s", "n", "--pattern", "0 0 1 1 *", "--zone", "Asia/Tokyo")
+    (scheduler,) = bench.ours("schedulers")
+    assert scheduler["pattern"] == "0 0 1 1 *" and scheduler["tz"] == "Asia/Tokyo"
+    assert bench.redis.zrange(bench.key("delayed"), 0, -1) == [f"repeat:s:{scheduler['next']}"]
+    bench.ours("schedulers", "remove", "s", "--yes")
+    assert not bench.redis.exists(bench.key("repeat"), bench.key("repeat:s"), bench.key("delayed"))
+    assert bench.try_ours("schedulers", "remove", "s", "--yes").returncode != 0
+
+
+def test_b14_cron(bench):
+    """B14 our cron and theirs mean the same times"""
+    from croniter import croniter
+    random_field = lambda low, high: random.choice([
+        "*", f"*/{random.randint(2, 9)}", str(random.randint(low, high)),
+        f"{random.randint(low, (low + high) // 2)}-{random.randint((low + high) // 2, high)}"])
+    # Versions of croniter disagree on what a range of all weekdays means beside a day: none here.
+    patterns = [" ".join([random_field(0, 59), random_field(0, 59), random_field(0, 23),
+                          random_field(1, 28), random_field(1, 12), random_field(1, 5)])
+                for _ in range(300)]
+    patterns += ["0 0 29 2 *", "0 12 L * *", "0 9 * * MON-FRI", "30 4 1,15 * 5", "*/5 * * * *"]
+    after = int(datetime.datetime(2026, 10, 20, 11, 59, 58, tzinfo=datetime.UTC).timestamp())
+    command = bench.command("step", "cron", "--after", after * 1000)
+    done = subprocess.run(command, input="\n".join(patterns), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    begin = datetime.datetime.fromtimestamp(after, datetime.UTC)
+    for pattern, line in zip(patterns, done.stdout.splitlines(), strict=True):
+        theirs = croniter(pattern, begin, second_at_beginning=True).get_next(float)
+        assert json.loads(line) == int(theirs) * 1000, pattern
 
 
 def test_b15(bench):
