@@ -141,6 +141,7 @@ let package = Package(
             "DispatchWorkerTests",
             ["dispatch-worker", "EventLoop", "HTTPClient", "JSON", "Platform"]
         ),
+        tests("Simulation", ["dispatch-worker", "EventLoop", "PostgresClient", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("JSONTests", ["JSON"]),
         tests("JobQueueTests", ["EventLoop", "JSON", "JobQueue", "RedisClient", "TestSupport"]),

@@ -144,21 +144,26 @@ struct MessageRequestRepository {
 
     /// Settles a request that is `unknown`; nil when it is not (any more).
     ///
-    /// - Parameter note: who decided, when it was a person.
+    /// - Parameters:
+    ///   - fence: the token of the attempt that was looked for; a look that was overtaken by another
+    ///     attempt decides nothing.
+    ///   - note: who decided, when it was a person.
     func settle(
         _ tenant: UUID,
         _ id: UUID,
         generation: Int,
         _ settlement: Settlement,
+        fence: UUID? = nil,
         note: AuditNote? = nil
     ) async throws -> JSON? {
         let answer = try JSON(
             stored: try await postgres.query(
-                "select dispatch.settle_unknown($1, $2, $3, $4, $5, $6, $7, $8, $9) as answer",
+                "select dispatch.settle_unknown($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as answer",
                 [
                     .uuid(tenant), .uuid(id), .int(Int64(generation)),
                     .string(settlement.state.rawValue), PostgresValue(settlement.providerTS),
-                    PostgresValue(settlement.error), PostgresValue(note?.actor),
+                    PostgresValue(settlement.error), PostgresValue(fence),
+                    PostgresValue(note?.actor),
                     PostgresValue(note?.reason), PostgresValue(note?.requestID),
                 ]
             ).one()

@@ -80,6 +80,8 @@ struct SendRepository {
         let hasBegun: Bool
         let status: String
         let attempts: Int
+        /// The thread that the message goes into.
+        let threadTS: String?
     }
 
     /// The one commit before the first byte: who gets `hasBegun` may send, nobody else.
@@ -93,7 +95,8 @@ struct SendRepository {
         return Beginning(
             hasBegun: answer["begun"] == true,
             status: answer["status"]?.stringValue ?? "",
-            attempts: Int(answer["attempts"]?.intValue ?? 0)
+            attempts: Int(answer["attempts"]?.intValue ?? 0),
+            threadTS: answer["thread_ts"]?.stringValue
         )
     }
 

@@ -16,7 +16,8 @@ struct SendMessageJob: Sendable, Hashable {
 struct MessageContent: Sendable, Hashable {
     let text: String?
     let blocks: JSON?
-    let threadTS: String?
+    /// Where it goes: the thread that was named, or the root of its key once that is known.
+    var threadTS: String?
 
     /// Reads the members of a request's document.
     init(_ document: JSON) {
@@ -69,7 +70,7 @@ struct ChannelConfiguration: Sendable {
 /// Everything that one send needs.
 struct ResolvedMessage: Sendable {
     let job: SendMessageJob
-    let content: MessageContent
+    var content: MessageContent
     let channel: ChannelConfiguration
 }
 

@@ -17,8 +17,7 @@ final class SendMessageProcessor {
     /// How often and after what pause the record of an attempt is tried again.
     static let recordAttempts = 8
     static let recordPause: Duration = .milliseconds(500)
-    /// How long a message rests while Redis, a channel or a token is missing.
-    static let coordinationWait: Duration = .seconds(1)
+    /// How long a message rests while a channel or a token is missing.
     static let configurationWait: Duration = .seconds(30)
 
     private let repository: SendRepository
@@ -64,67 +63,100 @@ final class SendMessageProcessor {
                 "token_does_not_open"
             )
         }
-        do {
-            try await sendOnce(message, token)
-        } catch let error as CoordinationError {
-            // Without its lock and its slot nothing is sent: the request stays queued.
-            Degradation.note("dispatch_\(error.operation)")
-            try await postpone(job, by: SendMessageProcessor.coordinationWait, nil)
-        }
+        try await sendOnce(message, token)
     }
 
+    /// Performs what the attempt asks for, step by step, until it has ended.
     private func sendOnce(_ message: ResolvedMessage, _ token: Secret?) async throws {
-        let job = message.job
-        let attempt = UUID()
-        if case .held(let wait) = try await idempotency.acquireSendLock(job, token: attempt) {
-            return try await postpone(job, by: wait, nil)
-        }
-        try await FaultPoints.reached("dispatch.locked")
-        var isReleased = true
+        var run = Run(message: message, token: token, attempt: UUID())
+        var attempt = SendAttempt()
+        var step = attempt.first
         do {
-            let wait = try await slots.reserve(message)
-            try await FaultPoints.reached("dispatch.slot_reserved")
-            if wait > .zero {
-                try await postpone(job, by: wait, nil)
-            } else {
-                isReleased = try await attemptSend(message, token, attempt)
+            while true {
+                if case .end = step { break }
+                let fact = await perform(step, &run)
+                try await SendMessageProcessor.passed(step, run)
+                step = attempt.follow(fact)
             }
         } catch {
             // Before the commit nothing was sent; after it the lease decides, not this lock.
-            await idempotency.releaseSendLock(job, token: attempt)
+            await idempotency.releaseSendLock(message.job, token: run.attempt)
             throw error
         }
-        if isReleased { await idempotency.releaseSendLock(job, token: attempt) }
-        try await FaultPoints.reached("dispatch.released")
+        if let error = run.error { throw error }
     }
 
-    /// Returns whether the lock may go.
-    private func attemptSend(
-        _ message: ResolvedMessage,
-        _ token: Secret?,
-        _ attempt: UUID
-    ) async throws -> Bool {
-        let job = message.job
-        let beginning = try await repository.begin(job, token: attempt)
+    /// What an attempt needs on its way.
+    private struct Run {
+        var message: ResolvedMessage
+        let token: Secret?
+        let attempt: UUID
+        var report = SendReport(outcome: .unknown(reason: "not_posted"))
+        /// Why the attempt could not go on, unless it is only that Redis is away.
+        var error: (any Error)?
+    }
+
+    private func perform(_ step: SendAttempt.Step, _ run: inout Run) async -> SendAttempt.Fact {
+        let job = run.message.job
+        do {
+            switch step {
+            case .lock:
+                return .lock(try await idempotency.acquireSendLock(job, token: run.attempt))
+            case .reserve: return .slot(in: try await slots.reserve(run.message))
+            case .begin: return try await begin(&run)
+            case .post:
+                let began = MonotonicTime.now()
+                run.report = await send(run.message, run.token, run.attempt)
+                return .posted(
+                    run.report,
+                    took: MonotonicTime.now() - began,
+                    random: Double.random(in: 0..<1)
+                )
+            case .record(let plan):
+                return .recorded(try await follow(plan, run.message, run.attempt, run.report))
+            case .unlock:
+                await idempotency.releaseSendLock(job, token: run.attempt)
+                return .done
+            case .postpone(let wait):
+                try await postpone(job, by: wait, nil)
+                return .done
+            case .end: return .done
+            }
+        } catch let error as CoordinationError {
+            // Without its lock and its slot nothing is sent: the request stays queued.
+            Degradation.note("dispatch_\(error.operation)")
+            return .broken
+        } catch {
+            run.error = error
+            return .broken
+        }
+    }
+
+    private func begin(_ run: inout Run) async throws -> SendAttempt.Fact {
+        let asked = MonotonicTime.now()
+        let beginning = try await repository.begin(run.message.job, token: run.attempt)
         guard beginning.hasBegun else {
             logger.debug(
                 "not ours to send",
-                metadata: fields(job, ["state": "\(beginning.status)"])
+                metadata: fields(run.message.job, ["state": "\(beginning.status)"])
             )
-            return true
+            return .notOurs
         }
-        try await FaultPoints.reached("dispatch.begun")
-        let began = MonotonicTime.now()
-        let report = await send(message, token, attempt)
-        try await FaultPoints.reached("dispatch.answered")
-        let plan = SendPlan(
-            report,
-            attempt: beginning.attempts,
-            random: Double.random(in: 0..<1),
-            took: MonotonicTime.now() - began
-        )
-        try await follow(plan, message, attempt, report)
-        return !plan.keepsLock
+        run.message.content.threadTS = beginning.threadTS
+        return .begun(attempts: beginning.attempts, elapsed: MonotonicTime.now() - asked)
+    }
+
+    /// The places between the steps at which a test lets the process die.
+    private static func passed(_ step: SendAttempt.Step, _ run: Run) async throws {
+        switch step {
+        case .lock: try await FaultPoints.reached("dispatch.locked")
+        case .reserve: try await FaultPoints.reached("dispatch.slot_reserved")
+        case .begin: try await FaultPoints.reached("dispatch.begun")
+        case .post: try await FaultPoints.reached("dispatch.answered")
+        case .record: try await FaultPoints.reached("dispatch.recorded")
+        case .unlock: try await FaultPoints.reached("dispatch.released")
+        case .postpone, .end: break
+        }
     }
 
     private func follow(
@@ -132,7 +164,7 @@ final class SendMessageProcessor {
         _ message: ResolvedMessage,
         _ attempt: UUID,
         _ report: SendReport
-    ) async throws {
+    ) async throws -> String? {
         let job = message.job
         if let block = plan.block {
             do {
@@ -149,7 +181,6 @@ final class SendMessageProcessor {
             )
         }
         let status = try await record(plan.ending, job, attempt)
-        try await FaultPoints.reached("dispatch.recorded")
         metrics.ended(status ?? "superseded", message.channel.provider, took: plan.ending.took)
         if let status {
             do {
@@ -170,6 +201,7 @@ final class SendMessageProcessor {
                 ["state": "\(status ?? "superseded")", "error": "\(plan.ending.error ?? "")"]
             )
         )
+        return status
     }
 
     /// Sends under a lease that is renewed; a lease that was lost ends the exchange.

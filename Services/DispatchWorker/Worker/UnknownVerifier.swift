@@ -20,8 +20,9 @@ final class UnknownVerifier {
     nonisolated static let second = "unknown_verify_again"
     /// Between the two.
     nonisolated static let pauseMilliseconds: Int64 = 5_000
-    /// After so many looks that told nothing a person has to decide.
-    nonisolated static let looksLimit = 8
+    /// A look that did not see the message means that it is not there only this long after its
+    /// attempt: providers show late what they took.
+    nonisolated static let settledMilliseconds: Int64 = 8_000
 
     /// Nobody can tell at the moment: the timer comes again.
     struct NotNow: Error {
@@ -57,14 +58,19 @@ final class UnknownVerifier {
             channelCode: document["channel_code"]?.stringValue ?? ""
         )
         guard let message = MessageResolver.message(job, document) else { return }
-        switch message.channel.policy {
-        case .park: return
-        case .resend: try await settle(job, .init(state: .retryWait, error: "resent_by_policy"))
-        case .verify:
-            let since = document["begun_s"]?.intValue ?? 0
-            let finding = try await look(message, since: since)
-            try await follow(finding, timer, job)
+        let fence = document["attempt_token"]?.stringValue.flatMap(UUID.init(uuidString:))
+        var decision = UnknownDecision.before(message.channel.policy)
+        if decision == nil {
+            let finding = try await look(message, since: document["begun_s"]?.intValue ?? 0)
+            decision = UnknownDecision.after(
+                finding,
+                isSecond: timer.kind == UnknownVerifier.second
+                    && document["unknown_ms"]?.intValue ?? 0
+                        >= UnknownVerifier.settledMilliseconds,
+                looks: timer.attempts
+            )
         }
+        if let decision { try await follow(decision, job, fence) }
     }
 
     private func look(_ message: ResolvedMessage, since: Int64) async throws -> Finding {
@@ -83,30 +89,30 @@ final class UnknownVerifier {
         return await transport.find(message, token: token, since: since)
     }
 
-    private func follow(_ finding: Finding, _ timer: DueTimer, _ job: SendMessageJob) async throws {
-        switch finding {
-        case .found(let ts):
-            try await settle(job, .init(state: .sent, providerTS: ts))
-        case .absent where timer.kind == UnknownVerifier.first:
-            _ = try await parts.repository.postgres.query(
-                """
-                select platform.set_timer($1, $2, $3, $4, $5, $6,
-                  now() + $7 * interval '1 ms', '{}')
-                """,
-                [
-                    "dispatch-worker", .uuid(job.tenantID), .string(job.tenant),
-                    .string(UnknownVerifier.second), .uuid(job.messageRequestID),
-                    .int(Int64(job.generation)), .int(UnknownVerifier.pauseMilliseconds),
-                ]
-            )
-        case .absent:
-            try await settle(job, .init(state: .retryWait, error: "not_found_at_the_provider"))
-        case .later(let reason):
-            guard timer.attempts < UnknownVerifier.looksLimit else { return park(job, reason) }
-            throw NotNow(reason: reason)
-        case .impossible(let reason):
-            park(job, reason)
+    private func follow(
+        _ decision: UnknownDecision,
+        _ job: SendMessageJob,
+        _ fence: UUID?
+    ) async throws {
+        switch decision {
+        case .sent(let ts): try await settle(job, fence, .init(state: .sent, providerTS: ts))
+        case .lookAgain: try await lookAgain(job)
+        case .sendAgain(let reason):
+            try await settle(job, fence, .init(state: .retryWait, error: reason))
+        case .later(let reason): throw NotNow(reason: reason)
+        case .park(let reason): park(job, reason)
         }
+    }
+
+    private func lookAgain(_ job: SendMessageJob) async throws {
+        _ = try await parts.repository.postgres.query(
+            "select platform.set_timer($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', '{}')",
+            [
+                "dispatch-worker", .uuid(job.tenantID), .string(job.tenant),
+                .string(UnknownVerifier.second), .uuid(job.messageRequestID),
+                .int(Int64(job.generation)), .int(UnknownVerifier.pauseMilliseconds),
+            ]
+        )
     }
 
     private func park(_ job: SendMessageJob, _ reason: String) {
@@ -121,6 +127,7 @@ final class UnknownVerifier {
 
     private func settle(
         _ job: SendMessageJob,
+        _ fence: UUID?,
         _ settlement: MessageRequestRepository.Settlement
     ) async throws {
         try await FaultPoints.reached("dispatch.before_settle")
@@ -129,7 +136,8 @@ final class UnknownVerifier {
                 job.tenantID,
                 job.messageRequestID,
                 generation: job.generation,
-                settlement
+                settlement,
+                fence: fence
             )
         else { return }
         // The database has decided: whatever lock the lost attempt left is in the way.
