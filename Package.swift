@@ -139,7 +139,7 @@ let package = Package(
         ),
         tests(
             "DispatchWorkerTests",
-            ["dispatch-worker", "EventLoop", "HTTPClient", "JSON", "Platform"]
+            ["dispatch-worker", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "Platform"]
         ),
         tests("Simulation", ["dispatch-worker", "EventLoop", "PostgresClient", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop"]),

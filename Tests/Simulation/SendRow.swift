@@ -126,8 +126,7 @@ struct SendRow: Equatable {
 
     /// `dispatch.expire_deadlines` for this row.
     mutating func expireDeadline(now: Int) -> Bool {
-        guard SendRow.waiting.contains(status), nextAttemptAt <= now, let deadline, deadline <= now
-        else { return false }
+        guard SendRow.waiting.contains(status), let deadline, deadline <= now else { return false }
         status = .expired
         return true
     }

@@ -62,7 +62,9 @@ extension SendWorld {
             let stoodStill = !isHealing && chance(1, 12) ? below(150_000) : 0
             worker.pausedUntil = now + stoodStill
             let elapsed = Duration.milliseconds(now - worker.askedAt + stoodStill)
-            return isBegun ? .begun(attempts: row.attempts, elapsed: elapsed) : .notOurs
+            return isBegun
+                ? .begun(attempts: row.attempts, elapsed: elapsed)
+                : .notOurs(later: row.status == .sending ? .seconds(1) : nil)
         case .record(let plan): return .recorded(record(plan, worker.token))
         case .unlock:
             try release(worker.token)

@@ -11,7 +11,8 @@ internal import EventLoop
 ///   together are shorter than it;
 /// - the record counts only with the token of the attempt.
 struct SendAttempt: Sendable {
-    /// An attempt that learns later than this after asking that it may send, does not send.
+    /// An attempt that learns later than this after asking that it may send, does not send: a third
+    /// of the default lease.
     ///
     /// A process that stood still may find its lease gone and the message sent by another.
     static let startLimit: Duration = .seconds(20)
@@ -45,8 +46,8 @@ struct SendAttempt: Sendable {
         case slot(in: Duration)
         /// `elapsed` since it was asked for.
         case begun(attempts: Int, elapsed: Duration)
-        /// Somebody else has it, or it is not to be sent (any more).
-        case notOurs
+        /// Somebody else has it, or it is not to be sent (any more); `later` when that may change.
+        case notOurs(later: Duration?)
         /// `random` from 0 to 1, for the jitter.
         case posted(SendReport, took: Duration, random: Double)
         /// The state that came of it; nil when the request is somebody else's by now.
@@ -87,7 +88,7 @@ struct SendAttempt: Sendable {
             self.attempts = attempts
             if elapsed > startLimit { return .record(SendPlan(notSent: "stood_still")) }
             return .post
-        case .notOurs: return .unlock
+        case .notOurs(let later): return later.map { .postpone($0) } ?? .unlock
         case .posted(let report, let took, let random):
             return .record(SendPlan(report, attempt: attempts, random: random, took: took))
         case .recorded:

@@ -12,8 +12,10 @@ internal import Telemetry
 /// the lease runs out and the request is looked for at the provider.
 @LoopActor
 final class SendMessageProcessor {
-    /// How often a lease is renewed while the provider is being talked to.
-    static let renewInterval: Duration = .seconds(15)
+    /// Parts of a lease: after one of the first it is renewed while the provider is being talked to,
+    /// after one of the second an attempt no longer begins to send.
+    static let renewalsPerLease = 4
+    static let startsPerLease = 3
     /// How often and after what pause the record of an attempt is tried again.
     static let recordAttempts = 8
     static let recordPause: Duration = .milliseconds(500)
@@ -24,6 +26,7 @@ final class SendMessageProcessor {
     private let resolver: MessageResolver
     private let idempotency: DispatchIdempotencyService
     private let slots: SendSlots
+    private let breakers: WorkspaceBreakers
     private let transports: [Provider: any ChannelTransport]
     private let metrics: SendMetrics
     private let logger: Logger
@@ -33,6 +36,7 @@ final class SendMessageProcessor {
         resolver = parts.resolver
         idempotency = parts.idempotency
         slots = parts.slots
+        breakers = parts.breakers
         transports = parts.transports
         metrics = parts.metrics
         logger = parts.logger
@@ -49,8 +53,8 @@ final class SendMessageProcessor {
             )
         }
         try await FaultPoints.reached("dispatch.resolved")
-        if let reason = message.channel.pausedReason {
-            return try await postpone(job, by: SendPlan.pausedWait, "workspace_paused: \(reason)")
+        if let (wait, reason) = SendMessageProcessor.rest(message) {
+            return try await postpone(job, by: wait, reason)
         }
         let token: Secret?
         do {
@@ -66,10 +70,19 @@ final class SendMessageProcessor {
         try await sendOnce(message, token)
     }
 
+    /// What a pause or the quiet hours of its channel make of a message.
+    static func rest(_ message: ResolvedMessage) -> (wait: Duration, reason: String)? {
+        if let pause = message.channel.pause { return (SendPlan.pausedWait, pause) }
+        guard let quiet = message.channel.quiet, message.content.priority > 0 else { return nil }
+        return (quiet, "quiet_hours")
+    }
+
     /// Performs what the attempt asks for, step by step, until it has ended.
     private func sendOnce(_ message: ResolvedMessage, _ token: Secret?) async throws {
         var run = Run(message: message, token: token, attempt: UUID())
-        var attempt = SendAttempt()
+        var attempt = SendAttempt(
+            startLimit: repository.lease / SendMessageProcessor.startsPerLease
+        )
         var step = attempt.first
         do {
             while true {
@@ -102,11 +115,15 @@ final class SendMessageProcessor {
             switch step {
             case .lock:
                 return .lock(try await idempotency.acquireSendLock(job, token: run.attempt))
-            case .reserve: return .slot(in: try await slots.reserve(run.message))
+            case .reserve:
+                let wait = try await slots.reserve(run.message)
+                guard wait == .zero else { return .slot(in: wait) }
+                return .slot(in: breakers.admit(run.message))
             case .begin: return try await begin(&run)
             case .post:
                 let began = MonotonicTime.now()
                 run.report = await send(run.message, run.token, run.attempt)
+                breakers.note(run.report, run.message)
                 return .posted(
                     run.report,
                     took: MonotonicTime.now() - began,
@@ -140,7 +157,7 @@ final class SendMessageProcessor {
                 "not ours to send",
                 metadata: fields(run.message.job, ["state": "\(beginning.status)"])
             )
-            return .notOurs
+            return .notOurs(later: beginning.wait)
         }
         run.message.content.threadTS = beginning.threadTS
         return .begun(attempts: beginning.attempts, elapsed: MonotonicTime.now() - asked)
@@ -167,19 +184,14 @@ final class SendMessageProcessor {
     ) async throws -> String? {
         let job = message.job
         if let block = plan.block {
+            metrics.limited()
             do {
                 try await slots.block(message, for: block)
             } catch {
                 Degradation.note("dispatch_\(error.operation)")
             }
         }
-        if let reason = plan.pauseReason {
-            try await repository.pause(
-                job,
-                workspace: message.channel.workspaceCode,
-                reason: reason
-            )
-        }
+        if let reason = plan.pauseReason { try await pause(message, reason) }
         let status = try await record(plan.ending, job, attempt)
         metrics.ended(status ?? "superseded", message.channel.provider, took: plan.ending.took)
         if let status {
@@ -204,6 +216,21 @@ final class SendMessageProcessor {
         return status
     }
 
+    private func pause(_ message: ResolvedMessage, _ reason: String) async throws {
+        let workspace = message.channel.workspaceCode
+        guard try await repository.pause(message.job, workspace: workspace, reason: reason) else {
+            return
+        }
+        metrics.workspaceRefused()
+        logger.error(
+            "a workspace refuses us: it is paused until it has a token that works",
+            metadata: [
+                "tenant": "\(message.job.tenant)", "workspace": "\(workspace)",
+                "error": "\(reason)",
+            ]
+        )
+    }
+
     /// Sends under a lease that is renewed; a lease that was lost ends the exchange.
     private func send(
         _ message: ResolvedMessage,
@@ -226,7 +253,9 @@ final class SendMessageProcessor {
         lost: @LoopActor () -> Void
     ) async {
         while !Task.isCancelled {
-            try? await EventLoop.shared.sleep(for: SendMessageProcessor.renewInterval)
+            try? await EventLoop.shared.sleep(
+                for: repository.lease / SendMessageProcessor.renewalsPerLease
+            )
             guard !Task.isCancelled else { return }
             // A database that is away takes nothing from us: only its "no" does.
             guard let isOurs = try? await repository.renew(job, token: attempt), !isOurs else {
@@ -275,6 +304,7 @@ struct SendParts {
     let resolver: MessageResolver
     let idempotency: DispatchIdempotencyService
     let slots: SendSlots
+    let breakers: WorkspaceBreakers
     let transports: [Provider: any ChannelTransport]
     let metrics: SendMetrics
     let logger: Logger

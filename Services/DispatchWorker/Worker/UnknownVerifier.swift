@@ -20,6 +20,8 @@ final class UnknownVerifier {
     nonisolated static let second = "unknown_verify_again"
     /// Between the two.
     nonisolated static let pauseMilliseconds: Int64 = 5_000
+    /// How long after the attempt the first look is.
+    nonisolated static let firstMilliseconds: Int64 = 3_000
     /// A look that did not see the message means that it is not there only this long after its
     /// attempt: providers show late what they took.
     nonisolated static let settledMilliseconds: Int64 = 8_000
@@ -32,6 +34,7 @@ final class UnknownVerifier {
     private let parts: SendParts
     private let requests: MessageRequestRepository
     private let wake: @LoopActor () -> Void
+    private var memory = LookMemory()
 
     init(
         _ parts: SendParts,
@@ -59,21 +62,70 @@ final class UnknownVerifier {
         )
         guard let message = MessageResolver.message(job, document) else { return }
         let fence = document["attempt_token"]?.stringValue.flatMap(UUID.init(uuidString:))
-        var decision = UnknownDecision.before(message.channel.policy)
-        if decision == nil {
-            let finding = try await look(message, since: document["begun_s"]?.intValue ?? 0)
-            decision = UnknownDecision.after(
-                finding,
-                isSecond: timer.kind == UnknownVerifier.second
-                    && document["unknown_ms"]?.intValue ?? 0
-                        >= UnknownVerifier.settledMilliseconds,
-                looks: timer.attempts
-            )
+        if let decision = UnknownDecision.before(message.channel.policy) {
+            return try await follow(decision, job, fence)
         }
-        if let decision { try await follow(decision, job, fence) }
+        let facts = Facts(
+            since: document["begun_s"]?.intValue ?? 0,
+            unknownFor: .milliseconds(document["unknown_ms"]?.intValue ?? 0)
+        )
+        guard let finding = try await finding(message, timer, facts) else { return }
+        let isSettled = facts.unknownFor >= .milliseconds(UnknownVerifier.settledMilliseconds)
+        let decision = UnknownDecision.after(
+            finding,
+            isSecond: timer.kind == UnknownVerifier.second && isSettled,
+            looks: timer.attempts
+        )
+        try await follow(decision, job, fence)
     }
 
-    private func look(_ message: ResolvedMessage, since: Int64) async throws -> Finding {
+    /// When a message's attempt was.
+    private struct Facts {
+        /// Seconds since 1970 before which it cannot have been sent.
+        let since: Int64
+        let unknownFor: Duration
+    }
+
+    /// What an earlier look says, or a new one; nil when its turn comes later.
+    private func finding(
+        _ message: ResolvedMessage,
+        _ timer: DueTimer,
+        _ facts: Facts
+    ) async throws -> Finding? {
+        let key = UnknownVerifier.key(message)
+        let isSecond = timer.kind == UnknownVerifier.second
+        let remembered = memory.finding(
+            of: message.job,
+            in: key,
+            since: facts.since,
+            unknownFor: facts.unknownFor,
+            needs: isSecond
+                ? .milliseconds(UnknownVerifier.settledMilliseconds)
+                : .milliseconds(UnknownVerifier.firstMilliseconds),
+            now: EventLoop.shared.now
+        )
+        if let remembered { return remembered }
+        let wait = try await parts.slots.reserveLook(message)
+        guard wait == .zero else {
+            // Its turn is no failure: it does not count among the looks that told nothing.
+            try await set(timer.kind, message.job, after: wait)
+            return nil
+        }
+        let since = facts.since - LookMemory.reachSeconds
+        let sightings = try await look(message, since: since)
+        if case .seen(let marks) = sightings {
+            memory.note(key, marks, since: since, now: EventLoop.shared.now)
+        }
+        return sightings.finding(of: message.job)
+    }
+
+    private static func key(_ message: ResolvedMessage) -> String {
+        let channel = message.channel
+        return "\(message.job.tenant)|\(channel.workspaceCode)|\(channel.providerChannelID)"
+            + "|\(message.content.threadTS ?? "")"
+    }
+
+    private func look(_ message: ResolvedMessage, since: Int64) async throws -> Sightings {
         guard let transport = parts.transports[message.channel.provider] else {
             return .impossible(reason: "no_transport")
         }
@@ -83,10 +135,8 @@ final class UnknownVerifier {
         } catch {
             return .impossible(reason: "token_does_not_open")
         }
-        let wait = try await parts.slots.reserveLook(message)
-        guard wait == .zero else { return .later(reason: "looks are limited") }
         try await FaultPoints.reached("dispatch.before_look")
-        return await transport.find(message, token: token, since: since)
+        return await transport.look(message, token: token, since: since)
     }
 
     private func follow(
@@ -96,7 +146,12 @@ final class UnknownVerifier {
     ) async throws {
         switch decision {
         case .sent(let ts): try await settle(job, fence, .init(state: .sent, providerTS: ts))
-        case .lookAgain: try await lookAgain(job)
+        case .lookAgain:
+            try await set(
+                UnknownVerifier.second,
+                job,
+                after: .milliseconds(UnknownVerifier.pauseMilliseconds)
+            )
         case .sendAgain(let reason):
             try await settle(job, fence, .init(state: .retryWait, error: reason))
         case .later(let reason): throw NotNow(reason: reason)
@@ -104,13 +159,12 @@ final class UnknownVerifier {
         }
     }
 
-    private func lookAgain(_ job: SendMessageJob) async throws {
+    private func set(_ kind: String, _ job: SendMessageJob, after wait: Duration) async throws {
         _ = try await parts.repository.postgres.query(
             "select platform.set_timer($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', '{}')",
             [
-                "dispatch-worker", .uuid(job.tenantID), .string(job.tenant),
-                .string(UnknownVerifier.second), .uuid(job.messageRequestID),
-                .int(Int64(job.generation)), .int(UnknownVerifier.pauseMilliseconds),
+                "dispatch-worker", .uuid(job.tenantID), .string(job.tenant), .string(kind),
+                .uuid(job.messageRequestID), .int(Int64(job.generation)), .int(wait.milliseconds),
             ]
         )
     }
