@@ -104,6 +104,22 @@ released() {
     [[ $(field .error) == thread_not_found ]]
 }
 
+@test "slack: a queued message goes where its channel points when it is sent" {
+    slack xoxb-first
+    admin POST /v1/pauses "{\"scope\": {\"kind\": \"workspace\", \"code\": \"$SLACK\"}, \"reason\": \"moving\"}"
+    local pause
+    pause=$(field .id)
+    sends "moved $TAG" "$SLACK" && becomes dispatched
+    another_channel "$SLACK" "$SLACK" C0MOVED
+    # The old token does not work any more; the job knows of neither.
+    stand_in '{"revoke": "xoxb-first"}'
+    admin PUT "/v1/workspaces/$SLACK" \
+        "{\"provider\": \"slack\", \"token\": \"xoxb-second\", \"api_base_url\": \"$SLACK_STAND_IN_URL/api\"}"
+    admin DELETE "/v1/pauses/$pause"
+    becomes sent
+    [[ $(posts "moved $TAG" | jq -r .channel) == C0MOVED ]]
+}
+
 @test "slack: cancelled while it is being sent: the answer says what came of it" {
     slack
     stand_in '{"fault": "slow", "delay_ms": 1500}'
