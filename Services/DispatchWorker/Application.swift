@@ -24,7 +24,8 @@ final class Application {
         slack = SlackApiService(
             http: runtime.http,
             baseURL: configuration.slackBaseURL,
-            allowedHosts: configuration.service.allowedHosts
+            allowedHosts: configuration.service.allowedHosts,
+            sendTimeout: configuration.sendTimeout
         )
         requests = MessageRequestRepository(postgres: runtime.postgres)
         repository = ConfigurationRepository(

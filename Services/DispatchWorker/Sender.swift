@@ -104,7 +104,8 @@ final class Sender {
                 .slack: slack, .local: LocalTransport(repository),
                 .webhook: WebhookTransport(
                     http: runtime.http,
-                    allowedHosts: configuration.service.allowedHosts
+                    allowedHosts: configuration.service.allowedHosts,
+                    sendTimeout: configuration.sendTimeout
                 ),
             ],
             metrics: SendMetrics(),

@@ -21,8 +21,17 @@ final class SlackApiService: ChannelTransport {
     private let http: HTTPClient
     private let baseURL: String
     private let allowedHosts: AllowedHosts
+    private let sendTimeout: Duration
 
-    init(http: HTTPClient, baseURL: String, allowedHosts: AllowedHosts) {
+    /// - Parameter sendTimeout: the longest time that a post may take, its last byte included; with
+    ///   what passes before its first one it must be over before the lease is.
+    init(
+        http: HTTPClient,
+        baseURL: String,
+        allowedHosts: AllowedHosts,
+        sendTimeout: Duration
+    ) {
+        self.sendTimeout = sendTimeout
         self.http = http
         self.baseURL = baseURL
         self.allowedHosts = allowedHosts
@@ -37,6 +46,7 @@ final class SlackApiService: ChannelTransport {
         request.fields.append(("Content-Type", "application/json; charset=utf-8"))
         request.body = SlackApiService.body(of: message).serialized()
         request.delivery = .once
+        request.totalTimeout = sendTimeout
         do {
             let response = try await http.send(request)
             return SlackOutcome.classify(

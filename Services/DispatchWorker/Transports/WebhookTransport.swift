@@ -12,7 +12,11 @@ final class WebhookTransport: ChannelTransport {
     private let http: HTTPClient
     private let allowedHosts: AllowedHosts
 
-    init(http: HTTPClient, allowedHosts: AllowedHosts) {
+    private let sendTimeout: Duration
+
+    /// - Parameter sendTimeout: as that of ``SlackApiService``.
+    init(http: HTTPClient, allowedHosts: AllowedHosts, sendTimeout: Duration) {
+        self.sendTimeout = sendTimeout
         self.http = http
         self.allowedHosts = allowedHosts
     }
@@ -34,6 +38,7 @@ final class WebhookTransport: ChannelTransport {
             body: body
         )
         request.delivery = .once
+        request.totalTimeout = sendTimeout
         request.destination = .guarded(allowHosts: allowedHosts)
         do {
             let response = try await http.send(request)

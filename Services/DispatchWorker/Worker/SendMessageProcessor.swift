@@ -14,8 +14,8 @@ internal import Telemetry
 final class SendMessageProcessor {
     /// Parts of a lease: after one of the first it is renewed while the provider is being talked to,
     /// after one of the second an attempt no longer begins to send.
-    static let renewalsPerLease = 4
-    static let startsPerLease = 3
+    nonisolated static let renewalsPerLease = 4
+    nonisolated static let startsPerLease = 3
     /// How often and after what pause the record of an attempt is tried again.
     static let recordAttempts = 8
     static let recordPause: Duration = .milliseconds(500)

@@ -22,7 +22,7 @@ struct CircuitBreaker: Sendable {
     /// Whether it lets nobody through now.
     var isOpen: Bool { openUntil != nil }
 
-    /// Zero: go ahead. Otherwise how long to wait before asking again.
+    /// How long to wait before asking again; zero lets the call through.
     mutating func admit(_ now: MonotonicTime) -> Duration {
         guard let openUntil else { return .zero }
         if now < openUntil { return openUntil - now }
