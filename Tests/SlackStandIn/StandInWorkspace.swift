@@ -144,6 +144,7 @@ final class StandInWorkspace {
         }
         if let token = order["revoke"]?.stringValue { revoked.insert(token) }
         if let token = order["reinstate"]?.stringValue { revoked.remove(token) }
+        if order["forgive"] == true { watch.forgive() }
         if let parts = order["chaos"] { chaos = StandInChaos(parts) }
         if let pause = order["per_channel_ms"]?.intValue { perChannel = .milliseconds(pause) }
         if let name = order["fault"]?.stringValue {
