@@ -139,8 +139,9 @@ let package = Package(
         ),
         tests(
             "DispatchWorkerTests",
-            ["dispatch-worker", "EventLoop", "HTTPClient", "JSON", "Platform"]
+            ["dispatch-worker", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "Platform"]
         ),
+        tests("Simulation", ["dispatch-worker", "EventLoop", "PostgresClient", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("JSONTests", ["JSON"]),
         tests("JobQueueTests", ["EventLoop", "JSON", "JobQueue", "RedisClient", "TestSupport"]),

@@ -15,11 +15,18 @@ final class Application {
     private let runtime: ServiceRuntime
     private let requests: MessageRequestRepository
     private let repository: ConfigurationRepository
+    private let slack: SlackApiService
     private var sender: Sender?
 
     init(_ configuration: DispatchConfiguration) {
         self.configuration = configuration
         runtime = ServiceRuntime(configuration.service)
+        slack = SlackApiService(
+            http: runtime.http,
+            baseURL: configuration.slackBaseURL,
+            allowedHosts: configuration.service.allowedHosts,
+            sendTimeout: configuration.sendTimeout
+        )
         requests = MessageRequestRepository(postgres: runtime.postgres)
         repository = ConfigurationRepository(
             postgres: runtime.postgres,
@@ -31,7 +38,7 @@ final class Application {
     func run() async throws {
         try await runtime.start()
         if let redis = runtime.redis {
-            let sender = Sender(runtime, redis, configuration, requests)
+            let sender = Sender(runtime, redis, configuration, requests, slack)
             self.sender = sender
             await sender.start()
         } else {
@@ -64,12 +71,31 @@ final class Application {
 
     private var routes: [Route] {
         let committed: @LoopActor () -> Void = { [weak self] in self?.committed() }
-        return MessageRequestRoutes(repository: requests, committed: committed).routes
+        let postgres = runtime.postgres
+        let operations = OperationsRepository(postgres: postgres)
+        let templates = TemplateRepository(postgres: postgres)
+        return MessageRequestRoutes(
+            repository: requests,
+            templates: templates,
+            committed: committed
+        ).routes
+            + ReplayRoutes(repository: operations, committed: committed).routes
+            + PauseRoutes(repository: operations, committed: committed).routes
+            + QueueRoutes(repository: operations, requests: requests).routes
+            + TemplateRoutes(repository: templates).routes
+            + WebhookRoutes(
+                repository: WebhookRepository(
+                    postgres: postgres,
+                    box: configuration.service.secretBox
+                ),
+                allowedHosts: configuration.service.allowedHosts
+            ).routes
             + MessageRequestActions(repository: requests) { [weak self] tenant, id in
                 await self?.settled(tenant, id)
             }.routes
             + WorkspaceRoutes(
                 repository: repository,
+                slack: slack,
                 allowedHosts: configuration.service.allowedHosts,
                 committed: committed
             ).routes
@@ -82,7 +108,7 @@ final class Application {
     }
 
     private func settled(_ tenant: Tenant, _ id: UUID) async {
-        await sender?.parts.idempotency.dropSendLock(tenant.code, id)
+        await sender?.parts.idempotency.dropLocks(tenant.code, id)
         committed()
     }
 }

@@ -10,6 +10,8 @@ struct DispatchConfiguration: Sendable {
     let concurrency: Int
     /// How long an attempt owns its request unless it is renewed.
     let sendLease: Duration
+    /// How long a post may take: a third of the lease, and 20 s at most.
+    var sendTimeout: Duration { min(.seconds(20), sendLease / SendMessageProcessor.startsPerLease) }
     /// Slack's Web API, for workspaces that name no other.
     let slackBaseURL: String
 

@@ -11,7 +11,7 @@ struct DispatchWorker: ParsableCommand {
         commandName: "dispatch-worker",
         abstract: "Outbound messages of Switchboard: accepted once, sent once.",
         version: Schema.release,
-        subcommands: [Serve.self, QueueCommand.self],
+        subcommands: [Serve.self, QueueCommand.self, RebuildProjection.self],
         defaultSubcommand: Serve.self
     )
 }

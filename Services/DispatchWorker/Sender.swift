@@ -18,23 +18,33 @@ final class Sender {
     private let consumer: StreamConsumer
     private let blocking: RedisBlockingConnection
     private let timers: TimerRunner
+    private let webhooks: WebhookSender
 
     init(
         _ runtime: ServiceRuntime,
         _ redis: RedisClient,
         _ configuration: DispatchConfiguration,
-        _ requests: MessageRequestRepository
+        _ requests: MessageRequestRepository,
+        _ slack: SlackApiService
     ) {
         let logger = runtime.logger
-        let parts = Sender.parts(runtime, redis, configuration)
+        let parts = Sender.parts(runtime, redis, configuration, slack)
         self.parts = parts
         let worker = SendMessageWorker(parts, redis: redis, concurrency: configuration.concurrency)
         self.worker = worker
-        sweeper = SendSweeper(parts.repository, metrics: parts.metrics, logger: logger)
+        let webhooks = WebhookSender(
+            WebhookRepository(postgres: runtime.postgres, box: configuration.service.secretBox),
+            http: runtime.http,
+            allowedHosts: configuration.service.allowedHosts,
+            logger: logger
+        )
+        self.webhooks = webhooks
         let committed: @LoopActor () -> Void = { [weak runtime] in
             runtime?.relay.wake()
             worker.wake()
+            webhooks.wake()
         }
+        sweeper = SendSweeper(parts, reading: { worker.reading }, wake: committed)
         let projector = MessageRequestProjector(parts, wake: committed)
         blocking = RedisBlockingConnection(configuration.service.redis)
         consumer = StreamConsumer(
@@ -47,27 +57,34 @@ final class Sender {
             handler: { try await projector.handle($0) }
         )
         let verifier = UnknownVerifier(parts, requests: requests, wake: committed)
+        let prober = WorkspaceProber(
+            parts,
+            operations: OperationsRepository(postgres: runtime.postgres),
+            wake: committed
+        )
         timers = TimerRunner(
             owner: "dispatch-worker",
             postgres: runtime.postgres,
             failed: { logger.warning("timer", metadata: ["error": "\($0)"]) },
-            handler: { try await verifier.handle($0) }
+            handler: { timer in
+                if timer.kind == WorkspaceProber.kind {
+                    try await prober.handle(timer)
+                } else {
+                    try await verifier.handle(timer)
+                }
+            }
         )
     }
 
     private static func parts(
         _ runtime: ServiceRuntime,
         _ redis: RedisClient,
-        _ configuration: DispatchConfiguration
+        _ configuration: DispatchConfiguration,
+        _ slack: SlackApiService
     ) -> SendParts {
         let repository = SendRepository(
             postgres: runtime.postgres,
             lease: configuration.sendLease
-        )
-        let slack = SlackApiService(
-            http: runtime.http,
-            baseURL: configuration.slackBaseURL,
-            allowedHosts: configuration.service.allowedHosts
         )
         return SendParts(
             repository: repository,
@@ -81,8 +98,16 @@ final class Sender {
                 redis: redis,
                 sendTakeover: configuration.sendLease
             ),
-            slots: SendSlots(RedisPacer(redis)),
-            transports: [.slack: slack, .local: LocalTransport(repository)],
+            slots: SendSlots(RedisPacer(redis), strikes: RedisRateLimiter(redis)),
+            breakers: WorkspaceBreakers(),
+            transports: [
+                .slack: slack, .local: LocalTransport(repository),
+                .webhook: WebhookTransport(
+                    http: runtime.http,
+                    allowedHosts: configuration.service.allowedHosts,
+                    sendTimeout: configuration.sendTimeout
+                ),
+            ],
             metrics: SendMetrics(),
             logger: runtime.logger
         )
@@ -116,6 +141,7 @@ final class Sender {
         worker.start()
         sweeper.start()
         timers.start()
+        webhooks.start()
     }
 
     /// Events that nobody of the group has read yet; nil when Redis does not say.
@@ -125,6 +151,7 @@ final class Sender {
     func stop() async {
         await consumer.stop()
         await timers.stop()
+        await webhooks.stop()
         await sweeper.stop()
         await worker.stop(within: Sender.drainLimit)
     }

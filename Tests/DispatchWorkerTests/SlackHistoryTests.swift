@@ -82,19 +82,48 @@ struct SlackHistoryTests {
             ]
         }
         let type = SlackApiService.eventType
-        #expect(SlackApiService.ts(of: job, in: page(type, SlackHistoryTests.id, 2)) == "2.2")
-        #expect(SlackApiService.ts(of: job, in: page(type, SlackHistoryTests.id, 1)) == nil)
-        #expect(SlackApiService.ts(of: job, in: page(type, "other", 2)) == nil)
-        #expect(SlackApiService.ts(of: job, in: page("t", SlackHistoryTests.id, 2)) == nil)
-        #expect(SlackApiService.ts(of: job, in: [:]) == nil)
+        func found(_ page: JSON) -> Finding {
+            Sightings.seen(SlackApiService.marks(in: page)).finding(of: job)
+        }
+        #expect(found(page(type, SlackHistoryTests.id, 2)) == .found(providerTS: "2.2"))
+        #expect(found(page(type, SlackHistoryTests.id, 1)) == .absent)
+        #expect(found(page(type, "other", 2)) == .absent)
+        #expect(found(page("t", SlackHistoryTests.id, 2)) == .absent)
+        #expect(found([:]) == .absent)
+    }
+
+    @Test("one look settles all messages of its channel, but only where it says something")
+    func memory() {
+        let start = MonotonicTime(nanoseconds: 1_000_000_000_000)
+        var memory = LookMemory()
+        func finding(since: Int64, unknownFor: Duration, later: Duration = .zero) -> Finding? {
+            memory.finding(
+                of: job,
+                in: "k",
+                since: since,
+                unknownFor: unknownFor,
+                needs: .seconds(8),
+                now: start + later
+            )
+        }
+        #expect(finding(since: 100, unknownFor: .seconds(9)) == nil)
+        memory.note("k", [:], since: 100, now: start)
+        #expect(finding(since: 100, unknownFor: .seconds(8)) == .absent)
+        // It did not reach back to the attempt, or came too early after it.
+        #expect(finding(since: 99, unknownFor: .seconds(8)) == nil)
+        #expect(finding(since: 100, unknownFor: .seconds(7)) == nil)
+        #expect(finding(since: 100, unknownFor: .seconds(9), later: .seconds(2)) == nil)
+        #expect(finding(since: 100, unknownFor: .seconds(99), later: .seconds(61)) == nil)
+        memory.note("k", [job.mark: "1.2"], since: 100, now: start)
+        #expect(finding(since: 1, unknownFor: .zero) == .found(providerTS: "1.2"))
     }
 
     @Test("a page that was refused says whether to look again")
     func pages() {
-        func finding(_ status: Int, _ body: String) -> Finding? {
+        func finding(_ status: Int, _ body: String) -> Sightings? {
             switch SlackApiService.page(status: status, body: Array(body.utf8)) {
             case .success: nil
-            case .failure(let failure): failure.finding
+            case .failure(let failure): failure.sightings
             }
         }
         #expect(finding(200, #"{"ok":true,"messages":[]}"#) == nil)

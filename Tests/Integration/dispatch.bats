@@ -2,78 +2,11 @@
 # dispatch-worker over its API. Needs the environment of `compose/local run`; the tests of the Slack
 # transport also need the stand-in at SLACK_STANDIN_URL, whose host OUTBOUND_ALLOW_HOSTS must name.
 # Each test is a subshell of its own, so what it sets stays there.
-# shellcheck disable=SC2030,SC2031
+# shellcheck disable=SC2030,SC2031,SC2153
 
-SLACK_STAND_IN_URL=${SLACK_STANDIN_URL:-}
-SLACK_STAND_IN_URL=${SLACK_STAND_IN_URL%/api}
+load dispatch_support
 
-setup_file() {
-    TAG=bats-$RANDOM$RANDOM
-    LOCAL=$TAG-local
-    export TAG LOCAL
-    admin PUT "/v1/workspaces/$LOCAL" '{"provider": "local"}'
-    [[ $STATUS == 201 ]]
-    admin PUT "/v1/channels/$LOCAL" \
-        "{\"workspace_code\": \"$LOCAL\", \"provider_channel_id\": \"C0LOCAL\", \"rate\": {\"per_second\": 100, \"burst\": 50}}"
-    [[ $STATUS == 201 ]]
-}
-
-# Sets STATUS and BODY. Arguments: key, method, path, body, further curl options.
-ask() {
-    local key=$1 method=$2 path=$3 body=${4:-} answer
-    shift $(($# < 4 ? $# : 4))
-    local options=(-sS --max-time 20 -w '\n%{http_code}' -X "$method" -H "Authorization: Bearer $key")
-    [[ -z $body ]] || options+=(-H 'Content-Type: application/json' --data-binary "$body")
-    answer=$(curl "${options[@]}" "$@" "$DISPATCH_WORKER_URL$path")
-    STATUS=${answer##*$'\n'}
-    BODY=${answer%$'\n'*}
-}
-agent() { ask "$SWITCHBOARD_AGENT_KEY" "$@"; }
-admin() { ask "$SWITCHBOARD_ADMIN_KEY" "$@"; }
-as_service() {
-    local method=$1 path=$2 body=$3
-    shift 3
-    ask "$SERVICE_TOKEN" "$method" "$path" "$body" -H "Switchboard-Tenant: $SWITCHBOARD_TENANT" "$@"
-}
-field() { jq -r "$1" <<<"$BODY"; }
-
-# sends TEXT [CHANNEL] [JSON members]: sets ID.
-sends() {
-    agent POST /v1/message-requests \
-        "$(jq -nc --arg text "$1" --arg channel "${2:-$LOCAL}" --argjson more "${3:-{\}}" \
-            '{channel_code: $channel, text: $text} + $more')"
-    [[ $STATUS == 202 ]] || return 1
-    ID=$(field .id)
-}
-
-# becomes STATE [TENTHS]: waits until the request of ID is in that state.
-becomes() {
-    local tenths=${2:-50}
-    while ((tenths-- > 0)); do
-        agent GET "/v1/message-requests/$ID"
-        [[ $(field .status) != "$1" ]] || return 0
-        sleep 0.1
-    done
-    echo "wanted $1, found: $BODY"
-    return 1
-}
-
-slack() {
-    [[ -n ${SLACK_STAND_IN_URL:-} ]] || skip "SLACK_STANDIN_URL is not set"
-    SLACK=$TAG-slack-$BATS_TEST_NUMBER
-    stand_in '{"reset": true}'
-    admin PUT "/v1/workspaces/$SLACK" \
-        "{\"provider\": \"slack\", \"token\": \"${1:-xoxb-good}\", \"api_base_url\": \"$SLACK_STAND_IN_URL/api\"}"
-    [[ $STATUS == 201 ]]
-    admin PUT "/v1/channels/$SLACK" \
-        "{\"workspace_code\": \"$SLACK\", \"provider_channel_id\": \"${2:-C0BATS}\", \"unknown_policy\": \"${3:-verify}\", \"rate\": {\"per_second\": 50, \"burst\": 10}}"
-    [[ $STATUS == 201 ]]
-}
-stand_in() { curl -sS --fail --max-time 5 -d "$1" "$SLACK_STAND_IN_URL/_control" >/dev/null; }
-delivered() {
-    curl -sS --fail --max-time 5 "$SLACK_STAND_IN_URL/_deliveries" |
-        jq --arg text "$1" '[.deliveries[] | select(.text == $text)] | length'
-}
+setup_file() { local_channel; }
 
 @test "operations answer" {
     ask "" GET /healthz
@@ -177,7 +110,13 @@ delivered() {
 /text|{"channel_code": "CH", "text": ""}
 /text|{"channel_code": "CH", "text": 7}
 /blocks|{"channel_code": "CH", "blocks": []}
-/blocks|{"channel_code": "CH", "blocks": ["x"]}
+/blocks/0|{"channel_code": "CH", "blocks": ["x"]}
+/blocks/1/type|{"channel_code": "CH", "blocks": [{"type": "divider"}, {}]}
+/blocks/0/text|{"channel_code": "CH", "blocks": [{"type": "section"}]}
+/template_code|{"channel_code": "CH", "template_code": "no-such-template"}
+/template_code|{"channel_code": "CH", "template_code": "t", "text": "x"}
+/variables|{"channel_code": "CH", "text": "x", "variables": {}}
+/on_root_failed|{"channel_code": "CH", "text": "x", "on_root_failed": "guess"}
 /priority|{"channel_code": "CH", "text": "x", "priority": 5}
 /thread_ts|{"channel_code": "CH", "text": "x", "thread_ts": "yesterday"}
 /send_at|{"channel_code": "CH", "text": "x", "send_at": "tomorrow"}
@@ -282,12 +221,12 @@ ROWS
 
 @test "configuration is made, changed and checked; secrets read back as stars" {
     local code=$TAG-conf
-    admin PUT "/v1/workspaces/$code" '{"provider": "slack", "token": "xoxb-secret-1", "signing_secret": "s3cret", "team_id": "T1"}'
+    admin PUT "/v1/workspaces/$code" '{"provider": "slack", "token": "xoxb-team-T1", "signing_secret": "s3cret", "team_id": "T1"}'
     [[ $STATUS == 201 && $(field .token) == '***' && $(field .signing_secret) == '***' ]]
     admin PUT "/v1/workspaces/$code" '{"provider": "slack"}'
     [[ $STATUS == 200 && $(field .token) == '***' && $(field .team_id) == T1 ]]
     admin GET "/v1/workspaces/$code"
-    [[ $STATUS == 200 && $BODY != *secret-1* && $BODY != *s3cret* ]]
+    [[ $STATUS == 200 && $BODY != *xoxb* && $BODY != *s3cret* ]]
     admin PUT "/v1/channels/$code" "{\"workspace_code\": \"$code\", \"provider_channel_id\": \"C1\", \"unknown_policy\": \"park\"}"
     [[ $STATUS == 201 && $(field .unknown_policy) == park && $(field .rate.per_second) == 1 ]]
     admin PUT "/v1/channels/$code" "{\"workspace_code\": \"$code\", \"provider_channel_id\": \"C2\"}"
@@ -337,15 +276,58 @@ ROWS
 }
 
 @test "slack: a revoked token pauses the workspace until it has another" {
-    slack xoxb-revoked-1
+    slack xoxb-old
+    stand_in '{"revoke": "xoxb-old"}'
     sends waiting "$SLACK" && becomes retry_wait
     admin GET "/v1/workspaces/$SLACK"
     [[ $(field .paused_reason) == token_revoked ]]
+    agent GET /v1/pauses
+    [[ $(jq -r --arg code "$SLACK" '.items[] | select(.scope.code == $code) | .author + " " + .reason' \
+        <<<"$BODY") == "dispatch-worker token_revoked" ]]
     admin PUT "/v1/workspaces/$SLACK" \
         "{\"provider\": \"slack\", \"token\": \"xoxb-new\", \"api_base_url\": \"$SLACK_STAND_IN_URL/api\"}"
     [[ $(field .paused_reason) == null ]]
     becomes sent
     [[ $(delivered waiting) == 1 ]]
+    agent GET /v1/pauses
+    [[ $(jq --arg code "$SLACK" '[.items[] | select(.scope.code == $code)] | length' <<<"$BODY") == 0 ]]
+}
+
+@test "slack: a paused workspace goes on once a probe finds its token well" {
+    slack xoxb-flaky
+    stand_in '{"revoke": "xoxb-flaky"}'
+    sends "probed $TAG" "$SLACK" && becomes retry_wait
+    stand_in '{"reinstate": "xoxb-flaky"}'
+    psql -q "$DATABASE_URL" -c "update platform.timers set due_at = now() where kind = 'workspace_probe'"
+    becomes sent 80
+    [[ $(delivered "probed $TAG") == 1 ]]
+}
+
+@test "slack: a token is looked at when it is configured" {
+    slack
+    local path=/v1/workspaces/$SLACK url=$SLACK_STAND_IN_URL/api
+    admin GET "$path"
+    [[ $(field .team_id) == T0STANDIN ]]
+    admin PUT "$path" "{\"provider\": \"slack\", \"token\": \"xoxb-team-T0OTHER\", \"api_base_url\": \"$url\"}"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /token && $BODY == *T0OTHER* ]]
+    admin PUT "$path" "{\"provider\": \"slack\", \"token\": \"xoxb-revoked-2\", \"api_base_url\": \"$url\"}"
+    [[ $STATUS == 422 && $BODY == *token_revoked* && $BODY != *xoxb* ]]
+}
+
+@test "slack: three channels limited within ten seconds block the workspace" {
+    slack
+    local n
+    for n in 1 2 3 4; do another_channel "$SLACK-$n" "$SLACK" "C0LIMIT$n"; done
+    stand_in '{"fault": "ratelimited", "retry_after": 4, "count": 3}'
+    for n in 1 2 3; do sends "limited $TAG $n" "$SLACK-$n" && becomes retry_wait; done
+    local before
+    before=$(calls chat.postMessage)
+    sends "limited $TAG 4" "$SLACK-4"
+    # It would leave within some milliseconds; for as long as the block lasts it must not.
+    never sent 20
+    [[ $(calls chat.postMessage) == "$before" ]]
+    becomes sent 80
+    [[ $(curl -sS --max-time 5 "$SLACK_STAND_IN_URL/_deliveries" | jq -c .violations) == '[]' ]]
 }
 
 @test "slack: cut off after it was taken, a message is found and not sent again" {

@@ -39,10 +39,16 @@ enum StandInContract {
         return token
     }
 
+    /// `xoxb-team-T123` belongs to the team T123, any other token to the stand-in's own.
+    private static func team(of token: String) -> String {
+        let parts = token.split(separator: "-")
+        return parts.count == 3 && parts[1] == "team" ? String(parts[2]) : "T0STANDIN"
+    }
+
     static func identity(_ token: String) -> JSONObject {
         [
             "ok": true, "url": "https://standin.slack.com/", "team": "Stand-in",
-            "team_id": "T0STANDIN", "user": "switchboard", "user_id": "U0STANDIN",
+            "team_id": .string(team(of: token)), "user": "switchboard", "user_id": "U0STANDIN",
             "bot_id": "B0STANDIN",
         ]
     }

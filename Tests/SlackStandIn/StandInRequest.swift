@@ -37,6 +37,7 @@ struct StandInRequest {
     let authorization: String?
     let body: [UInt8]
     let numberOnConnection: Int
+    let fields: HTTPFields
 
     init(_ head: RequestHead, body: [UInt8], numberOnConnection: Int) {
         method = "\(head.method)".uppercased()
@@ -45,6 +46,7 @@ struct StandInRequest {
         query = parts.count == 2 ? StandInRequest.form(String(parts[1])) : [:]
         contentType = head.fields["Content-Type"]?.lowercased() ?? ""
         authorization = head.fields["Authorization"]
+        fields = head.fields
         self.body = body
         self.numberOnConnection = numberOnConnection
     }

@@ -1,10 +1,12 @@
 import EventLoop
+import HTTPServer
 import JSON
 
 /// A fault that was ordered.
 struct StandInFault {
     enum Kind: String, CaseIterable {
         case resetBeforeReading = "reset_before_reading"
+        case resetBeforeAcceptance = "reset_before_acceptance"
         case resetAfterAcceptance = "reset_after_acceptance"
         case serverError = "5xx"
         case hang, html, slow
@@ -35,6 +37,11 @@ final class StandInWorkspace {
     private var clock = 0
     /// Requests of each method, faults included.
     private var calls: [String: Int] = [:]
+    /// Tokens that worked before.
+    private var revoked: Set<String> = []
+    private var hooks: [JSON] = []
+    private var chaos: StandInChaos?
+    private var watch = StandInWatch()
 
     nonisolated init() {}
 
@@ -56,19 +63,39 @@ final class StandInWorkspace {
         case "/healthz": return .answer(.json(["status": "ok"]))
         case "/_control": return .answer(control(request))
         case "/_deliveries": return .answer(deliveries(request))
+        case "/_hooks": return .answer(.json(["items": .array(hooks)]))
         default: break
         }
+        if request.path.hasPrefix("/hook/") { return hook(request) }
         guard request.path.hasPrefix("/api/") else {
             return .answer(StandInAnswer(status: 404, contentType: "text/html", body: []))
         }
         let method = String(request.path.dropFirst(5))
         calls[method, default: 0] += 1
-        let fault = take {
-            $0.method == method && $0.kind != .resetBeforeReading
-                && ($0.kind != .secondRequest || request.numberOnConnection == 2)
-        }
+        if method == "chat.postMessage" { watch.note(request) }
+        let fault =
+            take {
+                $0.method == method && $0.kind != .resetBeforeReading
+                    && ($0.kind != .secondRequest || request.numberOnConnection == 2)
+            } ?? (method == "chat.postMessage" ? chaos?.fault() : nil)
         guard let fault else { return .answer(call(method, request)) }
         return react(fault, method, request)
+    }
+
+    /// An endpoint of somebody's own: keeps what it gets with what proves whose it is.
+    private func hook(_ request: StandInRequest) -> StandInReaction {
+        let names = ["webhook-id", "webhook-timestamp", "webhook-signature"]
+        let fault = take { $0.method == "hook" }
+        hooks.append([
+            "path": .string(request.path),
+            "body": .string(String(decoding: request.body, as: UTF8.self)),
+            "fields": .object(JSONObject(names.map { ($0, JSON(request.fields[$0])) })),
+            "refused": .bool(fault != nil),
+        ])
+        let answer = StandInAnswer.json(["ts": .string("hook.\(hooks.count)")])
+        guard let fault else { return .answer(answer) }
+        return fault.kind == .serverError
+            ? .answer(StandInAnswer(status: 503, body: Array("{}".utf8))) : .reset
     }
 
     private func react(
@@ -82,7 +109,7 @@ final class StandInWorkspace {
         var answer = StandInAnswer.refusal(fault.code)
         if fault.accepts || accepting.contains(fault.kind) { answer = call(method, request) }
         switch fault.kind {
-        case .resetBeforeReading, .resetAfterAcceptance: return .reset
+        case .resetBeforeReading, .resetBeforeAcceptance, .resetAfterAcceptance: return .reset
         case .serverError: return .answer(StandInAnswer(status: 503, body: Array("{}".utf8)))
         case .hang: return .hang
         case .html:
@@ -90,7 +117,9 @@ final class StandInWorkspace {
             return .answer(StandInAnswer(status: 200, contentType: "text/html", body: page))
         case .slow: return .later(answer, fault.delay)
         case .cut: return .cut(answer)
-        case .rateLimited: return .answer(limited(fault.retryAfter))
+        case .rateLimited:
+            watch.limited(request, seconds: fault.retryAfter)
+            return .answer(limited(fault.retryAfter))
         case .error: return .answer(.refusal(fault.code))
         case .secondRequest: return .close
         }
@@ -111,7 +140,12 @@ final class StandInWorkspace {
         }
         if order["reset"] == true {
             (messages, faults, lastPost, calls, perChannel) = ([], [], [:], [:], nil)
+            (revoked, chaos, watch, hooks) = ([], nil, StandInWatch(), [])
         }
+        if let token = order["revoke"]?.stringValue { revoked.insert(token) }
+        if let token = order["reinstate"]?.stringValue { revoked.remove(token) }
+        if order["forgive"] == true { watch.forgive() }
+        if let parts = order["chaos"] { chaos = StandInChaos(parts) }
         if let pause = order["per_channel_ms"]?.intValue { perChannel = .milliseconds(pause) }
         if let name = order["fault"]?.stringValue {
             guard let kind = StandInFault.Kind(rawValue: name) else {
@@ -145,6 +179,7 @@ final class StandInWorkspace {
         )
         return .json([
             "count": .int(Int64(messages.count)), "calls": .object(counts),
+            "violations": JSON(watch.violations),
             "deliveries": .array(messages.map { $0.document(withMetadata: true) }),
         ])
     }
@@ -155,13 +190,17 @@ final class StandInWorkspace {
         do {
             let arguments = try request.arguments().get()
             let token = try StandInContract.token(request, arguments)
+            if revoked.contains(token) { throw StandInRefusal("token_revoked") }
             var answer: JSONObject
             switch method {
             case "auth.test": answer = StandInContract.identity(token)
             case "chat.postMessage":
                 guard request.method == "POST" else { throw StandInRefusal("invalid_post_type") }
                 let channel = try StandInContract.channel(arguments)
-                if let wait = limit(channel) { return limited(wait) }
+                if let wait = limit(channel) {
+                    watch.limited(request, seconds: wait)
+                    return limited(wait)
+                }
                 answer = try post(channel, arguments, request)
             case "conversations.history":
                 answer = try StandInContract.history(arguments, messages)

@@ -65,7 +65,7 @@ final class MessageRequestProjector {
         generation: Int
     ) async throws -> Outcome {
         guard let tenantID = try await tenantID(tenant) else { return .ignored }
-        let token = UUID().text
+        let token = DispatchIdempotencyService.dispatchToken(generation: generation)
         guard try await parts.idempotency.acquireDispatchLock(tenant, id, token: token) else {
             return .skipped
         }

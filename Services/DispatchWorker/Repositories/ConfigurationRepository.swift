@@ -8,7 +8,7 @@ internal import PostgresClient
 
 /// Who carries a workspace's messages.
 enum Provider: String, Sendable, CaseIterable {
-    case slack, local
+    case slack, local, webhook
 }
 
 /// What happens to a message of which nobody knows whether it was sent.
@@ -19,7 +19,7 @@ enum UnknownPolicy: String, Sendable, CaseIterable {
 /// A workspace as it is put.
 struct WorkspaceDraft: Sendable {
     let provider: Provider
-    let teamID: String?
+    var teamID: String?
     let baseURL: String?
     let token: Secret?
     let signingSecret: Secret?
@@ -32,6 +32,8 @@ struct ChannelDraft: Sendable {
     let policy: UnknownPolicy?
     let perSecond: Double?
     let burst: Int?
+    /// `{tz, from, to}`, `{}` for none; nil keeps them.
+    let quietHours: JSON?
 }
 
 /// The places of the secrets of a workspace: a secret opens only at its own.
@@ -106,13 +108,15 @@ struct ConfigurationRepository {
         try JSON(
             stored: try await postgres.query(
                 """
-                select dispatch.put_channel($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as answer
+                select dispatch.put_channel($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb, $10, $11)
+                  as answer
                 """,
                 [
                     .uuid(tenant.id), .string(tenant.code), .string(code),
                     .string(draft.workspaceCode), .string(draft.providerChannelID),
                     PostgresValue(draft.policy?.rawValue), PostgresValue(draft.perSecond),
-                    PostgresValue(draft.burst), .string(note.actor), .string(note.requestID),
+                    PostgresValue(draft.burst), draft.quietHours.map { .json($0.text) } ?? .null,
+                    .string(note.actor), .string(note.requestID),
                 ]
             ).one()
         )

@@ -32,6 +32,7 @@ struct Acceptance: Sendable {
         case created, replayed, reused
         case inProgress = "in_progress"
         case noChannel = "no_channel"
+        case textTooLong = "text_too_long"
     }
 
     let result: Result
@@ -82,8 +83,10 @@ struct MessageRequestRepository {
 
     /// What a list is narrowed to.
     struct Filter: Sendable {
-        var status: String?
+        var statuses: [String]?
         var channelCode: String?
+        var templateCode: String?
+        var error: String?
         /// A piece of the text.
         var query: String?
         var from: Int64?
@@ -100,20 +103,24 @@ struct MessageRequestRepository {
         let rows = try await postgres.query(
             """
             select dispatch.request_json(m, false) as answer from dispatch.message_requests m
-             where m.tenant_id = $1 and ($2::text is null or m.status = $2)
+             where m.tenant_id = $1 and ($2::text[] is null or m.status = any ($2))
                and ($3::text is null or m.channel_code = $3)
                and ($4::text is null or position(lower($4) in lower(m.text)) > 0
                     or m.id::text = lower($4))
                and ($5::timestamptz is null or m.created_at >= $5)
                and ($6::timestamptz is null or m.created_at < $6)
                and ($7::uuid is null or m.id < $7)
+               and ($9::text is null or m.template_code = $9)
+               and ($10::text is null or m.last_error = $10)
              order by m.id desc limit $8
             """,
             [
-                .uuid(tenant.id), PostgresValue(filter.status), PostgresValue(filter.channelCode),
+                .uuid(tenant.id), filter.statuses.map { .strings($0) } ?? .null,
+                PostgresValue(filter.channelCode),
                 PostgresValue(filter.query), filter.from.map { .time(milliseconds: $0) } ?? .null,
                 filter.to.map { .time(milliseconds: $0) } ?? .null, PostgresValue(after),
-                .int(Int64(limit + 1)),
+                .int(Int64(limit + 1)), PostgresValue(filter.templateCode),
+                PostgresValue(filter.error),
             ],
             idempotent: true
         )
@@ -133,6 +140,35 @@ struct MessageRequestRepository {
         )
     }
 
+    /// Sends once more what has ended: `{result, request}`, or null when there is none.
+    ///
+    /// - Parameter force: also what was sent, or may have been.
+    func resend(
+        _ tenant: Tenant,
+        _ id: UUID,
+        force: Bool,
+        _ note: AuditNote
+    ) async throws -> JSON {
+        try await postgres.answer(
+            "select dispatch.resend($1, $2, $3, $4, $5, $6) as answer",
+            [
+                .uuid(tenant.id), .uuid(id), .bool(force), .string(note.actor),
+                PostgresValue(note.reason), .string(note.requestID),
+            ]
+        )
+    }
+
+    /// Has a request tried at once: `{result, request}`, or null when there is none.
+    func retry(_ tenant: Tenant, _ id: UUID, _ note: AuditNote) async throws -> JSON {
+        try await postgres.answer(
+            "select dispatch.retry($1, $2, $3, $4, $5) as answer",
+            [
+                .uuid(tenant.id), .uuid(id), .string(note.actor), PostgresValue(note.reason),
+                .string(note.requestID),
+            ]
+        )
+    }
+
     /// What a request in `unknown` becomes.
     struct Settlement: Sendable {
         enum State: String { case sent, failed, retryWait = "retry_wait" }
@@ -144,21 +180,26 @@ struct MessageRequestRepository {
 
     /// Settles a request that is `unknown`; nil when it is not (any more).
     ///
-    /// - Parameter note: who decided, when it was a person.
+    /// - Parameters:
+    ///   - fence: the token of the attempt that was looked for; a look that was overtaken by another
+    ///     attempt decides nothing.
+    ///   - note: who decided, when it was a person.
     func settle(
         _ tenant: UUID,
         _ id: UUID,
         generation: Int,
         _ settlement: Settlement,
+        fence: UUID? = nil,
         note: AuditNote? = nil
     ) async throws -> JSON? {
         let answer = try JSON(
             stored: try await postgres.query(
-                "select dispatch.settle_unknown($1, $2, $3, $4, $5, $6, $7, $8, $9) as answer",
+                "select dispatch.settle_unknown($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as answer",
                 [
                     .uuid(tenant), .uuid(id), .int(Int64(generation)),
                     .string(settlement.state.rawValue), PostgresValue(settlement.providerTS),
-                    PostgresValue(settlement.error), PostgresValue(note?.actor),
+                    PostgresValue(settlement.error), PostgresValue(fence),
+                    PostgresValue(note?.actor),
                     PostgresValue(note?.reason), PostgresValue(note?.requestID),
                 ]
             ).one()

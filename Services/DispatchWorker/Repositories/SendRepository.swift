@@ -47,10 +47,13 @@ struct SendRepository {
     }
 
     /// How the channel is configured now; nil when it is gone.
-    func configuration(_ job: SendMessageJob) async throws -> ChannelConfiguration? {
+    func configuration(
+        _ job: SendMessageJob,
+        template: String?
+    ) async throws -> ChannelConfiguration? {
         let rows = try await postgres.read(
-            "select dispatch.configuration($1, $2) as answer",
-            [.uuid(job.tenantID), .string(job.channelCode)]
+            "select dispatch.configuration($1, $2, $3) as answer",
+            [.uuid(job.tenantID), .string(job.channelCode), PostgresValue(template)]
         )
         return try rows.first.flatMap { ChannelConfiguration(try JSON(stored: $0)) }
     }
@@ -80,6 +83,10 @@ struct SendRepository {
         let hasBegun: Bool
         let status: String
         let attempts: Int
+        /// The thread that the message goes into.
+        let threadTS: String?
+        /// When it has not begun: how long until asking again makes sense, if it ever does.
+        let wait: Duration?
     }
 
     /// The one commit before the first byte: who gets `hasBegun` may send, nobody else.
@@ -93,7 +100,9 @@ struct SendRepository {
         return Beginning(
             hasBegun: answer["begun"] == true,
             status: answer["status"]?.stringValue ?? "",
-            attempts: Int(answer["attempts"]?.intValue ?? 0)
+            attempts: Int(answer["attempts"]?.intValue ?? 0),
+            threadTS: answer["thread_ts"]?.stringValue,
+            wait: answer["wait_ms"]?.intValue.map { .milliseconds($0) }
         )
     }
 
@@ -144,25 +153,91 @@ struct SendRepository {
         return answer["recorded"] == true ? answer["status"]?.stringValue : nil
     }
 
-    /// Stops sending for a workspace until it is configured again.
-    func pause(_ job: SendMessageJob, workspace: String, reason: String) async throws {
-        _ = try await postgres.query(
-            "select dispatch.pause_workspace($1, $2, $3)",
-            [.uuid(job.tenantID), .string(workspace), .string(reason)],
+    /// How long after its token was refused a workspace is probed.
+    static let probeMilliseconds: Int64 = 300_000
+
+    /// Stops sending for a workspace until it is configured again or a probe finds it well; false
+    /// when it was stopped already.
+    func pause(_ job: SendMessageJob, workspace: String, reason: String) async throws -> Bool {
+        try await postgres.query(
+            "select dispatch.pause_workspace($1, $2, $3, $4, $5 * interval '1 ms') as answer",
+            [
+                .uuid(job.tenantID), .string(job.tenant), .string(workspace), .string(reason),
+                .int(SendRepository.probeMilliseconds),
+            ],
             idempotent: true
-        )
+        ).one().bool("answer")
     }
 
-    /// Settles leases and deadlines that ran out, and counts them.
-    func sweep() async throws -> (unknown: Int, expired: Int) {
+    /// What one sweep settled.
+    struct Sweep: Sendable {
+        let unknown: Int
+        let expired: Int
+        let pausesEnded: Int
+    }
+
+    /// Settles leases, deadlines and pauses that ran out, and counts them.
+    func sweep() async throws -> Sweep {
         let row = try await postgres.query(
             """
-            select dispatch.expire_leases($1) as unknown, dispatch.expire_deadlines($1) as expired
+            select dispatch.expire_leases($1) as unknown, dispatch.expire_deadlines($1) as expired,
+                   dispatch.end_expired_pauses() as pauses
             """,
             [.int(Int64(SendRepository.sweepLimit))],
             idempotent: true
         ).one()
-        return (try row.int("unknown"), try row.int("expired"))
+        return Sweep(
+            unknown: try row.int("unknown"),
+            expired: try row.int("expired"),
+            pausesEnded: try row.int("pauses")
+        )
+    }
+
+    /// How many requests are in each state, over all tenants, and how old the oldest due one is.
+    func counts() async throws -> (states: [(status: String, count: Int)], oldest: Duration) {
+        let row = try await postgres.query(
+            """
+            select count(*) filter (where status in ('accepted', 'dispatched')) as waiting,
+                   count(*) filter (where status = 'retry_wait') as retry_wait,
+                   count(*) filter (where status = 'sending') as sending,
+                   count(*) filter (where status = 'unknown') as unknown,
+                   coalesce(extract(epoch from now() - min(greatest(created_at, send_at))
+                     filter (where next_attempt_at <= now() and status <> 'unknown')) * 1000,
+                     0)::bigint as oldest
+              from (select * from dispatch.message_requests
+                     where status not in ('sent', 'failed', 'cancelled', 'expired')
+                     limit 100000) m
+            """,
+            [],
+            idempotent: true
+        ).one()
+        let states = try ["waiting", "retry_wait", "sending", "unknown"]
+            .map { (status: $0, count: try row.int($0)) }
+        return (states, .milliseconds(try row.int64("oldest")))
+    }
+
+    /// How many rows one clean-up deletes.
+    static let cleanUpLimit = 500
+
+    /// Deletes ended requests that nobody keeps any more; the number tells whether more are left.
+    func cleanUp() async throws -> Int {
+        try await postgres.query(
+            "select dispatch.clean_up($1) as gone",
+            [.int(SendRepository.cleanUpLimit)],
+            idempotent: true
+        ).one().int("gone")
+    }
+
+    /// Says that a process lives, and what it does.
+    func seen(_ worker: String, _ reading: WorkerReading) async throws {
+        _ = try await postgres.query(
+            "select dispatch.worker_seen($1, $2, $3, $4, $5, $6)",
+            [
+                .string(worker), .string(reading.state), .int(reading.concurrency),
+                .int(reading.inFlight), .int(reading.sent), .int(reading.failed),
+            ],
+            idempotent: true
+        )
     }
 
     /// Delivers through the embedded transport, once per request and generation; answers the ts.

@@ -19,7 +19,8 @@ struct ChannelRoutes {
             "/v1/channels/{code}",
             access: .role(.admin),
             summary: "Make or change a channel",
-            description: "What is not named keeps its value.",
+            description: "What is not named keeps its value. In its quiet hours (local times, "
+                + "which may cross midnight) only priority 0 leaves; `{}` ends them.",
             tag: "Configuration",
             requestSchema: Schemas.object(
                 [
@@ -27,6 +28,9 @@ struct ChannelRoutes {
                     "unknown_policy": Schemas.oneOf(UnknownPolicy.allCases.map(\.rawValue)),
                     "rate": Schemas.object([
                         "per_second": ["type": "number"], "burst": Schemas.integer(1...100),
+                    ]),
+                    "quiet_hours": Schemas.object([
+                        "tz": Schemas.text, "from": Schemas.text, "to": Schemas.text,
                     ]),
                 ],
                 required: ["workspace_code", "provider_channel_id"]
@@ -45,6 +49,9 @@ struct ChannelRoutes {
                     draft,
                     AuditNote(request)
                 )
+                if answer["missing"] == "tz" {
+                    throw Problem.invalid("/quiet_hours/tz", "is no time zone like Europe/Berlin")
+                }
                 guard let channel = answer["channel"] else {
                     throw Problem.invalid("/workspace_code", "names no workspace of this tenant")
                 }
@@ -70,8 +77,19 @@ struct ChannelRoutes {
             ),
             policy: fields.optionalChoice("unknown_policy", of: UnknownPolicy.self),
             perSecond: rate?.perSecond,
-            burst: rate?.burst
+            burst: rate?.burst,
+            quietHours: fields.optionalObject("quiet_hours", ChannelRoutes.quietHours)
         )
+    }
+
+    private static func quietHours(_ fields: inout JSONFields) -> JSON {
+        var hours: JSONObject = [:]
+        for (name, pattern) in [("tz", TextPattern.visible), ("from", .clock), ("to", .clock)] {
+            hours[name] = JSON(fields.optionalString(name, length: 1...64, pattern: pattern))
+        }
+        let given = hours.members.filter { !$0.value.isNull }
+        if !given.isEmpty, given.count < 3 { fields.fault("tz", "goes with from and to") }
+        return .object(JSONObject(given.map { ($0.key, $0.value) }))
     }
 
     private var find: Route {
@@ -123,5 +141,16 @@ struct ChannelRoutes {
                 return .json(200, ["items": .array(page), "next_cursor": JSON(next)])
             }
         )
+    }
+}
+
+extension TextPattern {
+    /// A time of day.
+    static let clock = TextPattern("must be a time of day like 22:00") { text in
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2, parts.allSatisfy({ $0.utf8.count == 2 }),
+            let hour = Int(parts[0]), let minute = Int(parts[1])
+        else { return false }
+        return (0...23).contains(hour) && (0...59).contains(minute)
     }
 }

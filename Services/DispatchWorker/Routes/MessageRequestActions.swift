@@ -11,7 +11,11 @@ struct MessageRequestActions {
     /// Called with a request that was settled: its lock is in the way.
     let settled: @LoopActor (Tenant, UUID) async -> Void
 
-    var routes: [Route] { [cancel, markSent, markNotSent] }
+    /// How long a cancelling call waits for what is being sent, and how often it looks.
+    static let cancelWait: Duration = .seconds(5)
+    static let cancelPause: Duration = .milliseconds(100)
+
+    var routes: [Route] { [cancel, retry, resend, markSent, markNotSent] }
 
     private static let responses: [Int: RouteResponse] = [
         200: RouteResponse("The request now.", schema: Schemas.reference("MessageRequest")),
@@ -24,7 +28,60 @@ struct MessageRequestActions {
             "/v1/message-requests/{id}/cancel",
             access: .role(.operator),
             summary: "Stop a message request that was not sent yet",
-            description: "While it is being sent the wish is noted: should that fail, it ends.",
+            description: "What is being sent is waited for, 5 s at most: 200 says that it was "
+                + "cancelled, 409 that it was sent. 202 says that nobody knows yet: the wish is "
+                + "noted, and should it turn out not to have been sent, it ends.",
+            tag: "Message requests",
+            idempotency: .replayed,
+            requestSchema: Schemas.object(["reason": Schemas.text]),
+            responses: MessageRequestActions.responses.merging([
+                202: RouteResponse("The wish.", schema: Schemas.reference("MessageRequest"))
+            ]) { own, _ in own },
+            handler: ErrorMapping.mapped { request in
+                let reason = try request.readOptional {
+                    $0.optionalString("reason", length: 1...500)
+                }
+                let tenant = try Tenant(request)
+                let id = try request.id()
+                let answer = try await repository.cancel(
+                    tenant,
+                    id,
+                    AuditNote(request, reason: reason)
+                )
+                guard var found = answer["request"] else { throw Problem.notFound }
+                if answer["result"] == "requested" {
+                    found = try await outcome(tenant, id) ?? found
+                }
+                switch found["status"]?.stringValue ?? "" {
+                case "cancelled": return .json(200, found)
+                case "sent", "failed", "expired":
+                    let state = found["status"]?.stringValue ?? ""
+                    throw Problem.conflict("too_late", "the request is \(state)")
+                default: return .json(202, found)
+                }
+            }
+        )
+    }
+
+    /// Waits until it is known what became of a request that is being sent.
+    private func outcome(_ tenant: Tenant, _ id: UUID) async throws -> JSON? {
+        let deadline = MonotonicTime.now() + MessageRequestActions.cancelWait
+        while true {
+            let found = try await repository.find(tenant, id)
+            guard found?["status"] == "sending", MonotonicTime.now() < deadline else {
+                return found
+            }
+            try await EventLoop.shared.sleep(for: MessageRequestActions.cancelPause)
+        }
+    }
+
+    private var retry: Route {
+        Route(
+            .post,
+            "/v1/message-requests/{id}/retry",
+            access: .role(.operator),
+            summary: "Try a message request at once",
+            description: "One that waits becomes due; one that failed begins a new generation.",
             tag: "Message requests",
             idempotency: .replayed,
             requestSchema: Schemas.object(["reason": Schemas.text]),
@@ -33,16 +90,60 @@ struct MessageRequestActions {
                 let reason = try request.readOptional {
                     $0.optionalString("reason", length: 1...500)
                 }
-                let answer = try await repository.cancel(
-                    try Tenant(request),
-                    try request.id(),
+                let tenant = try Tenant(request)
+                let id = try request.id()
+                let answer = try await repository.retry(
+                    tenant,
+                    id,
                     AuditNote(request, reason: reason)
                 )
                 guard let found = answer["request"] else { throw Problem.notFound }
-                guard answer["result"] != "too_late" else {
+                guard answer["result"] != "not_waiting" else {
                     let state = found["status"]?.stringValue ?? ""
-                    throw Problem.conflict("too_late", "the request is \(state)")
+                    throw Problem.conflict("not_waiting", "the request is \(state)")
                 }
+                await settled(tenant, id)
+                return .json(200, found)
+            }
+        )
+    }
+
+    private var resend: Route {
+        Route(
+            .post,
+            "/v1/message-requests/{id}/resend",
+            access: .role(.operator),
+            summary: "Send a message request once more, as a new generation",
+            description: "What was sent, or may have been, needs `force` and a reason.",
+            tag: "Message requests",
+            idempotency: .replayed,
+            requestSchema: Schemas.object(["force": ["type": "boolean"], "reason": Schemas.text]),
+            responses: MessageRequestActions.responses,
+            handler: ErrorMapping.mapped { request in
+                let (force, reason) = try request.readOptional { fields in
+                    let force = fields.optionalBool("force") ?? false
+                    let reason = fields.optionalString("reason", length: 1...500)
+                    if force, reason == nil { fields.fault("reason", "is required with force") }
+                    return (force, reason)
+                }
+                let tenant = try Tenant(request)
+                let id = try request.id()
+                let answer = try await repository.resend(
+                    tenant,
+                    id,
+                    force: force,
+                    AuditNote(request, reason: reason)
+                )
+                guard let found = answer["request"] else { throw Problem.notFound }
+                let state = found["status"]?.stringValue ?? ""
+                switch answer["result"]?.stringValue {
+                case "needs_force":
+                    throw Problem.conflict("needs_force", "the request is \(state)")
+                case "not_ended":
+                    throw Problem.conflict("not_ended", "the request is \(state)")
+                default: break
+                }
+                await settled(tenant, id)
                 return .json(200, found)
             }
         )

@@ -14,6 +14,7 @@ struct MessageRequestRoutes {
     static let idempotencyPause: Duration = .milliseconds(100)
 
     let repository: MessageRequestRepository
+    let templates: TemplateRepository
     /// Called after a commit that left something to send or to tell.
     let committed: @LoopActor () -> Void
 
@@ -34,7 +35,7 @@ struct MessageRequestRoutes {
             ],
             handler: ErrorMapping.mapped { request in
                 let tenant = try Tenant(request)
-                let new = try newRequest(request)
+                let new = try await newRequest(request, tenant)
                 let acceptance = try await acceptInTurn(tenant, new)
                 switch acceptance.result {
                 case .created:
@@ -47,17 +48,28 @@ struct MessageRequestRoutes {
                 case .inProgress: throw Problem.idempotencyInProgress
                 case .noChannel:
                     throw Problem.invalid("/channel_code", "names no channel of this tenant")
+                case .textTooLong:
+                    throw Problem.invalid(
+                        "/text",
+                        "has more than the \(SlackLimits.textMax) characters that Slack shows"
+                    )
                 }
             }
         )
     }
 
-    private func newRequest(_ request: Request) throws -> NewMessageRequest {
+    private func newRequest(
+        _ request: Request,
+        _ tenant: Tenant
+    ) async throws -> NewMessageRequest {
         let isService = request.context.principal?.isService == true
-        let body = try request.read { MessageRequestBody.read(&$0, isService: isService) }
+        var body = try request.read { MessageRequestBody.read(&$0, isService: isService) }
+        try await render(&body, tenant)
+        let faults = body.document["blocks"].map(SlackLimits.faults) ?? []
+        guard faults.isEmpty else { throw Problem.invalid(faults) }
         return NewMessageRequest(
             id: body.id,
-            fields: body.document,
+            fields: .object(body.document),
             reportTo: isService ? "messaging" : nil,
             traceparent: request.context.traceparent.description,
             idempotency: request.context.idempotencyKey.map {
@@ -69,6 +81,25 @@ struct MessageRequestRoutes {
             },
             audit: AuditNote(request)
         )
+    }
+
+    /// Makes text and blocks from the template that the body names.
+    private func render(_ body: inout MessageRequestBody, _ tenant: Tenant) async throws {
+        guard let template = body.template else { return }
+        let rendered = try await RenderedTemplate.make(
+            templates,
+            tenant,
+            template.code,
+            template.values
+        )
+        guard let rendered else {
+            throw Problem.invalid("/template_code", "names no template of this tenant")
+        }
+        if let text = rendered.text { body.document["text"] = .string(text) }
+        if let blocks = rendered.blocks { body.document["blocks"] = blocks }
+        body.document["template_code"] = .string(rendered.code)
+        body.document["template_version"] = .int(Int64(rendered.version))
+        body.document["variables"] = .object(template.values)
     }
 
     /// Another process may be at the same key: it is asked again, holding nothing meanwhile.
@@ -119,6 +150,8 @@ struct MessageRequestRoutes {
                     schema: Schemas.oneOf(MessageRequestStatus.allCases.map(\.rawValue))
                 ),
                 QueryParameter("channel_code", "Only those of this channel."),
+                QueryParameter("template_code", "Only those of this template."),
+                QueryParameter("error", "Only those whose last error is this."),
                 QueryParameter("q", "A piece of the text, or an id."),
                 QueryParameter("from", "Made at this time or later.", schema: Schemas.time),
                 QueryParameter("to", "Made before this time.", schema: Schemas.time),
@@ -145,9 +178,11 @@ struct MessageRequestRoutes {
             guard MessageRequestStatus(rawValue: status) != nil else {
                 throw Problem.invalid("/query/status", "is no state of a message request")
             }
-            filter.status = status
+            filter.statuses = [status]
         }
         filter.channelCode = query["channel_code"]
+        filter.templateCode = query["template_code"]
+        filter.error = query["error"]
         filter.query = query["q"]
         filter.from = try time(query, "from")
         filter.to = try time(query, "to")

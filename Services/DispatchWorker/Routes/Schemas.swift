@@ -53,6 +53,23 @@ enum Schemas {
         ],
         "Workspace": ["type": "object", "required": ["code", "provider"]],
         "Channel": ["type": "object", "required": ["code", "workspace_code"]],
+        "Template": [
+            "type": "object", "required": ["code", "version", "variables"],
+            "properties": [
+                "code": code, "version": ["type": "integer"],
+                "variables": ["type": "array", "items": text],
+            ],
+        ],
+        "Preview": ["type": "object", "required": ["code", "version"]],
+        "Pause": [
+            "type": "object", "required": ["id", "scope", "reason", "author", "created_at"],
+            "properties": ["id": uuid, "scope": free, "reason": text, "author": text],
+        ],
+        "Queue": ["type": "object", "required": ["tenant", "waiting", "delayed", "active"]],
+        "Worker": ["type": "object", "required": ["id", "state", "heartbeat_age_ms"]],
+        "Cause": ["type": "object", "required": ["status", "error", "count"]],
+        "Webhook": ["type": "object", "required": ["code", "url", "events"]],
+        "Policy": ["type": "object", "required": ["retention_days"]],
         "LocalDelivery": ["type": "object", "required": ["ts", "message_request_id"]],
     ]
 }

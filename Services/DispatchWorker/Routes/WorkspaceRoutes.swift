@@ -10,6 +10,7 @@ internal import Platform
 @LoopActor
 struct WorkspaceRoutes {
     let repository: ConfigurationRepository
+    let slack: SlackApiService
     let allowedHosts: AllowedHosts
     /// Called after a change: what waited for it can be sent.
     let committed: @LoopActor () -> Void
@@ -40,7 +41,7 @@ struct WorkspaceRoutes {
             handler: ErrorMapping.mapped { request in
                 let tenant = try Tenant(request)
                 let code = try request.code()
-                let draft = try request.read { fields in
+                var draft = try request.read { fields in
                     WorkspaceDraft(
                         provider: fields.choice("provider", of: Provider.self),
                         teamID: fields.optionalString("team_id", length: 1...64),
@@ -49,6 +50,7 @@ struct WorkspaceRoutes {
                         signingSecret: secret(&fields, "signing_secret")
                     )
                 }
+                draft.teamID = try await teamID(tenant, code, draft)
                 let answer = try await repository.put(
                     tenant,
                     workspace: code,
@@ -62,6 +64,25 @@ struct WorkspaceRoutes {
                 return .json(answer["created"] == true ? 201 : 200, workspace)
             }
         )
+    }
+
+    /// The team of a Slack token, which must be the one that was named or is known already.
+    ///
+    /// A Slack that is not reached leaves what was named: the first message will tell.
+    private func teamID(
+        _ tenant: Tenant,
+        _ code: String,
+        _ draft: WorkspaceDraft
+    ) async throws -> String? {
+        guard draft.provider == .slack, let token = draft.token else { return draft.teamID }
+        switch await slack.identify(token, baseURL: draft.baseURL) {
+        case .unreachable: return draft.teamID
+        case .refused(let reason): throw Problem.invalid("/token", "is refused by Slack: \(reason)")
+        case .known(let team):
+            let known = try await repository.workspace(tenant, code)?["team_id"]?.stringValue
+            guard let wanted = draft.teamID ?? known, wanted != team else { return team }
+            throw Problem.invalid("/token", "belongs to team \(team), not to \(wanted)")
+        }
     }
 
     private func secret(_ fields: inout JSONFields, _ name: String) -> Secret? {

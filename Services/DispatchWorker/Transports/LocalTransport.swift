@@ -31,10 +31,10 @@ final class LocalTransport: ChannelTransport {
         }
     }
 
-    func find(_ message: ResolvedMessage, token: Secret?, since: Int64) async -> Finding {
+    func look(_ message: ResolvedMessage, token: Secret?, since: Int64) async -> Sightings {
         do {
             let ts = try await repository.deliveredLocally(message.job)
-            return ts.map { .found(providerTS: $0) } ?? .absent
+            return .seen(ts.map { [message.job.mark: $0] } ?? [:])
         } catch {
             return .later(reason: "local_outbox_away")
         }

@@ -21,8 +21,17 @@ final class SlackApiService: ChannelTransport {
     private let http: HTTPClient
     private let baseURL: String
     private let allowedHosts: AllowedHosts
+    private let sendTimeout: Duration
 
-    init(http: HTTPClient, baseURL: String, allowedHosts: AllowedHosts) {
+    /// - Parameter sendTimeout: the longest time that a post may take, its last byte included; with
+    ///   what passes before its first one it must be over before the lease is.
+    init(
+        http: HTTPClient,
+        baseURL: String,
+        allowedHosts: AllowedHosts,
+        sendTimeout: Duration
+    ) {
+        self.sendTimeout = sendTimeout
         self.http = http
         self.baseURL = baseURL
         self.allowedHosts = allowedHosts
@@ -37,6 +46,7 @@ final class SlackApiService: ChannelTransport {
         request.fields.append(("Content-Type", "application/json; charset=utf-8"))
         request.body = SlackApiService.body(of: message).serialized()
         request.delivery = .once
+        request.totalTimeout = sendTimeout
         do {
             let response = try await http.send(request)
             return SlackOutcome.classify(
@@ -66,23 +76,60 @@ final class SlackApiService: ChannelTransport {
     }
 
     /// Reads the channel's history, or the thread's, for our metadata.
-    func find(_ message: ResolvedMessage, token: Secret?, since: Int64) async -> Finding {
+    func look(_ message: ResolvedMessage, token: Secret?, since: Int64) async -> Sightings {
         guard let token else { return .impossible(reason: "no_token") }
         var cursor: String?
+        var marks: [String: String] = [:]
         for _ in 0..<SlackApiService.historyPagesLimit {
             let path = SlackApiService.historyPath(message, since: since, cursor: cursor)
             let answer: JSON
             switch await read(request(.get, path, message, token)) {
             case .success(let document): answer = document
-            case .failure(let failure): return failure.finding
+            case .failure(let failure): return failure.sightings
             }
-            if let ts = SlackApiService.ts(of: message.job, in: answer) {
-                return .found(providerTS: ts)
-            }
+            marks.merge(SlackApiService.marks(in: answer)) { first, _ in first }
             cursor = answer["response_metadata"]?["next_cursor"]?.stringValue
-            if answer["has_more"] != true || (cursor ?? "").isEmpty { return .absent }
+            if answer["has_more"] != true || (cursor ?? "").isEmpty {
+                return .seen(marks)
+            }
         }
-        return .impossible(reason: "history_too_long")
+        // What was seen is there; of anything else it cannot be said that it is not.
+        return marks[message.job.mark] == nil
+            ? .impossible(reason: "history_too_long") : .seen(marks)
+    }
+
+    /// Whose a token is.
+    enum Identity: Sendable, Hashable {
+        case known(teamID: String)
+        /// Slack does not take it.
+        case refused(code: String)
+        /// Slack was not reached, or said nothing that can be understood.
+        case unreachable(reason: String)
+    }
+
+    /// Asks `auth.test` whose `token` is.
+    func identify(_ token: Secret, baseURL: String?) async -> Identity {
+        var request = call(.post, "auth.test", base: baseURL, token)
+        request.body = []
+        do {
+            let response = try await http.send(request)
+            return SlackApiService.identity(status: response.status, body: response.body)
+        } catch {
+            return .unreachable(reason: "\(error.code)")
+        }
+    }
+
+    /// What an answer of `auth.test` means.
+    nonisolated static func identity(status: Int, body: [UInt8]) -> Identity {
+        guard status == 200, let answer = try? JSON(parsing: body, limits: .foreign) else {
+            return .unreachable(reason: "http_\(status)")
+        }
+        if answer["ok"] == true, let team = answer["team_id"]?.stringValue {
+            return .known(teamID: team)
+        }
+        let code = answer["error"]?.stringValue ?? "answer_without_error"
+        return SlackOutcome.workspace.contains(code)
+            ? .refused(code: code) : .unreachable(reason: code)
     }
 
     private func read(_ request: OutgoingRequest) async -> Result<JSON, NoPage> {
@@ -100,12 +147,23 @@ final class SlackApiService: ChannelTransport {
         _ message: ResolvedMessage,
         _ token: Secret
     ) -> OutgoingRequest {
-        let base = message.channel.baseURL ?? baseURL
+        call(method, path, base: message.channel.baseURL, token)
+    }
+
+    private func call(
+        _ method: OutgoingRequest.Method,
+        _ path: String,
+        base: String?,
+        _ token: Secret
+    ) -> OutgoingRequest {
+        let base = base ?? baseURL
         let separator = base.hasSuffix("/") ? "" : "/"
         var request = OutgoingRequest(
             method,
             base + separator + path,
-            fields: [("Authorization", "Bearer \(token.reveal())")]
+            fields: [
+                ("Authorization", "Bearer \(token.reveal())"), ("User-Agent", "switchboard"),
+            ]
         )
         request.destination = .guarded(allowHosts: allowedHosts)
         return request

@@ -22,10 +22,10 @@ extension SlackApiService {
 
     /// Why a page says nothing.
     struct NoPage: Error, Hashable {
-        let finding: Finding
+        let sightings: Sightings
 
-        init(_ finding: Finding) {
-            self.finding = finding
+        init(_ sightings: Sightings) {
+            self.sightings = sightings
         }
     }
 
@@ -48,18 +48,20 @@ extension SlackApiService {
         )
     }
 
-    /// The ts of the message that carries the id of `job`.
-    nonisolated static func ts(of job: SendMessageJob, in answer: JSON) -> String? {
-        let id = JSON.string(job.messageRequestID.uuidString.lowercased())
+    /// The messages of a page that carry our metadata, by their marks.
+    nonisolated static func marks(in answer: JSON) -> [String: String] {
+        var marks: [String: String] = [:]
         for message in answer["messages"]?.arrayValue ?? [] {
             guard let metadata = message["metadata"],
                 metadata["event_type"] == JSON.string(eventType),
-                let payload = metadata["event_payload"], payload["mr_id"] == id,
-                payload["generation"]?.intValue == Int64(job.generation)
+                let payload = metadata["event_payload"],
+                let id = payload["mr_id"]?.stringValue,
+                let generation = payload["generation"]?.intValue,
+                let ts = message["ts"]?.stringValue
             else { continue }
-            return message["ts"]?.stringValue
+            marks["\(id).\(generation)"] = ts
         }
-        return nil
+        return marks
     }
 
     nonisolated private static func encoded(_ text: String) -> String {

@@ -71,7 +71,7 @@ enum SlackOutcome {
         return SendReport(outcome: .failed(reason: code), needsAttention: true)
     }
 
-    private static func limited(_ retryAfter: String?, _ reason: String) -> SendOutcome {
+    static func limited(_ retryAfter: String?, _ reason: String) -> SendOutcome {
         let asked = retryAfter.flatMap { Int64($0) }.map { Duration.seconds(max(0, $0)) }
         return .rateLimited(
             wait: min(asked ?? retryAfterDefault, retryAfterMax),
@@ -86,7 +86,7 @@ enum SlackOutcome {
     /// Documented with: part of the operation may have succeeded.
     private static let ambiguous: Set<String> = ["internal_error", "fatal_error"]
     /// Whatever is wrong with the token or its rights.
-    private static let workspace: Set<String> = [
+    static let workspace: Set<String> = [
         "invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive",
         "missing_scope", "no_permission", "not_allowed_token_type", "access_denied",
         "ekm_access_denied", "accesslimited", "org_login_required", "two_factor_setup_required",

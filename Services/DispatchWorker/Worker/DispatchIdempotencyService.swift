@@ -28,17 +28,32 @@ struct DispatchIdempotencyService {
         "mr:send:{\(tenant)}:\(id.uuidString.lowercased())"
     }
 
+    /// The token of a dispatcher: its generation, so that a later one knows that it may go ahead.
+    nonisolated static func dispatchToken(generation: Int) -> String {
+        "\(generation).\(UUID().uuidString.lowercased())"
+    }
+
     /// Takes the right to dispatch; false when somebody has it or had it lately.
+    ///
+    /// The lock of an earlier generation is taken over.
     func acquireDispatchLock(
         _ tenant: String,
         _ id: UUID,
         token: String
     ) async throws(CoordinationError) -> Bool {
-        try await locks.acquire(
-            DispatchIdempotencyService.dispatchKey(tenant, id),
-            value: token,
-            ttl: DispatchIdempotencyService.dispatchTTL
-        )
+        let key = DispatchIdempotencyService.dispatchKey(tenant, id)
+        let ttl = DispatchIdempotencyService.dispatchTTL
+        if try await locks.acquire(key, value: token, ttl: ttl) { return true }
+        guard let holder = try await locks.holder(of: key),
+            DispatchIdempotencyService.generation(holder.value)
+                < DispatchIdempotencyService.generation(token)
+        else { return false }
+        try await locks.release(key, value: holder.value)
+        return try await locks.acquire(key, value: token, ttl: ttl)
+    }
+
+    private static func generation(_ token: String) -> Int {
+        token.split(separator: ".").first.flatMap { Int($0) } ?? 0
     }
 
     /// Gives the right back when dispatching failed.
@@ -79,6 +94,14 @@ struct DispatchIdempotencyService {
             DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID),
             value: token.uuidString.lowercased()
         )
+    }
+
+    /// Frees both locks of a request whose new generation the database has begun.
+    func dropLocks(_ tenant: String, _ id: UUID) async {
+        _ = try? await redis.send([
+            "DEL", .string(DispatchIdempotencyService.sendKey(tenant, id)),
+            .string(DispatchIdempotencyService.dispatchKey(tenant, id)),
+        ])
     }
 
     /// Frees whatever lock is left of a request that was settled in the database.

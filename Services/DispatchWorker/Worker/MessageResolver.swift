@@ -17,7 +17,8 @@ struct MessageResolver {
     /// Nil when the channel or the request is gone.
     func resolveMessageRequestData(_ job: SendMessageJob) async throws -> ResolvedMessage? {
         if let content = await projected(job) {
-            guard let channel = try await repository.configuration(job) else { return nil }
+            let channel = try await repository.configuration(job, template: content.templateCode)
+            guard let channel else { return nil }
             return ResolvedMessage(job: job, content: content, channel: channel)
         }
         guard let document = try await repository.resolve(job.tenantID, job.messageRequestID)

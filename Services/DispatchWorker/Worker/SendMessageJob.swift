@@ -10,19 +10,28 @@ struct SendMessageJob: Sendable, Hashable {
     let messageRequestID: UUID
     let generation: Int
     let channelCode: String
+
+    /// How a message says whose it is: the request's id and its generation.
+    var mark: String { "\(messageRequestID.uuidString.lowercased()).\(generation)" }
 }
 
 /// What is said to the provider, as it was accepted.
 struct MessageContent: Sendable, Hashable {
     let text: String?
     let blocks: JSON?
-    let threadTS: String?
+    /// Where it goes: the thread that was named, or the root of its key once that is known.
+    var threadTS: String?
+    let templateCode: String?
+    /// 0 is the most urgent.
+    let priority: Int
 
     /// Reads the members of a request's document.
     init(_ document: JSON) {
         text = document["text"]?.stringValue
         blocks = document["blocks"].flatMap(\.present)
         threadTS = document["thread_ts"]?.stringValue
+        templateCode = document["template"]?["code"]?.stringValue
+        priority = Int(document["priority"]?.intValue ?? 2)
     }
 }
 
@@ -31,7 +40,10 @@ struct ChannelConfiguration: Sendable {
     let workspaceCode: String
     let provider: Provider
     let baseURL: String?
-    let pausedReason: String?
+    /// Why nothing is sent now: the scope and the reason of a pause.
+    let pause: String?
+    /// How long its quiet hours still last; nil outside of them.
+    let quiet: Duration?
     let providerChannelID: String
     let policy: UnknownPolicy
     let perSecond: Double
@@ -51,7 +63,10 @@ struct ChannelConfiguration: Sendable {
         providerChannelID = channel
         self.policy = policy
         baseURL = document["api_base_url"]?.stringValue
-        pausedReason = document["paused_reason"]?.stringValue
+        pause = document["pause"]?["reason"]?.stringValue.map {
+            "\(document["pause"]?["scope"]?.stringValue ?? "")_paused: \($0)"
+        }
+        quiet = document["quiet_ms"]?.intValue.map { .milliseconds($0) }
         perSecond = document["rate_per_second"]?.doubleValue ?? 1
         burst = Int(document["rate_burst"]?.intValue ?? 1)
         // PostgreSQL breaks base64 into lines.
@@ -69,7 +84,7 @@ struct ChannelConfiguration: Sendable {
 /// Everything that one send needs.
 struct ResolvedMessage: Sendable {
     let job: SendMessageJob
-    let content: MessageContent
+    var content: MessageContent
     let channel: ChannelConfiguration
 }
 

@@ -22,6 +22,8 @@ final class SendMessageWorker {
     /// Requests in our hands: a look must not start them again.
     private var inHand: Set<UUID> = []
     private var running = 0
+    private var sent = 0
+    private var failed = 0
     private var isStopped = false
     private let wakeup = Wakeup()
     private var worker: Task<Void, Never>?
@@ -36,6 +38,17 @@ final class SendMessageWorker {
 
     /// How many are being sent.
     var inFlight: Int { running }
+
+    /// What it does now.
+    var reading: WorkerReading {
+        WorkerReading(
+            state: isStopped ? "stopping" : "running",
+            concurrency: concurrency,
+            inFlight: running,
+            sent: sent,
+            failed: failed
+        )
+    }
 
     /// Starts looking.
     func start() {
@@ -83,8 +96,10 @@ final class SendMessageWorker {
         Task {
             do {
                 try await processor.process(job)
+                sent += 1
                 inHand.remove(job.messageRequestID)
             } catch {
+                failed += 1
                 logger.warning(
                     "a request could not be handled",
                     metadata: [

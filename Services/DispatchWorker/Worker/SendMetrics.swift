@@ -29,6 +29,34 @@ struct SendMetrics {
         if status == "unknown" { unknown.increment() }
     }
 
+    /// Counts a limit that the provider told us of.
+    func limited() {
+        registry.counter("dispatch_rate_limited_total", "429 answers of providers.").increment()
+    }
+
+    /// Counts a workspace that began to refuse us.
+    func workspaceRefused() {
+        registry.counter(
+            "dispatch_workspace_refused_total",
+            "Workspaces that were paused because their token or rights do not suffice."
+        ).increment()
+    }
+
+    /// Shows how many requests are in a state, and how old the oldest one is that is due.
+    func queue(_ counts: [(status: String, count: Int)], oldest: Duration) {
+        for (status, count) in counts {
+            registry.gauge(
+                "dispatch_requests",
+                "Requests that have not ended, by state, 100,000 at most.",
+                ["status": status]
+            ).set(count)
+        }
+        registry.gauge(
+            "dispatch_oldest_due_seconds",
+            "Age of the oldest request that is due."
+        ).set(oldest.inSeconds)
+    }
+
     /// Counts leases that ran out.
     func expiredLeases(_ count: Int) {
         unknown.increment(by: Double(count))

@@ -4,6 +4,8 @@ internal import EventLoop
 ///
 /// Pure: the worker does what it says.
 struct SendPlan: Sendable {
+    /// How long a request rests whose attempt ended before it could have sent anything.
+    static let notSentWait: Duration = .seconds(1)
     /// How long a message of a refused workspace rests before the worker looks at it again.
     static let pausedWait: Duration = .seconds(30)
     /// The largest random part that is added to a `Retry-After`.
@@ -51,6 +53,14 @@ struct SendPlan: Sendable {
             keepsLock = true
         }
         ending.httpStatus = report.httpStatus
+        self.ending = ending
+    }
+
+    /// The plan for an attempt that surely sent nothing, though it may own the request.
+    init(notSent reason: String) {
+        var ending = SendRepository.Ending(status: "retry_wait", error: reason, took: .zero)
+        ending.wait = SendPlan.notSentWait
+        ending.counts = false
         self.ending = ending
     }
 }

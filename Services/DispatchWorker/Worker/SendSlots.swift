@@ -10,11 +10,18 @@ final class SendSlots {
     /// Looks into a history: 50 a minute.
     nonisolated static let historyInterval: Duration = .milliseconds(1200)
 
+    /// So many channels limited within ``strikesWindow`` mean that the whole workspace is.
+    nonisolated static let strikesLimit = 3
+    nonisolated static let strikesWindow: Duration = .seconds(10)
+
     private let pacer: any Pacer
+    private let strikes: any RateLimiter
     private var forecast = SlotForecast()
 
-    init(_ pacer: any Pacer) {
+    /// - Parameter strikes: counts the channels that were limited.
+    init(_ pacer: any Pacer, strikes: any RateLimiter) {
         self.pacer = pacer
+        self.strikes = strikes
     }
 
     nonisolated static func channelKey(_ message: ResolvedMessage) -> String {
@@ -44,21 +51,41 @@ final class SendSlots {
         let interval = Duration.microseconds(Int64(1_000_000 / message.channel.perSecond))
         let wait = try await pacer.reserve(key, interval: interval, burst: message.channel.burst)
         guard wait > .zero else { return .zero }
-        return forecast.wait(key, wait: wait, interval: interval, now: EventLoop.shared.now)
+        // Urgent messages do not queue behind the places of the others.
+        return forecast.wait(
+            "\(key)|\(message.content.priority)",
+            wait: wait,
+            interval: interval,
+            now: EventLoop.shared.now
+        )
     }
 
     /// Reserves one look into the history.
     func reserveLook(_ message: ResolvedMessage) async throws(CoordinationError) -> Duration {
         guard message.channel.provider == .slack else { return .zero }
-        return try await pacer.reserve(
-            SendSlots.methodKey(message, "conversations.history"),
+        let key = SendSlots.methodKey(message, "conversations.history")
+        let wait = try await pacer.reserve(key, interval: SendSlots.historyInterval, burst: 1)
+        guard wait > .zero else { return .zero }
+        return forecast.wait(
+            key,
+            wait: wait,
             interval: SendSlots.historyInterval,
-            burst: 1
+            now: EventLoop.shared.now
         )
     }
 
-    /// Refuses the channel's slots for as long as the provider asked.
+    /// Refuses the channel's slots for as long as the provider asked; the workspace's as well, once
+    /// that happened to several of its channels.
     func block(_ message: ResolvedMessage, for time: Duration) async throws(CoordinationError) {
-        try await pacer.block(SendSlots.channelKey(message), for: time)
+        let channel = SendSlots.channelKey(message)
+        try await pacer.block(channel, for: time)
+        let verdict = try await strikes.admit(
+            SendSlots.methodKey(message, "strikes"),
+            member: channel,
+            limit: SendSlots.strikesLimit - 1,
+            window: SendSlots.strikesWindow
+        )
+        guard !verdict.admitted else { return }
+        try await pacer.block(SendSlots.methodKey(message, "chat.postMessage"), for: time)
     }
 }

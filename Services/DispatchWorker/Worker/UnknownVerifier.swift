@@ -20,8 +20,11 @@ final class UnknownVerifier {
     nonisolated static let second = "unknown_verify_again"
     /// Between the two.
     nonisolated static let pauseMilliseconds: Int64 = 5_000
-    /// After so many looks that told nothing a person has to decide.
-    nonisolated static let looksLimit = 8
+    /// How long after the attempt the first look is.
+    nonisolated static let firstMilliseconds: Int64 = 3_000
+    /// A look that did not see the message means that it is not there only this long after its
+    /// attempt: providers show late what they took.
+    nonisolated static let settledMilliseconds: Int64 = 8_000
 
     /// Nobody can tell at the moment: the timer comes again.
     struct NotNow: Error {
@@ -31,6 +34,7 @@ final class UnknownVerifier {
     private let parts: SendParts
     private let requests: MessageRequestRepository
     private let wake: @LoopActor () -> Void
+    private var memory = LookMemory()
 
     init(
         _ parts: SendParts,
@@ -57,17 +61,71 @@ final class UnknownVerifier {
             channelCode: document["channel_code"]?.stringValue ?? ""
         )
         guard let message = MessageResolver.message(job, document) else { return }
-        switch message.channel.policy {
-        case .park: return
-        case .resend: try await settle(job, .init(state: .retryWait, error: "resent_by_policy"))
-        case .verify:
-            let since = document["begun_s"]?.intValue ?? 0
-            let finding = try await look(message, since: since)
-            try await follow(finding, timer, job)
+        let fence = document["attempt_token"]?.stringValue.flatMap(UUID.init(uuidString:))
+        if let decision = UnknownDecision.before(message.channel.policy) {
+            return try await follow(decision, job, fence)
         }
+        let facts = Facts(
+            since: document["begun_s"]?.intValue ?? 0,
+            unknownFor: .milliseconds(document["unknown_ms"]?.intValue ?? 0)
+        )
+        guard let finding = try await finding(message, timer, facts) else { return }
+        let isSettled = facts.unknownFor >= .milliseconds(UnknownVerifier.settledMilliseconds)
+        let decision = UnknownDecision.after(
+            finding,
+            isSecond: timer.kind == UnknownVerifier.second && isSettled,
+            looks: timer.attempts
+        )
+        try await follow(decision, job, fence)
     }
 
-    private func look(_ message: ResolvedMessage, since: Int64) async throws -> Finding {
+    /// When a message's attempt was.
+    private struct Facts {
+        /// Seconds since 1970 before which it cannot have been sent.
+        let since: Int64
+        let unknownFor: Duration
+    }
+
+    /// What an earlier look says, or a new one; nil when its turn comes later.
+    private func finding(
+        _ message: ResolvedMessage,
+        _ timer: DueTimer,
+        _ facts: Facts
+    ) async throws -> Finding? {
+        let key = UnknownVerifier.key(message)
+        let isSecond = timer.kind == UnknownVerifier.second
+        let remembered = memory.finding(
+            of: message.job,
+            in: key,
+            since: facts.since,
+            unknownFor: facts.unknownFor,
+            needs: isSecond
+                ? .milliseconds(UnknownVerifier.settledMilliseconds)
+                : .milliseconds(UnknownVerifier.firstMilliseconds),
+            now: EventLoop.shared.now
+        )
+        if let remembered { return remembered }
+        let wait = try await parts.slots.reserveLook(message)
+        guard wait == .zero else {
+            // Its turn is no failure: it does not count among the looks that told nothing.
+            try await set(timer.kind, message.job, after: wait)
+            return nil
+        }
+        let since = facts.since - LookMemory.reachSeconds
+        let sightings = try await look(message, since: since)
+        if case .seen(let marks) = sightings {
+            memory.note(key, marks, since: since, now: EventLoop.shared.now)
+        }
+        return sightings.finding(of: message.job)
+    }
+
+    private static func key(_ message: ResolvedMessage) -> String {
+        let channel = message.channel
+        return "\(message.job.tenant)|\(channel.workspaceCode)|\(channel.providerChannelID)"
+            + "|\(message.content.threadTS ?? "")"
+    }
+
+    private func look(_ message: ResolvedMessage, since: Int64) async throws -> Sightings {
         guard let transport = parts.transports[message.channel.provider] else {
             return .impossible(reason: "no_transport")
         }
@@ -77,36 +135,38 @@ final class UnknownVerifier {
         } catch {
             return .impossible(reason: "token_does_not_open")
         }
-        let wait = try await parts.slots.reserveLook(message)
-        guard wait == .zero else { return .later(reason: "looks are limited") }
         try await FaultPoints.reached("dispatch.before_look")
-        return await transport.find(message, token: token, since: since)
+        return await transport.look(message, token: token, since: since)
     }
 
-    private func follow(_ finding: Finding, _ timer: DueTimer, _ job: SendMessageJob) async throws {
-        switch finding {
-        case .found(let ts):
-            try await settle(job, .init(state: .sent, providerTS: ts))
-        case .absent where timer.kind == UnknownVerifier.first:
-            _ = try await parts.repository.postgres.query(
-                """
-                select platform.set_timer($1, $2, $3, $4, $5, $6,
-                  now() + $7 * interval '1 ms', '{}')
-                """,
-                [
-                    "dispatch-worker", .uuid(job.tenantID), .string(job.tenant),
-                    .string(UnknownVerifier.second), .uuid(job.messageRequestID),
-                    .int(Int64(job.generation)), .int(UnknownVerifier.pauseMilliseconds),
-                ]
+    private func follow(
+        _ decision: UnknownDecision,
+        _ job: SendMessageJob,
+        _ fence: UUID?
+    ) async throws {
+        switch decision {
+        case .sent(let ts): try await settle(job, fence, .init(state: .sent, providerTS: ts))
+        case .lookAgain:
+            try await set(
+                UnknownVerifier.second,
+                job,
+                after: .milliseconds(UnknownVerifier.pauseMilliseconds)
             )
-        case .absent:
-            try await settle(job, .init(state: .retryWait, error: "not_found_at_the_provider"))
-        case .later(let reason):
-            guard timer.attempts < UnknownVerifier.looksLimit else { return park(job, reason) }
-            throw NotNow(reason: reason)
-        case .impossible(let reason):
-            park(job, reason)
+        case .sendAgain(let reason):
+            try await settle(job, fence, .init(state: .retryWait, error: reason))
+        case .later(let reason): throw NotNow(reason: reason)
+        case .park(let reason): park(job, reason)
         }
+    }
+
+    private func set(_ kind: String, _ job: SendMessageJob, after wait: Duration) async throws {
+        _ = try await parts.repository.postgres.query(
+            "select platform.set_timer($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', '{}')",
+            [
+                "dispatch-worker", .uuid(job.tenantID), .string(job.tenant), .string(kind),
+                .uuid(job.messageRequestID), .int(Int64(job.generation)), .int(wait.milliseconds),
+            ]
+        )
     }
 
     private func park(_ job: SendMessageJob, _ reason: String) {
@@ -121,6 +181,7 @@ final class UnknownVerifier {
 
     private func settle(
         _ job: SendMessageJob,
+        _ fence: UUID?,
         _ settlement: MessageRequestRepository.Settlement
     ) async throws {
         try await FaultPoints.reached("dispatch.before_settle")
@@ -129,7 +190,8 @@ final class UnknownVerifier {
                 job.tenantID,
                 job.messageRequestID,
                 generation: job.generation,
-                settlement
+                settlement,
+                fence: fence
             )
         else { return }
         // The database has decided: whatever lock the lost attempt left is in the way.

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TimeZones
 
 /// When a cron pattern's times are, in a time zone.
 ///

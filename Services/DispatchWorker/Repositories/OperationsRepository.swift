@@ -1,0 +1,176 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
+internal import Platform
+internal import PostgresClient
+
+/// What operators look at and do to many requests at once, in the schema `dispatch`.
+@LoopActor
+struct OperationsRepository {
+    /// How many requests one call changes.
+    static let bulkLimit = 10_000
+
+    let postgres: PostgresClient
+
+    // MARK: Pauses
+
+    /// What is stopped.
+    struct PauseDraft: Sendable {
+        enum Scope: String, Sendable, CaseIterable {
+            case tenant, workspace, channel, template, all
+        }
+
+        let scope: Scope
+        let code: String?
+        let reason: String
+        let usesDeadlines: Bool
+        /// Milliseconds since 1970.
+        let expiresAt: Int64?
+    }
+
+    func pause(_ tenant: Tenant, _ draft: PauseDraft, _ note: AuditNote) async throws -> JSON {
+        try await postgres.answer(
+            "select dispatch.pause($1, $2, $3, $4, $5, $6, $7, $8) as answer",
+            [
+                .uuid(tenant.id), .string(draft.scope.rawValue), PostgresValue(draft.code),
+                .string(draft.reason), .bool(draft.usesDeadlines),
+                draft.expiresAt.map { .time(milliseconds: $0) } ?? .null, .string(note.actor),
+                .string(note.requestID),
+            ]
+        )
+    }
+
+    /// Ends a pause; nil when there is none.
+    ///
+    /// - Parameter global: whether pauses of all tenants are meant.
+    func endPause(
+        _ tenant: Tenant,
+        _ id: UUID,
+        global: Bool,
+        _ note: AuditNote
+    ) async throws -> JSON? {
+        try await postgres.answer(
+            """
+            select dispatch.end_pause(case when $5 and exists (select 1 from dispatch.pauses x
+                where x.tenant_id = '00000000-0000-0000-0000-000000000000' and x.id = $2)
+              then '00000000-0000-0000-0000-000000000000' else $1::uuid end, $2, $3, $4) as answer
+            """,
+            [
+                .uuid(tenant.id), .uuid(id), .string(note.actor), .string(note.requestID),
+                .bool(global),
+            ]
+        ).present
+    }
+
+    /// The pauses that hold something of the tenant now.
+    func pauses(_ tenant: Tenant) async throws -> [JSON] {
+        try await postgres.query(
+            """
+            select dispatch.pause_json(x) as answer from dispatch.pauses x
+             where x.tenant_id in ($1, '00000000-0000-0000-0000-000000000000')
+               and x.ended_at is null and (x.expires_at is null or x.expires_at > now())
+             order by x.created_at limit 200
+            """,
+            [.uuid(tenant.id)],
+            idempotent: true
+        ).map { try JSON(stored: $0) }
+    }
+
+    // MARK: Many requests at once
+
+    /// Stops what carries a cancellation key: `{cancelled, requested, too_late}`.
+    func cancel(_ tenant: Tenant, key: String, _ note: AuditNote) async throws -> JSON {
+        try await postgres.answer(
+            "select dispatch.cancel_key($1, $2, $3, $4, $5, $6) as answer",
+            [
+                .uuid(tenant.id), .string(key), .int(OperationsRepository.bulkLimit),
+                .string(note.actor), PostgresValue(note.reason), .string(note.requestID),
+            ]
+        )
+    }
+
+    /// What a filter names, by cause.
+    func causes(_ tenant: Tenant, _ filter: JSON) async throws -> [JSON] {
+        try await postgres.answer(
+            "select dispatch.causes($1, $2::jsonb) as answer",
+            [.uuid(tenant.id), .json(filter.text)],
+            idempotent: true
+        ).arrayValue ?? []
+    }
+
+    /// Sends what a filter names once more: `{replayed, last_at}`.
+    func replay(
+        _ tenant: Tenant,
+        _ filter: JSON,
+        perSecond: Double,
+        _ note: AuditNote
+    ) async throws -> JSON {
+        try await postgres.answer(
+            "select dispatch.replay($1, $2::jsonb, $3, $4, $5, $6, $7) as answer",
+            [
+                .uuid(tenant.id), .json(filter.text), .double(perSecond),
+                .int(OperationsRepository.bulkLimit), .string(note.actor),
+                PostgresValue(note.reason), .string(note.requestID),
+            ]
+        )
+    }
+
+    // MARK: Queues and workers
+
+    /// Counts by state, and the age of the oldest that is due.
+    func queue(_ tenant: Tenant) async throws -> JSON {
+        try await postgres.answer(
+            "select dispatch.queue_json($1, $2) as answer",
+            [.uuid(tenant.id), .string(tenant.code)],
+            idempotent: true
+        )
+    }
+
+    /// The processes that send.
+    func workers() async throws -> [JSON] {
+        try await postgres.query(
+            """
+            select to_jsonb(w) || jsonb_build_object(
+                'started_at', platform.rfc3339(w.started_at),
+                'seen_at', platform.rfc3339(w.seen_at),
+                'heartbeat_age_ms', (extract(epoch from now() - w.seen_at) * 1000)::bigint)
+                as answer
+              from dispatch.workers w order by w.started_at limit 200
+            """,
+            [],
+            idempotent: true
+        ).map { try JSON(stored: $0) }
+    }
+
+    // MARK: What a tenant keeps
+
+    /// Sets how long ended requests are kept.
+    func keep(_ tenant: Tenant, days: Int, _ note: AuditNote) async throws -> JSON {
+        try await postgres.answer(
+            """
+            with kept as (
+              insert into dispatch.policies (tenant_id, retention_days) values ($1, $2)
+              on conflict (tenant_id) do update set retention_days = excluded.retention_days
+              returning retention_days),
+            noted as (
+              select platform.note_audit($1, $3, 'policy.put', 'dispatch', null,
+                jsonb_build_object('retention_days', $2::int), null, $4))
+            select jsonb_build_object('retention_days', k.retention_days) as answer
+              from kept k, noted
+            """,
+            [.uuid(tenant.id), .int(days), .string(note.actor), .string(note.requestID)]
+        )
+    }
+
+    /// How long ended requests are kept.
+    func kept(_ tenant: Tenant) async throws -> JSON {
+        try await postgres.answer(
+            """
+            select jsonb_build_object('retention_days', coalesce((select retention_days
+              from dispatch.policies where tenant_id = $1), 90)) as answer
+            """,
+            [.uuid(tenant.id)],
+            idempotent: true
+        )
+    }
+}

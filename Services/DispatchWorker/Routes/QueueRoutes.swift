@@ -1,0 +1,138 @@
+internal import EventLoop
+internal import FoundationEssentials
+internal import HTTPServer
+internal import JSON
+internal import Platform
+
+/// What waits, who sends, how long things are kept.
+@LoopActor
+struct QueueRoutes {
+    let repository: OperationsRepository
+    let requests: MessageRequestRepository
+
+    var routes: [Route] { [queues, jobs, workers, putPolicy, policy] }
+
+    /// States of a job and the states of the requests behind it.
+    enum JobState: String, Sendable, CaseIterable {
+        case waiting, delayed, active, failed, completed, unknown
+
+        var statuses: [String] {
+            switch self {
+            case .waiting: ["accepted", "dispatched"]
+            case .delayed: ["retry_wait"]
+            case .active: ["sending"]
+            case .failed: ["failed"]
+            case .completed: ["sent"]
+            case .unknown: ["unknown"]
+            }
+        }
+    }
+
+    private var queues: Route {
+        Route(
+            .get,
+            "/v1/queues",
+            access: .roleOrService(.viewer),
+            summary: "How many requests are in each state",
+            description: "`failed` and `completed` count the last day.",
+            tag: "Operations",
+            responses: [200: RouteResponse("They.", schema: Schemas.list(of: "Queue"))],
+            handler: ErrorMapping.mapped { request in
+                let queue = try await repository.queue(try Tenant(request))
+                return .json(200, ["items": [queue], "next_cursor": .null])
+            }
+        )
+    }
+
+    private var jobs: Route {
+        Route(
+            .get,
+            "/v1/queues/{tenant}/jobs",
+            access: .roleOrService(.viewer),
+            summary: "The requests behind the jobs of a queue, the newest first",
+            tag: "Operations",
+            queryParameters: [
+                QueryParameter(
+                    "state",
+                    "Only those in this state.",
+                    schema: Schemas.oneOf(JobState.allCases.map(\.rawValue))
+                )
+            ] + Page.parameters,
+            responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "MessageRequest"))],
+            handler: ErrorMapping.mapped { request in
+                let tenant = try Tenant(request)
+                guard request.parameters["tenant"] == tenant.code else { throw Problem.notFound }
+                var filter = MessageRequestRepository.Filter()
+                if let text = request.query["state"] {
+                    guard let state = JobState(rawValue: text) else {
+                        throw Problem.invalid("/query/state", "is no state of a job")
+                    }
+                    filter.statuses = state.statuses
+                }
+                let page = try Page.read(request)
+                let items = try await requests.list(
+                    tenant,
+                    filter,
+                    limit: page.limit,
+                    after: page.after
+                )
+                return Page.answer(items, limit: page.limit)
+            }
+        )
+    }
+
+    private var workers: Route {
+        Route(
+            .get,
+            "/v1/workers",
+            access: .roleOrService(.viewer),
+            summary: "The processes that send",
+            tag: "Operations",
+            responses: [200: RouteResponse("They.", schema: Schemas.list(of: "Worker"))],
+            handler: ErrorMapping.mapped { _ in
+                .json(
+                    200,
+                    ["items": .array(try await repository.workers()), "next_cursor": .null]
+                )
+            }
+        )
+    }
+
+    private var putPolicy: Route {
+        Route(
+            .put,
+            "/v1/tenant/dispatch-policy",
+            access: .role(.admin),
+            summary: "Set how long ended requests are kept",
+            tag: "Configuration",
+            requestSchema: Schemas.object(
+                ["retention_days": Schemas.integer(1...3650)],
+                required: ["retention_days"]
+            ),
+            responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
+            handler: ErrorMapping.mapped { request in
+                let days = try request.read { $0.int("retention_days", in: 1...3650) }
+                let policy = try await repository.keep(
+                    try Tenant(request),
+                    days: days,
+                    AuditNote(request)
+                )
+                return .json(200, policy)
+            }
+        )
+    }
+
+    private var policy: Route {
+        Route(
+            .get,
+            "/v1/tenant/dispatch-policy",
+            access: .role(.viewer),
+            summary: "How long ended requests are kept",
+            tag: "Configuration",
+            responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
+            handler: ErrorMapping.mapped { request in
+                .json(200, try await repository.kept(try Tenant(request)))
+            }
+        )
+    }
+}

@@ -1,0 +1,41 @@
+/// What is done about a message of which nobody knows whether it was sent.
+///
+/// Pure: facts in, decision out.
+enum UnknownDecision: Sendable, Hashable {
+    /// It is there: done.
+    case sent(providerTS: String)
+    /// It was not seen; what the provider stored late would be seen by a second look.
+    case lookAgain
+    /// It is sent once more.
+    case sendAgain(reason: String)
+    /// Nobody can tell at the moment: the same look later.
+    case later(reason: String)
+    /// A person has to decide.
+    case park(reason: String)
+
+    /// After so many looks that told nothing a person has to decide.
+    static let looksLimit = 8
+
+    /// What the policy says before anybody looks; nil when it wants a look.
+    static func before(_ policy: UnknownPolicy) -> UnknownDecision? {
+        switch policy {
+        case .park: .park(reason: "policy")
+        case .resend: .sendAgain(reason: "resent_by_policy")
+        case .verify: nil
+        }
+    }
+
+    /// What follows from a look.
+    ///
+    /// - Parameters:
+    ///   - isSecond: whether an earlier look did not see it either.
+    ///   - looks: how often this look was tried, this time included.
+    static func after(_ finding: Finding, isSecond: Bool, looks: Int) -> UnknownDecision {
+        switch finding {
+        case .found(let ts): .sent(providerTS: ts)
+        case .absent: isSecond ? .sendAgain(reason: "not_found_at_the_provider") : .lookAgain
+        case .later(let reason) where looks < looksLimit: .later(reason: reason)
+        case .later(let reason), .impossible(let reason): .park(reason: reason)
+        }
+    }
+}

@@ -1,0 +1,179 @@
+import EventLoop
+import Testing
+
+@testable import dispatch_worker
+
+@Suite("SendAttemptTests")
+struct SendAttemptTests {
+    private func name(_ step: SendAttempt.Step) -> String {
+        switch step {
+        case .lock: "lock"
+        case .reserve: "reserve"
+        case .begin: "begin"
+        case .post: "post"
+        case .record(let plan): "record \(plan.ending.status)"
+        case .unlock: "unlock"
+        case .postpone(let wait): "postpone \(wait.milliseconds)"
+        case .end: "end"
+        }
+    }
+
+    private func path(_ facts: [SendAttempt.Fact]) -> [String] {
+        var attempt = SendAttempt()
+        return [name(attempt.first)] + facts.map { name(attempt.follow($0)) }
+    }
+
+    private func posted(_ outcome: dispatch_worker.SendOutcome) -> SendAttempt.Fact {
+        .posted(SendReport(outcome: outcome), took: .milliseconds(1), random: 0.5)
+    }
+
+    @Test("a good attempt: lock, slot, commit, post, record, unlock")
+    func good() {
+        let facts: [SendAttempt.Fact] = [
+            .lock(.acquired), .slot(in: .zero), .begun(attempts: 1, elapsed: .milliseconds(3)),
+            posted(.sent(providerTS: "1.2")), .recorded("sent"), .done,
+        ]
+        #expect(
+            path(facts)
+                == ["lock", "reserve", "begin", "post", "record sent", "unlock", "end"]
+        )
+    }
+
+    @Test("what nobody knows keeps its lock")
+    func unknown() {
+        let facts: [SendAttempt.Fact] = [
+            .lock(.acquired), .slot(in: .zero), .begun(attempts: 1, elapsed: .zero),
+            posted(.unknown(reason: "reset")), .recorded("unknown"),
+        ]
+        #expect(path(facts).suffix(2) == ["record unknown", "end"])
+    }
+
+    @Test("who has to wait comes again, and frees the lock that it has")
+    func waits() {
+        #expect(path([.lock(.held(.milliseconds(70))), .done]) == ["lock", "postpone 70", "end"])
+        let facts: [SendAttempt.Fact] = [
+            .lock(.acquired), .slot(in: .milliseconds(400)), .done, .done,
+        ]
+        #expect(path(facts) == ["lock", "reserve", "postpone 400", "unlock", "end"])
+    }
+
+    @Test("who learns too late that it may send does not send")
+    func stoodStill() {
+        let facts: [SendAttempt.Fact] = [
+            .lock(.acquired), .slot(in: .zero), .begun(attempts: 1, elapsed: .milliseconds(20_001)),
+            .recorded("retry_wait"),
+        ]
+        #expect(path(facts).suffix(2) == ["record retry_wait", "unlock"])
+    }
+
+    @Test("without an answer to the commit nothing is sent, and that is said")
+    func commitUnanswered() {
+        let facts: [SendAttempt.Fact] = [
+            .lock(.acquired), .slot(in: .zero), .broken, .recorded(nil),
+        ]
+        #expect(path(facts).suffix(2) == ["record retry_wait", "unlock"])
+    }
+
+    @Test("without Redis nothing is sent, and the request comes again")
+    func withoutRedis() {
+        #expect(path([.broken, .done]) == ["lock", "postpone 1000", "end"])
+        #expect(
+            path([.lock(.acquired), .broken, .done, .done])
+                == ["lock", "reserve", "postpone 1000", "unlock", "end"]
+        )
+    }
+
+    @Test("a record that fails leaves lock and lease as they are")
+    func recordFails() {
+        let facts: [SendAttempt.Fact] = [
+            .lock(.acquired), .slot(in: .zero), .begun(attempts: 1, elapsed: .zero),
+            posted(.sent(providerTS: "1.2")), .broken,
+        ]
+        #expect(path(facts).suffix(2) == ["record sent", "end"])
+    }
+
+    @Test("the time until the last byte is shorter than the lease")
+    func leaseOutlivesBytes() {
+        let client: Duration = .seconds(20)
+        let lease = Duration.milliseconds(60_000)
+        #expect(SendAttempt.startLimit + client < lease)
+    }
+}
+
+@Suite("UnknownDecisionTests")
+struct UnknownDecisionTests {
+    @Test("it is sent again only after a second look, and found is sent")
+    func looks() {
+        #expect(UnknownDecision.after(.absent, isSecond: false, looks: 1) == .lookAgain)
+        #expect(
+            UnknownDecision.after(.absent, isSecond: true, looks: 1)
+                == .sendAgain(reason: "not_found_at_the_provider")
+        )
+        #expect(
+            UnknownDecision.after(.found(providerTS: "1.2"), isSecond: true, looks: 9)
+                == .sent(providerTS: "1.2")
+        )
+    }
+
+    @Test("who cannot tell for long leaves it to a person")
+    func parks() {
+        let later = Finding.later(reason: "limited")
+        #expect(UnknownDecision.after(later, isSecond: true, looks: 7) == .later(reason: "limited"))
+        #expect(UnknownDecision.after(later, isSecond: true, looks: 8) == .park(reason: "limited"))
+        #expect(
+            UnknownDecision.after(.impossible(reason: "x"), isSecond: false, looks: 1)
+                == .park(reason: "x")
+        )
+    }
+
+    @Test("a policy that needs no look decides at once")
+    func policies() {
+        #expect(UnknownDecision.before(.verify) == nil)
+        #expect(UnknownDecision.before(.park) == .park(reason: "policy"))
+        #expect(UnknownDecision.before(.resend) == .sendAgain(reason: "resent_by_policy"))
+    }
+}
+
+@Suite("CircuitBreakerTests")
+struct CircuitBreakerTests {
+    private let start = MonotonicTime(nanoseconds: 1_000_000_000_000)
+
+    @Test("it opens at half of the calls failing, lets one probe through and closes on its success")
+    func opensAndCloses() {
+        var breaker = CircuitBreaker()
+        for _ in 0..<10 { breaker.note(failed: false, start) }
+        for _ in 0..<9 { breaker.note(failed: true, start) }
+        #expect(breaker.admit(start) == .zero)
+        breaker.note(failed: true, start)
+        #expect(breaker.admit(start) == .seconds(30))
+        let later = start + .seconds(30)
+        #expect(breaker.admit(later) == .zero)
+        #expect(breaker.admit(later) == CircuitBreaker.probeWait)
+        breaker.note(failed: false, later)
+        #expect(breaker.admit(later) == .zero)
+        #expect(breaker.admit(later) == .zero)
+    }
+
+    @Test("a probe that fails keeps it open; one that never ends is tried again")
+    func probes() {
+        var breaker = CircuitBreaker()
+        for _ in 0..<10 { breaker.note(failed: true, start) }
+        let later = start + .seconds(31)
+        #expect(breaker.admit(later) == .zero)
+        breaker.note(failed: true, later)
+        #expect(breaker.admit(later) == .seconds(30))
+        let last = later + .seconds(30)
+        #expect(breaker.admit(last) == .zero)
+        #expect(breaker.admit(last + .seconds(29)) == CircuitBreaker.probeWait)
+        #expect(breaker.admit(last + .seconds(30)) == .zero)
+    }
+
+    @Test("failures of long ago, and few failures, do not open it")
+    func forgets() {
+        var breaker = CircuitBreaker()
+        for _ in 0..<9 { breaker.note(failed: true, start) }
+        #expect(breaker.admit(start) == .zero)
+        breaker.note(failed: true, start + .seconds(31))
+        #expect(breaker.admit(start + .seconds(31)) == .zero)
+    }
+}

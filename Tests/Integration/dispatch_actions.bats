@@ -1,0 +1,324 @@
+#!/usr/bin/env bats
+# What operators and callers do about message requests: pauses, cancelling, sending again, threads,
+# templates, order.
+# shellcheck disable=SC2030,SC2031,SC2153
+
+load dispatch_support
+
+setup_file() { local_channel; }
+
+# held CODE [JSON members of the pause]: a channel of its own, paused; sets PAUSE.
+held() {
+    another_channel "$1" "$LOCAL" C0HELD '{"rate": {"per_second": 20, "burst": 1}}'
+    admin POST /v1/pauses "$(jq -nc --arg code "$1" --argjson more "${2:-{\}}" \
+        '{scope: {kind: "channel", code: $code}, reason: "the test holds it"} + $more')"
+    [[ $STATUS == 201 ]]
+    PAUSE=$(field .id)
+}
+released() {
+    admin DELETE "/v1/pauses/$PAUSE"
+    [[ $STATUS == 200 && $(field .ended_at) != null ]]
+}
+
+@test "a pause holds what waits, names its author, and lets it go" {
+    held "$TAG-held"
+    sends held "$TAG-held"
+    agent GET /v1/pauses
+    [[ $(jq -r --arg id "$PAUSE" '.items[] | select(.id == $id) | .reason' <<<"$BODY") == "the test holds it" ]]
+    [[ $(jq -r --arg id "$PAUSE" '.items[] | select(.id == $id) | .author' <<<"$BODY") != null ]]
+    never sent 15
+    [[ $(field .error) == "channel_paused: the test holds it" && $(field '.attempts | length') == 0 ]]
+    released
+    becomes sent
+    admin DELETE "/v1/pauses/$PAUSE"
+    [[ $STATUS == 404 ]]
+}
+
+@test "a pause ends by itself, and its time does not use a deadline up" {
+    held "$TAG-expiring" "{\"expires_at\": \"$(date -u -d '+4 seconds' +%FT%TZ)\"}"
+    sends "in time" "$TAG-expiring" "{\"deadline_at\": \"$(date -u -d '+2 seconds' +%FT%TZ)\"}"
+    becomes sent 120
+    held "$TAG-using" '{"uses_deadlines": true}'
+    sends "not in time" "$TAG-using" "{\"deadline_at\": \"$(date -u -d '+2 seconds' +%FT%TZ)\"}"
+    becomes expired 80
+}
+
+@test "pauses are checked: scope, code, reason, role" {
+    admin POST /v1/pauses '{"scope": {"kind": "channel"}, "reason": "x"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /scope ]]
+    admin POST /v1/pauses '{"scope": {"kind": "tenant"}}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /reason ]]
+    admin POST /v1/pauses '{"scope": {"kind": "all"}, "reason": "x"}'
+    [[ $STATUS == 403 ]]
+    agent POST /v1/pauses '{"scope": {"kind": "tenant"}, "reason": "x"}'
+    [[ $STATUS == 403 ]]
+}
+
+@test "urgent messages leave first, what waits long overtakes" {
+    held "$TAG-order"
+    local priority
+    for priority in 4 3 2 1 0; do sends "p$priority" "$TAG-order" "{\"priority\": $priority}"; done
+    # This one has waited for three hours.
+    sends old "$TAG-order" '{"priority": 4}'
+    psql -q "$DATABASE_URL" -c "update dispatch.message_requests
+        set sort_key = sort_key - interval '3 hours' where id = '$ID'"
+    becomes retry_wait 3 || true
+    released
+    local tenths=100
+    while ((tenths-- > 0)) && [[ $(outbox "$TAG-order" | wc -l) != 6 ]]; do sleep 0.1; done
+    local order
+    order=$(outbox "$TAG-order" | tr '\n' ' ')
+    echo "order: $order"
+    # Slots of one channel go to whoever is due first; the old one and the urgent one lead.
+    [[ ${order%% *} == old || ${order%% *} == p0 ]]
+    [[ $order == *p0*p4* && $order == *old*p4* ]]
+}
+
+@test "messages of a thread leave in order, below their root" {
+    held "$TAG-thread"
+    local n
+    for n in 1 2 3; do sends "thread $n" "$TAG-thread" '{"thread_key": "order-7"}'; done
+    released
+    becomes sent 100
+    agent GET "/v1/local-outbox?channel_code=$TAG-thread"
+    [[ $(jq -c '[.items | reverse | .[].text]' <<<"$BODY") == '["thread 1","thread 2","thread 3"]' ]]
+    [[ $(jq '.items | reverse | .[0].thread_ts == null and .[1].thread_ts == .[0].ts
+        and .[2].thread_ts == .[0].ts' <<<"$BODY") == true ]]
+}
+
+@test "slack: a thread whose root failed begins anew, or fails with it" {
+    slack
+    stand_in '{"fault": "error", "code": "no_text"}'
+    sends "root $TAG" "$SLACK" '{"thread_key": "k1"}' && becomes failed
+    sends "second $TAG" "$SLACK" '{"thread_key": "k1"}' && becomes sent
+    local ts
+    ts=$(field .provider_ts)
+    [[ $(field .thread_ts) == null ]]
+    sends "third $TAG" "$SLACK" '{"thread_key": "k1"}' && becomes sent
+    [[ $(field .thread_ts) == "$ts" ]]
+    stand_in '{"fault": "error", "code": "no_text"}'
+    sends "root 2 $TAG" "$SLACK" '{"thread_key": "k2"}' && becomes failed
+    sends "reply 2 $TAG" "$SLACK" '{"thread_key": "k2", "on_root_failed": "fail"}' && becomes failed
+    [[ $(field .error) == root_failed && $(field '.attempts | length') == 0 ]]
+    sends "into nothing" "$SLACK" '{"thread_ts": "1.000009"}' && becomes failed
+    [[ $(field .error) == thread_not_found ]]
+}
+
+@test "slack: a queued message goes where its channel points when it is sent" {
+    slack xoxb-first
+    admin POST /v1/pauses "{\"scope\": {\"kind\": \"workspace\", \"code\": \"$SLACK\"}, \"reason\": \"moving\"}"
+    local pause
+    pause=$(field .id)
+    sends "moved $TAG" "$SLACK" && becomes dispatched
+    another_channel "$SLACK" "$SLACK" C0MOVED
+    # The old token does not work any more; the job knows of neither.
+    stand_in '{"revoke": "xoxb-first"}'
+    admin PUT "/v1/workspaces/$SLACK" \
+        "{\"provider\": \"slack\", \"token\": \"xoxb-second\", \"api_base_url\": \"$SLACK_STAND_IN_URL/api\"}"
+    admin DELETE "/v1/pauses/$pause"
+    becomes sent
+    [[ $(posts "moved $TAG" | jq -r .channel) == C0MOVED ]]
+}
+
+@test "slack: cancelled while it is being sent: the answer says what came of it" {
+    slack
+    stand_in '{"fault": "slow", "delay_ms": 1500}'
+    sends "slow $TAG" "$SLACK" && becomes sending
+    admin POST "/v1/message-requests/$ID/cancel" '{"reason": "too late"}'
+    [[ $STATUS == 409 && $(field .code) == too_late ]]
+    becomes sent
+    stand_in '{"fault": "reset_before_acceptance"}'
+    sends "lost $TAG" "$SLACK" && becomes unknown
+    admin POST "/v1/message-requests/$ID/cancel"
+    [[ $STATUS == 202 && $(field .status) == unknown && $(field .cancel_requested) == true ]]
+    becomes cancelled 200
+    [[ $(delivered "lost $TAG") == 0 ]]
+}
+
+@test "a cancellation key stops all that carries it" {
+    held "$TAG-cancel"
+    local n
+    for n in 1 2 3; do sends "cancel $n" "$TAG-cancel" "{\"cancellation_key\": \"$TAG\"}"; done
+    sends keeps "$TAG-cancel"
+    local kept=$ID
+    admin POST /v1/message-requests/cancel "{\"cancellation_key\": \"$TAG\", \"reason\": \"not any more\"}"
+    [[ $STATUS == 200 && $BODY == *'"cancelled":3'* ]]
+    admin POST /v1/message-requests/cancel "{\"cancellation_key\": \"$TAG\"}"
+    [[ $STATUS == 200 && $BODY == *'"cancelled":0'* ]]
+    released
+    ID=$kept
+    becomes sent
+    [[ $(outbox "$TAG-cancel") == keeps ]]
+}
+
+@test "what was sent is sent again only by force, with a reason, and audited" {
+    sends "again $TAG" && becomes sent
+    admin POST "/v1/message-requests/$ID/resend"
+    [[ $STATUS == 409 && $(field .code) == needs_force ]]
+    admin POST "/v1/message-requests/$ID/resend" '{"force": true}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /reason ]]
+    admin POST "/v1/message-requests/$ID/resend" '{"force": true, "reason": "the customer lost it"}'
+    [[ $STATUS == 200 && $(field .status) == accepted && $(field .generation) == 2 ]]
+    becomes sent
+    [[ $(field '.attempts | length') == 2 && $(outbox "$LOCAL" | grep -cx "again $TAG") == 2 ]]
+    [[ $(psql -qtA "$DATABASE_URL" -c "select reason from platform.audit
+        where action = 'message_request.resend' and subject = '$ID'") == "the customer lost it" ]]
+}
+
+@test "retry tries at once what waits, and begins anew what failed" {
+    sends later "$LOCAL" '{"send_at": "2099-01-01T00:00:00Z"}' && becomes dispatched
+    admin POST "/v1/message-requests/$ID/retry"
+    [[ $STATUS == 200 ]]
+    becomes sent
+    admin POST "/v1/message-requests/$ID/retry"
+    [[ $STATUS == 409 && $(field .code) == not_waiting ]]
+}
+
+@test "slack: what failed is shown by cause, and replayed by a filter" {
+    slack
+    stand_in '{"fault": "error", "code": "is_archived", "count": 3}'
+    local n
+    for n in 1 2 3; do sends "replay $TAG $n" "$SLACK" && becomes failed; done
+    agent GET "/v1/dead-letters?channel_code=$SLACK"
+    [[ $STATUS == 200 && $(field '.items[0].count') == 3 && $(field '.items[0].error') == is_archived ]]
+    local filter="{\"channel_code\": \"$SLACK\", \"error\": \"is_archived\"}"
+    admin POST /v1/message-requests/replay "{\"filter\": $filter, \"dry_run\": true}"
+    [[ $STATUS == 200 && $(field .count) == 3 && $(field '.causes | length') == 1 ]]
+    agent GET "/v1/message-requests?channel_code=$SLACK&status=failed"
+    [[ $(field '.items | length') == 3 ]]
+    admin POST /v1/message-requests/replay "{\"filter\": $filter, \"per_second\": 1, \"reason\": \"unarchived\"}"
+    [[ $STATUS == 202 && $(field .replayed) == 3 ]]
+    becomes sent 100
+    [[ $(field .generation) == 2 ]]
+    for n in 1 2 3; do [[ $(delivered "replay $TAG $n") == 1 ]]; done
+    # One a second: the last one left two seconds after the first.
+    [[ $(posts "replay $TAG" | jq -s '(.[2].ts | tonumber | floor) - (.[0].ts | tonumber | floor)') -ge 1 ]]
+    admin POST /v1/message-requests/replay '{"filter": {"status": "sent"}}'
+    [[ $STATUS == 422 ]]
+}
+
+@test "in quiet hours only the most urgent leave" {
+    another_channel "$TAG-quiet" "$LOCAL" C0QUIET \
+        '{"quiet_hours": {"tz": "Asia/Tokyo", "from": "00:00", "to": "00:00"}}'
+    [[ $(field .quiet_hours.tz) == Asia/Tokyo ]]
+    sends urgent "$TAG-quiet" '{"priority": 0}' && becomes sent
+    sends quiet "$TAG-quiet"
+    never sent 15
+    [[ $(field .error) == quiet_hours ]]
+    another_channel "$TAG-quiet" "$LOCAL" C0QUIET '{"quiet_hours": {}}'
+    [[ $(field .quiet_hours) == null ]]
+    becomes sent
+    admin PUT "/v1/channels/$TAG-quiet" "{\"workspace_code\": \"$LOCAL\", \"provider_channel_id\": \"C\",
+        \"quiet_hours\": {\"tz\": \"Europe/Nowhere\", \"from\": \"22:00\", \"to\": \"07:00\"}}"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /quiet_hours/tz ]]
+}
+
+@test "templates: versions stay, variables are strict, a preview shows the message" {
+    local path=/v1/templates/$TAG-t
+    admin PUT "$path" '{"text": "Hello {{name}}, order {{ order }}."}'
+    [[ $STATUS == 201 && $(field .version) == 1 && $(jq -c .variables <<<"$BODY") == '["name","order"]' ]]
+    agent POST "$path/preview" '{"variables": {"name": "<Ann>", "order": 7}}'
+    [[ $STATUS == 200 && $(field .text) == "Hello &lt;Ann&gt;, order 7." ]]
+    agent POST "$path/preview" '{"variables": {"name": "Ann"}}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /variables/order ]]
+    agent POST "$path/preview" '{"variables": {"name": "Ann", "order": 7, "extra": 1}}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /variables/extra ]]
+    agent POST /v1/message-requests "{\"channel_code\": \"$LOCAL\", \"template_code\": \"$TAG-t\", \"variables\": {\"name\": \"Ann\"}}"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /variables/order ]]
+    agent POST /v1/message-requests "{\"channel_code\": \"$LOCAL\", \"template_code\": \"$TAG-t\", \"variables\": {\"name\": \"Ann\", \"order\": \"$TAG\"}, \"send_at\": \"$(date -u -d '+2 seconds' +%FT%TZ)\"}"
+    [[ $STATUS == 202 && $(field .template.version) == 1 ]]
+    ID=$(field .id)
+    admin PUT "$path" '{"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "{{name}}"}}]}'
+    [[ $STATUS == 200 && $(field .version) == 2 ]]
+    agent GET "$path?version=1"
+    [[ $(field .text) == "Hello {{name}}, order {{ order }}." ]]
+    becomes sent 80
+    outbox "$LOCAL" | grep -qx "Hello Ann, order $TAG."
+    admin PUT "$path" '{"text": "Hello {{name"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /text ]]
+    agent POST /v1/message-requests "$(jq -nc --arg channel "$LOCAL" --arg template "$TAG-t" \
+        '{channel_code: $channel, template_code: $template, variables: {name: ("x" * 3001)}}')"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /blocks/0/text/text ]]
+}
+
+@test "Slack's limits are checked at accept, each with its pointer" {
+    slack
+    agent POST /v1/message-requests "$(jq -nc --arg channel "$SLACK" '{channel_code: $channel, text: ("x" * 4001)}')"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /text ]]
+    agent POST /v1/message-requests "$(jq -nc --arg channel "$LOCAL" '{channel_code: $channel, text: ("x" * 4001)}')"
+    [[ $STATUS == 202 ]]
+    agent POST /v1/message-requests "$(jq -nc --arg channel "$SLACK" '{channel_code: $channel, blocks:
+        [{type: "header", text: {type: "plain_text", text: ("x" * 151)}}]}')"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /blocks/0/text/text ]]
+    agent POST /v1/message-requests "$(jq -nc --arg channel "$SLACK" '{channel_code: $channel, blocks:
+        [range(4) | {type: "section", text: {type: "mrkdwn", text: ("x" * 2500)}}]}')"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /blocks ]]
+    sends "$(printf 'y%.0s' {1..4000})" "$SLACK" && becomes sent
+}
+
+@test "queues and workers are shown" {
+    sends counted && becomes sent
+    agent GET /v1/queues
+    [[ $STATUS == 200 && $(field '.items[0].tenant') == "$SWITCHBOARD_TENANT" ]]
+    [[ $(field '.items[0].completed') -ge 1 && $(field '.items[0].waiting') -ge 0 ]]
+    agent GET "/v1/queues/$SWITCHBOARD_TENANT/jobs?state=completed&limit=1"
+    [[ $STATUS == 200 && $(field '.items[0].status') == sent ]]
+    agent GET "/v1/queues/$SWITCHBOARD_TENANT/jobs?state=odd"
+    [[ $STATUS == 422 ]]
+    agent GET /v1/queues/somebody-else/jobs
+    [[ $STATUS == 404 ]]
+    agent GET /v1/workers
+    [[ $STATUS == 200 && $(field '.items | length') -ge 1 && $(field '.items[0].heartbeat_age_ms') -lt 60000 ]]
+    admin PUT /v1/tenant/dispatch-policy '{"retention_days": 30}'
+    [[ $STATUS == 200 && $(field .retention_days) == 30 ]]
+    agent GET /v1/tenant/dispatch-policy
+    [[ $(field .retention_days) == 30 ]]
+}
+
+@test "what ended long ago is deleted, in batches; what is younger stays" {
+    sends "old $TAG" && becomes sent
+    local old=$ID
+    sends "young $TAG" && becomes sent
+    psql -q "$DATABASE_URL" -c "update dispatch.message_requests
+        set finished_at = now() - interval '4000 days' where id = '$old'"
+    psql -qtA "$DATABASE_URL" -c "select dispatch.clean_up(500)" >/dev/null
+    agent GET "/v1/message-requests/$old"
+    [[ $STATUS == 404 ]]
+    agent GET "/v1/message-requests/$ID"
+    [[ $STATUS == 200 ]]
+}
+
+@test "every route of the dispatcher is in the published document" {
+    ask "" GET /openapi.json
+    local route
+    while read -r route; do
+        [[ $(jq --arg method "${route%% *}" --arg path "${route#* }" '.paths[$path][$method] != null' \
+            <<<"$BODY") == true ]] || { echo "missing: $route" && return 1; }
+    done <<'ROUTES'
+put /v1/workspaces/{code}
+get /v1/workspaces/{code}
+put /v1/channels/{code}
+get /v1/channels/{code}
+put /v1/templates/{code}
+get /v1/templates/{code}
+post /v1/templates/{code}/preview
+post /v1/message-requests
+get /v1/message-requests
+get /v1/message-requests/{id}
+post /v1/message-requests/{id}/cancel
+post /v1/message-requests/{id}/retry
+post /v1/message-requests/{id}/resend
+post /v1/message-requests/{id}/mark-sent
+post /v1/message-requests/{id}/mark-not-sent
+post /v1/message-requests/replay
+post /v1/message-requests/cancel
+get /v1/dead-letters
+get /v1/queues
+get /v1/queues/{tenant}/jobs
+post /v1/pauses
+get /v1/pauses
+delete /v1/pauses/{id}
+get /v1/workers
+get /v1/local-outbox
+ROUTES
+}

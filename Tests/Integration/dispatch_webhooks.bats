@@ -1,0 +1,129 @@
+#!/usr/bin/env bats
+# Signed webhooks about outcomes, and the transport that posts messages to an endpoint of one's own.
+# shellcheck disable=SC2030,SC2031,SC2153
+
+load dispatch_support
+
+setup_file() { local_channel; }
+
+hooks() { curl -sS --fail --max-time 5 "$SLACK_STAND_IN_URL/_hooks" | jq -c --arg path "/hook/$1" '[.items[] | select(.path == $path)]'; }
+
+# has_hooks NAME COUNT [TENTHS]
+has_hooks() {
+    local tenths=${3:-80}
+    while ((tenths-- > 0)); do
+        [[ $(hooks "$1" | jq length) != "$2" ]] || return 0
+        sleep 0.1
+    done
+    echo "wanted $2 at $1, found $(hooks "$1")"
+    return 1
+}
+
+# signed HOOK SECRET: what was kept of a delivery bears our signature.
+signed() {
+    local id timestamp
+    id=$(jq -r '.fields["webhook-id"]' <<<"$1")
+    timestamp=$(jq -r '.fields["webhook-timestamp"]' <<<"$1")
+    [[ $(jq -r '.fields["webhook-signature"]' <<<"$1") == "v1,$(
+        { printf '%s.%s.' "$id" "$timestamp" && jq -rj .body <<<"$1"; } |
+            openssl dgst -sha256 -hmac "$2" -binary | base64 -w 0)" ]]
+}
+
+@test "a webhook is told of outcomes, signed, and again until it was taken" {
+    [[ -n $SLACK_STAND_IN_URL ]] || skip "SLACK_STANDIN_URL is not set"
+    stand_in '{"reset": true}'
+    stand_in '{"fault": "5xx", "method": "hook"}'
+    local secret=planted-webhook-secret-$RANDOM
+    admin PUT "/v1/webhooks/$TAG" "{\"url\": \"$SLACK_STAND_IN_URL/hook/$TAG\", \"secret\": \"$secret\",
+        \"events\": [\"message_request.sent\", \"message_request.cancelled\"]}"
+    [[ $STATUS == 201 && $(field .secret) == '***' ]]
+    sends "told $TAG" && becomes sent
+    has_hooks "$TAG" 2 150
+    local first second
+    first=$(hooks "$TAG" | jq -c '.[0]')
+    second=$(hooks "$TAG" | jq -c '.[1]')
+    [[ $(jq .refused <<<"$first") == true && $(jq .refused <<<"$second") == false ]]
+    [[ $(jq -r '.fields["webhook-id"]' <<<"$first") == "$(jq -r '.fields["webhook-id"]' <<<"$second")" ]]
+    signed "$first" "$secret" && signed "$second" "$secret"
+    [[ $(jq -r '.body | fromjson | .type + " " + .data.id' <<<"$second") == "message_request.sent $ID" ]]
+    admin GET "/v1/webhooks/$TAG"
+    [[ $STATUS == 200 && $(field '.deliveries[0].status') == delivered && $(field '.deliveries[0].attempts') == 2 ]]
+    [[ $BODY != *"$secret"* ]]
+    admin DELETE "/v1/webhooks/$TAG"
+    [[ $STATUS == 204 ]]
+    admin GET "/v1/webhooks/$TAG"
+    [[ $STATUS == 404 ]]
+}
+
+@test "an endpoint that took nothing for five days is disabled, until it is put again" {
+    [[ -n $SLACK_STAND_IN_URL ]] || skip "SLACK_STANDIN_URL is not set"
+    stand_in '{"reset": true}'
+    stand_in '{"fault": "5xx", "method": "hook", "count": 9}'
+    local body="{\"url\": \"$SLACK_STAND_IN_URL/hook/$TAG-dead\", \"secret\": \"planted-webhook-secret\",
+        \"events\": [\"message_request.sent\"]}"
+    admin PUT "/v1/webhooks/$TAG-dead" "$body"
+    sends dead && becomes sent
+    has_hooks "$TAG-dead" 1
+    psql -q "$DATABASE_URL" -c "update dispatch.webhooks set failing_since = now() - interval '6 days'
+        where code = '$TAG-dead'"
+    has_hooks "$TAG-dead" 2 100
+    local tenths=50
+    while ((tenths-- > 0)); do
+        admin GET "/v1/webhooks/$TAG-dead"
+        [[ $(field .disabled_at) == null ]] || break
+        sleep 0.1
+    done
+    [[ $(field .disabled_reason) == http_503 && $(field '.deliveries[0].status') == failed ]]
+    admin PUT "/v1/webhooks/$TAG-dead" "$body"
+    [[ $STATUS == 200 && $(field .disabled_at) == null ]]
+    admin DELETE "/v1/webhooks/$TAG-dead"
+    [[ $STATUS == 204 ]]
+}
+
+@test "webhooks cannot reach inside: every form of an inner address is refused" {
+    local url
+    while read -r url; do
+        admin PUT "/v1/webhooks/$TAG-inner" "{\"url\": \"$url\", \"secret\": \"0123456789abcdef\", \"events\": [\"message_request.sent\"]}"
+        [[ $STATUS == 422 && $(field '.errors[0].pointer') == /url ]] || { echo "$url: $BODY" && return 1; }
+    done <<'URLS'
+http://example.com/hook
+https://127.0.0.1/hook
+https://2130706433/hook
+https://0x7f.0.0.1/hook
+https://0177.0.0.1/hook
+https://127.1/hook
+https://10.0.0.1/hook
+https://169.254.169.254/latest/meta-data
+https://172.16.0.1/hook
+https://192.168.1.1/hook
+https://100.64.0.1/hook
+https://[::1]/hook
+https://[::ffff:10.0.0.1]/hook
+https://[fd00::1]/hook
+https://[fe80::1]/hook
+https://user:pass@example.com/hook
+https://example.com:8443/hook
+ftp://example.com/hook
+URLS
+    admin PUT "/v1/webhooks/$TAG-inner" '{"url": "https://example.com/h", "events": ["message_request.sent"]}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /secret ]]
+    admin PUT "/v1/webhooks/$TAG-inner" '{"url": "https://example.com/h", "secret": "0123456789abcdef", "events": ["all"]}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /events ]]
+}
+
+@test "the webhook transport posts messages, signed with the workspace's token" {
+    [[ -n $SLACK_STAND_IN_URL ]] || skip "SLACK_STANDIN_URL is not set"
+    stand_in '{"reset": true}'
+    admin PUT "/v1/workspaces/$TAG-hook" "{\"provider\": \"webhook\", \"token\": \"planted-transport-secret\", \"api_base_url\": \"$SLACK_STAND_IN_URL/hook/$TAG-in\"}"
+    [[ $STATUS == 201 ]]
+    another_channel "$TAG-hook" "$TAG-hook" room-7 '{"unknown_policy": "park"}'
+    sends "posted $TAG" "$TAG-hook" && becomes sent
+    [[ $(field .provider_ts) == hook.1 ]]
+    local hook
+    hook=$(hooks "$TAG-in" | jq -c '.[0]')
+    signed "$hook" planted-transport-secret
+    [[ $(jq -r '.body | fromjson | .channel + " " + .text' <<<"$hook") == "room-7 posted $TAG" ]]
+    stand_in '{"fault": "5xx", "method": "hook"}'
+    sends "unclear $TAG" "$TAG-hook" && becomes unknown
+    [[ $(field .error) == http_503 ]]
+}
