@@ -35,9 +35,18 @@ public struct AuditNote: Sendable {
 
     /// What a request leaves in the audit.
     public init(_ request: Request, reason: String? = nil) {
-        actor = request.context.principal?.keyID ?? "unknown"
+        self.init(
+            actor: request.context.principal?.keyID ?? "unknown",
+            reason: reason,
+            requestID: request.context.requestID
+        )
+    }
+
+    /// What is left by something that is no request.
+    public init(actor: String, reason: String?, requestID: String) {
+        self.actor = actor
         self.reason = reason
-        requestID = request.context.requestID
+        self.requestID = requestID
     }
 }
 

@@ -128,7 +128,8 @@ final class TestStore {
             contactID: UUID().uuidString,
             teamID: team
         )
-        return try await engine.requestAssignment(tenant, request).result
+        let audit = AuditNote(actor: "test", reason: nil, requestID: "r")
+        return try await engine.requestAssignment(tenant, request, audit: audit).result
     }
 
     func act(_ session: UUID, _ action: SessionAction, agent: UUID? = nil) async throws {

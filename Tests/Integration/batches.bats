@@ -15,9 +15,11 @@ setup_file() {
 setup() {
     CONVERSATION=$(new_conversation)
     BODIES=()
+    STARTED=()
 }
 
-teardown() { wait; }
+# Only what the test started: the runner has a child of its own, which counts down the test's time.
+teardown() { ((${#STARTED[@]} == 0)) || wait "${STARTED[@]}"; }
 
 new_conversation() {
     curl -sS --fail-with-body "$MESSAGING_URL/v1/conversations" \
@@ -59,11 +61,13 @@ count_of() { grep -cs " $1\$" "$BATS_TEST_TMPDIR/statuses" || true; }
 hold_conversation() {
     db "begin; select 1 from messaging.conversations where id = '$CONVERSATION' for update;
         select pg_sleep($1); commit" >/dev/null &
+    STARTED+=($!)
     wait_for "select count(*) from pg_stat_activity
         where query like '%$CONVERSATION%' and wait_event = 'PgSleep'" 1
     curl -sS -o /dev/null "$MESSAGING_URL/v1/conversations/$CONVERSATION/messages" \
         -H "Authorization: Bearer $SWITCHBOARD_AGENT_KEY" -H 'Content-Type: application/json' \
         -d '{"sender": {"kind": "contact", "id": "ann"}, "text": "the first one"}' &
+    STARTED+=($!)
     wait_for "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
         and query like '%messaging.post_message(%'" 1
 }
@@ -133,6 +137,7 @@ largest_batch() {
           null, null, null, 'bats')
         where t.code = '$SWITCHBOARD_TENANT';
         select pg_sleep(1.4); commit" >/dev/null &
+    STARTED+=($!)
     wait_for "select count(*) from pg_stat_activity
         where query like '%race-$other%' and wait_event = 'PgSleep'" 1
     hold_conversation 0.5
@@ -169,9 +174,10 @@ largest_batch() {
     hold_conversation 0.6
     for number in {1..5}; do says "message $number"; done
     post_bodies &
+    local posting=$!
     [[ $(curl -sS -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $key" \
         -H 'Content-Type: application/json' -d "${BODIES[0]}" \
         "$MESSAGING_URL/v1/conversations/$CONVERSATION/messages") == 404 ]]
-    wait
+    wait "$posting"
     [[ $(count_of 201) == 5 ]]
 }
