@@ -96,7 +96,7 @@ struct MailboxTests {
         Mutant(
             fault: "the sweep does not look for conversations without a job",
             function: "sweep_ai",
-            original: "c.owner_kind = 'bot' and",
+            original: "c.awaits_bot and",
             planted: "false and"
         ),
         Mutant(
