@@ -339,6 +339,15 @@ ROWS
     [[ $(field .provider_ts) != null && $(delivered "cut $TAG") == 1 ]]
 }
 
+@test "slack: a limited look comes again when it may, and is no reason to give up" {
+    slack
+    stand_in '{"fault": "ratelimited", "method": "conversations.history", "retry_after": 3}'
+    stand_in '{"fault": "reset_after_acceptance"}'
+    sends "limited look $TAG" "$SLACK" && becomes unknown
+    becomes sent 150
+    [[ $(delivered "limited look $TAG") == 1 && $(calls conversations.history) == 2 ]]
+}
+
 @test "slack: cut off before it was taken, a message is looked for twice and sent again" {
     slack
     stand_in '{"fault": "5xx"}'

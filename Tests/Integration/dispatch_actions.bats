@@ -41,6 +41,10 @@ released() {
     held "$TAG-using" '{"uses_deadlines": true}'
     sends "not in time" "$TAG-using" "{\"deadline_at\": \"$(date -u -d '+2 seconds' +%FT%TZ)\"}"
     becomes expired 80
+    sends "keeps its deadline" "$TAG-using" '{"deadline_at": "2099-01-01T00:00:00Z"}'
+    released
+    becomes sent
+    [[ $(field .deadline_at) == 2099-01-01T00:00:00.000Z ]]
 }
 
 @test "pauses are checked: scope, code, reason, role" {

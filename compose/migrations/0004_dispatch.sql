@@ -1023,7 +1023,8 @@ begin
                         and y.scope = 'workspace' and y.code = x.code and y.ended_at is null);
   end if;
   update dispatch.message_requests m
-     set deadline_at = m.deadline_at + (now() - m.paused_since), paused_since = null,
+     set deadline_at = m.deadline_at + coalesce(now() - m.paused_since, interval '0'),
+         paused_since = null,
          next_attempt_at = least(m.next_attempt_at, greatest(now(), m.send_at)),
          updated_at = now()
     from dispatch.held_by(x) h

@@ -20,6 +20,8 @@ enum Sightings: Sendable, Hashable {
     case seen([String: String])
     /// Nobody can tell at the moment.
     case later(reason: String)
+    /// The provider wants to be asked again after this long.
+    case limited(wait: Duration)
     /// Nobody will be able to tell.
     case impossible(reason: String)
 
@@ -28,6 +30,7 @@ enum Sightings: Sendable, Hashable {
         switch self {
         case .seen(let marks): marks[job.mark].map { .found(providerTS: $0) } ?? .absent
         case .later(let reason): .later(reason: reason)
+        case .limited: .later(reason: "ratelimited")
         case .impossible(let reason): .impossible(reason: reason)
         }
     }

@@ -135,6 +135,10 @@ final class SlackApiService: ChannelTransport {
     private func read(_ request: OutgoingRequest) async -> Result<JSON, NoPage> {
         do {
             let response = try await http.send(request)
+            if response.status == 429 {
+                let wait = SlackOutcome.wait(response.field("Retry-After"))
+                return .failure(NoPage(.limited(wait: wait)))
+            }
             return SlackApiService.page(status: response.status, body: response.body)
         } catch {
             return .failure(NoPage(.later(reason: "http_client_\(error.code)")))

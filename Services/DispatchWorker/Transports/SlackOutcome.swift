@@ -72,11 +72,13 @@ enum SlackOutcome {
     }
 
     static func limited(_ retryAfter: String?, _ reason: String) -> SendOutcome {
+        .rateLimited(wait: wait(retryAfter), reason: reason)
+    }
+
+    /// How long a `Retry-After` asks to wait, within what is believed.
+    static func wait(_ retryAfter: String?) -> Duration {
         let asked = retryAfter.flatMap { Int64($0) }.map { Duration.seconds(max(0, $0)) }
-        return .rateLimited(
-            wait: min(asked ?? retryAfterDefault, retryAfterMax),
-            reason: reason
-        )
+        return min(asked ?? retryAfterDefault, retryAfterMax)
     }
 
     private static let limits: Set<String> = ["ratelimited", "rate_limited"]

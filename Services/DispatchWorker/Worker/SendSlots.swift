@@ -74,6 +74,14 @@ final class SendSlots {
         )
     }
 
+    /// Refuses looks into the workspace's histories for as long as the provider asked.
+    func blockLooks(
+        _ message: ResolvedMessage,
+        for time: Duration
+    ) async throws(CoordinationError) {
+        try await pacer.block(SendSlots.methodKey(message, "conversations.history"), for: time)
+    }
+
     /// Refuses the channel's slots for as long as the provider asked; the workspace's as well, once
     /// that happened to several of its channels.
     func block(_ message: ResolvedMessage, for time: Duration) async throws(CoordinationError) {

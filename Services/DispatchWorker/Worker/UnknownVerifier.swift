@@ -113,8 +113,14 @@ final class UnknownVerifier {
         }
         let since = facts.since - LookMemory.reachSeconds
         let sightings = try await look(message, since: since)
-        if case .seen(let marks) = sightings {
+        switch sightings {
+        case .seen(let marks):
             memory.note(key, marks, since: since, now: EventLoop.shared.now)
+        case .limited(let wait):
+            try await parts.slots.blockLooks(message, for: wait)
+            try await set(timer.kind, message.job, after: wait)
+            return nil
+        case .later, .impossible: break
         }
         return sightings.finding(of: message.job)
     }
