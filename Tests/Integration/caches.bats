@@ -119,3 +119,14 @@ ttl() {
     [[ $output == *'cache_requests_total{ns="threads:room",result="hit"}'* ]]
     [[ $output == *'cache_requests_total{ns="threads:room",result="miss"}'* ]]
 }
+
+@test "an administrator sees the ten uses of Redis, each as it is now" {
+    writes "one topic"
+    titles && titles
+    agent GET /v1/admin/integrations
+    [[ $STATUS == 403 ]]
+    admin GET /v1/admin/integrations
+    [[ $STATUS == 200 && $(field '.items | length') == 10 ]]
+    [[ $(field '[.items[].status] | unique | join(",")') == active ]]
+    (($(field '.items[] | select(.name == "thread_query_cache") | .hits') > 0))
+}

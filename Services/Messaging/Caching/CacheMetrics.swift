@@ -25,4 +25,9 @@ enum CacheMetrics {
         counters[name] = counter
         counter.increment()
     }
+
+    /// How often a look had this result since the process began.
+    static func total(_ namespace: String, _ result: String) -> Int64 {
+        counters["\(namespace) \(result)"].map { Int64($0.value) } ?? 0
+    }
 }

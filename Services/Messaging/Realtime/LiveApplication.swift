@@ -62,6 +62,7 @@ final class LiveApplication {
         dispatcher: SocketDispatcher
     ) -> [Route] {
         StreamRoutes(hub: hub).routes
+            + IntegrationRoutes(redis: runtime.redis).routes
             + SessionRoutes(
                 sessions: sessions,
                 presence: presence,

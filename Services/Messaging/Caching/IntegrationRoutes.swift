@@ -1,0 +1,96 @@
+internal import EventLoop
+internal import HTTPServer
+internal import JSON
+internal import RedisClient
+internal import Telemetry
+
+/// The ten places where Redis makes the service fast, each with how it is at this moment.
+@LoopActor
+struct IntegrationRoutes {
+    /// One of them: its name, the operation that `redis_degraded_total` counts, what is done without
+    /// Redis, and the namespace of its cache, if it is one.
+    private struct Item {
+        let name: String
+        let operation: String
+        let without: String
+        var namespace: String?
+    }
+
+    private static let items = [
+        Item(name: "message_cache", operation: "ai_cache", without: "the AI is asked"),
+        Item(name: "presence_tracking", operation: "presence", without: "this instance's own"),
+        Item(name: "distributed_locking", operation: "lock", without: "the database's unique key"),
+        Item(name: "rate_limiting", operation: "rate_limit", without: "no limit"),
+        Item(
+            name: "socket_io_adapter",
+            operation: "realtime_fanout",
+            without: "a look at the log each second"
+        ),
+        Item(
+            name: "session_cache",
+            operation: "cache",
+            without: "the database is read",
+            namespace: "session"
+        ),
+        Item(
+            name: "thread_query_cache",
+            operation: "cache",
+            without: "the database is read",
+            namespace: QueryCache.Namespace.threads.rawValue
+        ),
+        Item(
+            name: "message_query_cache",
+            operation: "cache",
+            without: "the database is read",
+            namespace: QueryCache.Namespace.messages.rawValue
+        ),
+        Item(name: "thread_invalidation", operation: "cache", without: "nothing is kept"),
+        Item(name: "message_invalidation", operation: "cache", without: "nothing is kept"),
+    ]
+
+    let redis: RedisClient?
+
+    var routes: [Route] { [list] }
+
+    private var list: Route {
+        Route(
+            .get,
+            "/v1/admin/integrations",
+            access: .role(.admin),
+            summary: "What Redis is used for, and how each is now",
+            description: "`active`, or `fallback` with what is done instead; Redis is asked for "
+                + "this answer.",
+            tag: "Operations",
+            responses: [200: RouteResponse("The ten.", schema: Schemas.free)],
+            handler: ErrorMapping.translating { _ in
+                let isThere = await answers()
+                let degraded = Degradation.counts
+                return .json([
+                    "items": .array(
+                        IntegrationRoutes.items.map { item in
+                            IntegrationRoutes.document(item, isThere, degraded)
+                        }
+                    )
+                ])
+            }
+        )
+    }
+
+    private func answers() async -> Bool {
+        guard let redis else { return false }
+        return (try? await redis.send(["PING"])) != nil
+    }
+
+    private static func document(_ item: Item, _ isThere: Bool, _ degraded: [String: Int]) -> JSON {
+        var document: JSONObject = [
+            "name": .string(item.name), "status": isThere ? "active" : "fallback",
+            "degraded_total": .int(Int64(degraded[item.operation] ?? 0)),
+        ]
+        if !isThere { document["instead"] = .string(item.without) }
+        if let namespace = item.namespace {
+            document["hits"] = .int(CacheMetrics.total(namespace, "hit"))
+            document["misses"] = .int(CacheMetrics.total(namespace, "miss"))
+        }
+        return .object(document)
+    }
+}
