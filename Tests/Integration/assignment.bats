@@ -17,6 +17,27 @@ load assignment
     is 200 '.paths["/v1/sessions"].post.summary != null'
 }
 
+@test "every route stands in the OpenAPI document" {
+    ask "" GET /openapi.json
+    is 200 '.paths as $paths | [
+        ["/v1/teams/{id}", "put", "get", "delete"],
+        ["/v1/teams/{id}/members/{agent_id}", "put", "delete"],
+        ["/v1/agents/{id}", "put", "get", "delete"],
+        ["/v1/agents/{id}/status", "put"], ["/v1/agents/{id}/heartbeat", "post"],
+        ["/v1/schedules/{id}", "put", "get"], ["/v1/contacts/{id}/owner", "put"],
+        ["/v1/contacts/{id}/blocked-agents", "put"],
+        ["/v1/tenant/assignment-policy", "put", "get"],
+        ["/v1/rules", "put", "get"], ["/v1/rules/publish", "post"], ["/v1/rules/rollback", "post"],
+        ["/v1/sessions", "post", "get"], ["/v1/sessions/{id}", "get"],
+        ["/v1/sessions/{id}/decisions", "get"],
+        ["/v1/queue", "get"], ["/v1/queue/drain", "post"], ["/v1/engine/simulate", "post"],
+        ["/v1/events", "post"], ["/v1/reports/{kind}", "get"],
+        (("handover", "assign", "take", "transfer", "accept", "decline", "replied", "close",
+            "return-to-bot", "on-hold", "resume", "reopen")
+            | ["/v1/sessions/{id}/" + ., "post"])
+        ] | all(.[]; . as $route | all($route[1:][]; $paths[$route[0]][.] != null))'
+}
+
 @test "without a key 401, with too low a role 403, with another method 405" {
     ask "" GET /v1/queue
     is 401 '.code == "unauthorized"'

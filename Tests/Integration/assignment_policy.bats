@@ -99,6 +99,14 @@ readonly ALWAYS='{"name": "open", "tz": "Europe/Berlin", "windows": [
     [[ $(field .session.team_id) == "$overflow" ]]
 }
 
+@test "the explanation says when the hours begin, on the clock of the place" {
+    hours '{"name": "office", "tz": "Europe/Berlin", "windows": [{"day": "mon", "from": "09:00", "to": "17:00"}]}'
+    a_team "{\"schedule_id\": \"$SCHEDULE\"}"
+    joins Anna
+    admin POST /v1/engine/simulate "{\"session\": {\"team_id\": \"$TEAM\"}, \"at\": \"2026-07-05T12:00:00Z\"}"
+    is 200 '.explanation | contains("They begin Mon 09:00, Europe/Berlin.")'
+}
+
 @test "an agent's own hours go before the team's" {
     hours "$NEVER"
     local closed=$SCHEDULE

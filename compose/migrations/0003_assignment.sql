@@ -206,6 +206,8 @@ create table assignment.assignment_decisions (
   candidates jsonb not null default '[]',
   rejected jsonb not null default '[]',
   counts jsonb not null default '{}',
+  -- What else a person wants to know of it.
+  note text,
   took_ms double precision not null,
   primary key (tenant_id, session_id, created_at, id)
 ) partition by range (created_at);
@@ -527,14 +529,14 @@ create function assignment.record_decision(
 ) returns void language sql as $$
   insert into assignment.assignment_decisions
     (tenant_id, id, session_id, source, outcome, reason, agent_id, rule_id, policy_version,
-     strategy, rr_index, candidates, rejected, counts, took_ms)
+     strategy, rr_index, candidates, rejected, counts, note, took_ms)
   values (p_tenant, coalesce((p_decision->>'id')::uuid, platform.uuid_v7()), p_session,
           p_decision->>'source', p_decision->>'outcome', p_decision->>'reason',
           (p_decision->>'agent_id')::uuid, (p_decision->>'rule_id')::int,
           (p_decision->>'policy_version')::int, p_decision->>'strategy',
           (p_decision->>'rr_index')::int, coalesce(p_decision->'candidates', '[]'),
           coalesce(p_decision->'rejected', '[]'), coalesce(p_decision->'counts', '{}'),
-          coalesce((p_decision->>'took_ms')::float8, 0))
+          p_decision->>'note', coalesce((p_decision->>'took_ms')::float8, 0))
 $$;
 
 -- Leaves the event of a change of hands, and the call that lets messaging follow it.

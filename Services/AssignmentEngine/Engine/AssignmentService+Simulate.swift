@@ -33,6 +33,7 @@ extension AssignmentService {
         if let end = plan.end {
             plan.decision.outcome = end.outcome
             plan.decision.reason = end.reason
+            plan.decision.note = end.note
         } else if let choosing = plan.choosing {
             plan.decision.outcome = .assign
             plan.decision.reason = choosing.reason

@@ -175,6 +175,7 @@ final class AssignmentService {
         let end = plan.end ?? Ending(outcome: .skip, reason: "no_candidates")
         plan.decision.outcome = end.outcome
         plan.decision.reason = end.reason
+        plan.decision.note = end.note
         plan.decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
         let left = try await sessions.leave(tenant, session.id, plan, end)
         return RunResult(

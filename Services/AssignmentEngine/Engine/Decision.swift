@@ -35,6 +35,8 @@ struct Decision: Sendable {
     var policyVersion: Int?
     var order: [Candidate] = []
     var rejected: [(agent: UUID, reason: Rejection)] = []
+    /// What else a person wants to know.
+    var note: String?
     var tookMilliseconds = 0.0
 
     /// The row's content, as the database's functions take it.
@@ -67,7 +69,7 @@ struct Decision: Sendable {
                     counts.sorted { $0.key < $1.key }.map { ($0.key, .int(Int64($0.value))) }
                 )
             ),
-            "took_ms": .double(tookMilliseconds),
+            "note": JSON(note), "took_ms": .double(tookMilliseconds),
         ]
     }
 }

@@ -23,6 +23,8 @@ struct Ending: Sendable, Hashable {
     var wake: Wake?
     /// An event to leave, once for a session.
     var event: String?
+    /// What else a person wants to know.
+    var note: String?
 }
 
 /// Who may get the session, and how the claim is to treat them.
@@ -124,7 +126,10 @@ struct DecisionCore: Sendable {
             Ending(
                 outcome: .stop,
                 reason: "off_hours",
-                wake: opening.map { Wake(kind: .scheduleOpen, due: $0) }
+                wake: opening.map { Wake(kind: .scheduleOpen, due: $0) },
+                note: opening.map {
+                    "they begin \(schedule.wallClock($0)), \(schedule.zone.identifier)"
+                }
             )
         )
     }

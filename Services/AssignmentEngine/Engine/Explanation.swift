@@ -15,8 +15,11 @@ enum Explanation {
                     ? "Nobody got it: \(words(reason))."
                     : "It went back to the queue: \(words(reason))."
             }
-        return ([verdict] + [rule(decision), rejected(decision["counts"])].compactMap(\.self))
-            .joined(separator: " ")
+        let note = decision["note"]?.stringValue.map {
+            "\($0.prefix(1).uppercased())\($0.dropFirst())."
+        }
+        let further = [note, rule(decision), rejected(decision["counts"])].compactMap(\.self)
+        return ([verdict] + further).joined(separator: " ")
     }
 
     private static func assigned(_ decision: JSON, _ reason: String) -> String {

@@ -92,6 +92,8 @@ final class QueueDrainer {
                 if !session.isParticular { blocked.insert(session.teamID) }
             case (.skip, _), (.stop, _): break
             }
+            // The owner before was left out of that run only.
+            if result.outcome == .skip, session.leavesOutOwner { again.insert(tenant.id) }
         }
         // More may have fitted than one run looks at.
         if assigned > 0, queue.count >= QueueDrainer.sessionsPerTeam { again.insert(tenant.id) }

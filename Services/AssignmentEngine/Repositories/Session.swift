@@ -19,6 +19,9 @@ struct Session: Sendable {
         return document["declined"]?.objectValue?.isEmpty == false || units > 1
     }
 
+    /// Whether its next run leaves out the owner that it had.
+    var leavesOutOwner: Bool { document["excluded_agent_ids"]?.arrayValue?.isEmpty == false }
+
     /// Reads what `assignment.session_json` made.
     init?(_ document: JSON) {
         guard let id = document["id"]?.uuidValue,

@@ -139,7 +139,7 @@ struct SessionRepository {
               'agent_id', d.agent_id, 'strategy', d.strategy, 'rule_id', d.rule_id,
               'policy_version', d.policy_version, 'rr_index', d.rr_index,
               'candidates', d.candidates, 'rejected', d.rejected, 'counts', d.counts,
-              'took_ms', d.took_ms) as answer
+              'note', d.note, 'took_ms', d.took_ms) as answer
             from assignment.assignment_decisions d
             where d.tenant_id = $1 and d.session_id = $2
               and ($3::uuid is null or (d.created_at, d.id) < (select b.created_at, b.id

@@ -11,8 +11,10 @@ enum PlantedBug: String, CaseIterable, Sendable {
     case declineIsForgotten, skipHasNoReason, skillsAreIgnored
 }
 
-/// A model of the store: sessions, agents, memberships, and the same conditions as the functions of
-/// the database. The decision itself is the product's own.
+/// A model of the store: sessions, agents and memberships.
+///
+/// Its conditions are those of the functions of the database. The decision itself is the product's
+/// own.
 struct World {
     struct Agent {
         let id: UUID
