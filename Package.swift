@@ -137,6 +137,11 @@ let package = Package(
                 "Telemetry", logging,
             ]
         ),
+        probe(
+            "QueueBench",
+            product: "queue-bench",
+            ["EventLoop", "JSON", "JobQueue", "RedisClient", arguments]
+        ),
         tests(
             "DispatchWorkerTests",
             ["dispatch-worker", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "Platform"]

@@ -21,7 +21,9 @@ extension Queue {
     /// How many jobs a flow may have: all are added in one step of the server.
     public static let flowJobsMax = 1000
 
-    /// Adds a flow, all of it or nothing.
+    /// Adds a flow in one step: all of it, or nothing where Redis fails.
+    ///
+    /// A job whose id is another parent's child is refused; the others are added then.
     ///
     /// On a cluster the tag must be in the prefix, so that all its queues share a slot.
     ///

@@ -29,4 +29,18 @@ extension Queue {
         let key = RedisArgument.string(keys.key("limiter"))
         _ = try await send(["SET", key, .int(Queue.limitReached), "PX", .int(max(1, wait))])
     }
+
+    /// Whether a job waits to be taken now.
+    func hasReady() async throws(JobQueueError) -> Bool {
+        let keys: [RedisArgument] = [
+            .string(self.keys.key("wait")), .string(self.keys.key("prioritized")),
+        ]
+        return try await send(["EXISTS"] + keys).integer ?? 0 > 0
+    }
+
+    /// Wakes a sleeping worker, if there is a job for it.
+    func wakeWorker() async throws(JobQueueError) {
+        guard try await hasReady() else { return }
+        _ = try await send(["ZADD", .string(keys.key("marker")), "0", "0"])
+    }
 }

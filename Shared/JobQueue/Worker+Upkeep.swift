@@ -40,12 +40,14 @@ extension Worker {
         switch wakening {
         case .fetch: flush()
         case .wait: break
-        case .handOn:
-            do throws(JobQueueError) {
-                _ = try await queue.send(["ZADD", .string(queue.keys.key("marker")), "0", "0"])
-            } catch {
-                observer(.trouble(error))
-            }
+        case .handOn: await wakeAnother()
+        }
+    }
+
+    /// Passes on a wake-up that this worker has no use for.
+    func wakeAnother() async {
+        do throws(JobQueueError) { try await queue.wakeWorker() } catch {
+            observer(.trouble(error))
         }
     }
 

@@ -103,7 +103,9 @@ public final class Worker: Flushable {
         state.stop()
         bench.takesJobs = false
         let deadline = MonotonicTime.now() + limit
+        // A marker that was just handed out goes down with the connection.
         await blocking.stop()
+        await wakeAnother()
         ringAll()
         while !isIdle, MonotonicTime.now() < deadline {
             do { try await EventLoop.shared.sleep(for: .milliseconds(5)) } catch { break }

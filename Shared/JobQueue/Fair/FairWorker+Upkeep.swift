@@ -123,13 +123,3 @@ extension TenantRing {
         }
     }
 }
-
-extension Queue {
-    /// Whether a job waits to be taken now.
-    func hasReady() async throws(JobQueueError) -> Bool {
-        let keys: [RedisArgument] = [
-            .string(self.keys.key("wait")), .string(self.keys.key("prioritized")),
-        ]
-        return try await send(["EXISTS"] + keys).integer ?? 0 > 0
-    }
-}
