@@ -52,8 +52,10 @@ wait "${writers[@]}"
 
 head=$(psql "$DATABASE_URL" -XAtqc "select event_seq from messaging.conversations
     where id = '$CONVERSATION'")
+# The bot and the timers go on after the writers: there may be more by now, and no hole in it.
 whole() {
-    jq -es --argjson head "$head" 'map(.seq) == [range(1; $head + 1)]' "$1" >/dev/null
+    jq -es --argjson head "$head" \
+        'length >= $head and map(.seq) == [range(1; length + 1)]' "$1" >/dev/null
 }
 failed=0
 for ((client = 1; client <= clients; client++)); do
