@@ -2,7 +2,7 @@
 # assignment-engine over its API: every route, what it answers and how it refuses.
 
 # Each test is a subshell of its own, so what it sets stays there.
-# shellcheck disable=SC2030,SC2031,SC2153
+# shellcheck disable=SC2016,SC2030,SC2031,SC2153
 
 load assignment
 

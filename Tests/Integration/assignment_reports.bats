@@ -33,7 +33,7 @@ counts() {
     return 1
 }
 
-redis() { redis-cli -u "$REDIS_URL" --no-auth-warning "$@"; }
+redis() { redis-cli -u "$REDIS_URL" --no-auth-warning; }
 
 readonly DAY="from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z"
 

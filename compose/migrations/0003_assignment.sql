@@ -390,17 +390,24 @@ $$;
 
 -- Members of a team for one run. A team of at most `p_whole` is there whole, so that every agent's
 -- reason can be told; of a larger one those whom the strategy would try first, in an index's order.
--- `round_robin` counts everybody and therefore always sees the whole team.
+-- `round_robin` needs everybody's place in the ring: of a large team those who can be chosen, with
+-- little more than their names; the claim looks at the rest.
 create function assignment.roster(p_tenant uuid, p_team uuid, p_strategy text, p_whole int)
 returns setof jsonb language plpgsql stable as $$
 begin
-  if p_strategy = 'round_robin' or p_whole >= (select count(*) from (
+  if p_whole >= (select count(*) from (
     select 1 from assignment.team_candidates
      where tenant_id = p_tenant and team_id = p_team limit p_whole + 1) members)
   then
     return query select assignment.roster_json(a, c) from assignment.team_candidates c
       join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id
      where c.tenant_id = p_tenant and c.team_id = p_team and a.deleted_at is null;
+  elsif p_strategy = 'round_robin' then
+    return query select jsonb_build_object('id', a.id, 'name', a.name, 'in_ring', true,
+        'schedule_id', a.schedule_id) from assignment.team_candidates c
+      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id
+     where c.tenant_id = p_tenant and c.team_id = p_team and c.eligible and c.has_room
+       and c.auto_assign and a.presence_expires_at > now();
   elsif p_strategy = 'fair' then
     return query select assignment.roster_json(a, c) from (
       select * from assignment.team_candidates k where k.tenant_id = p_tenant
@@ -1627,7 +1634,9 @@ end
 $$;
 
 -- The heads of a tenant's queues in one order across its teams: of each team that has somebody to
--- choose, the first `p_per_team`. Teams without anybody are passed over: a run would only say so.
+-- choose, the first `p_per_team`. A new one is left to the run of its own request for five seconds:
+-- a second run beside it would take a turn for nothing. Teams without anybody are passed over: a run
+-- would only say so.
 create function assignment.queue_heads(
   p_tenant uuid, p_team uuid, p_per_team int, p_limit int
 ) returns setof jsonb language sql stable as $$
@@ -1647,11 +1656,13 @@ create function assignment.queue_heads(
     (select * from assignment.sessions s
       where s.tenant_id = p_tenant and s.state = 'queued' and s.required_skills = '[]'
         and coalesce(s.team_id, s.tenant_id) = pools.pool
+        and (s.last_reason is not null or s.enqueued_at < now() - interval '5 s')
       order by s.sort_key, s.enqueued_at, s.id limit p_per_team)
     union all
     (select * from assignment.sessions s
       where s.tenant_id = p_tenant and s.state = 'queued' and s.required_skills <> '[]'
         and coalesce(s.team_id, s.tenant_id) = pools.pool
+        and (s.last_reason is not null or s.enqueued_at < now() - interval '5 s')
       order by s.sort_key, s.enqueued_at, s.id limit p_per_team)) h
    where pools.pool is not null and exists (select 1 from assignment.team_candidates c
      where c.tenant_id = p_tenant and c.team_id = pools.pool and c.eligible and c.has_room

@@ -53,6 +53,9 @@ extension Candidate {
             return nil
         }
         self.init(id: id, name: name)
+        scheduleID = json["schedule_id"]?.uuidValue
+        // One of a large ring: there and with room; the claim looks at the rest.
+        if json["in_ring"] == true { return }
         isMember = json["member"]?.boolValue ?? false
         weight = json["weight"]?.intValue.map(Int.init) ?? 100
         autoAssign = json["auto_assign"]?.boolValue ?? true
@@ -63,7 +66,6 @@ extension Candidate {
         capacityUnits = json["capacity"]?.intValue.map(Int.init) ?? 0
         activeUnits = json["active"]?.intValue.map(Int.init) ?? 0
         teamUnits = json["team_units"]?.intValue.map(Int.init) ?? 0
-        scheduleID = json["schedule_id"]?.uuidValue
         windowCount = json["window_count"]?.intValue.map(Int.init) ?? 0
         windowBeganAt = json["window_began_ms"]?.intValue
         lastAssignedAt = json["last_ms"]?.intValue

@@ -20,6 +20,8 @@ struct RunPlan: Sendable {
 struct RunPlanner {
     /// A team of at most so many is looked at whole, so that each agent's reason can be told.
     static let wholeRoster = 200
+    /// No team is larger than that.
+    static let largestRoster = 1_000_000
     /// How often a run moves to another team.
     static let movesLimit = 3
 
@@ -60,7 +62,9 @@ struct RunPlanner {
         // Where an overflow or a transfer has taken it, it stays.
         if source != .handover, session.teamID != nil { effect.teamID = nil }
         plan.session = session.with(effect)
-        if plan.session.teamID != session.teamID || effect.agents != nil {
+        if plan.session.teamID != session.teamID || effect.agents != nil
+            || plan.session.skills.isEmpty != session.skills.isEmpty
+        {
             facts = try await look(tenant, plan.session, also: effect.agents ?? [], at: now)
         }
         var visited: Set<UUID> = []
@@ -101,7 +105,8 @@ struct RunPlanner {
             tenant,
             contact: session.contactID,
             team: session.teamID,
-            also: also + [session.preferred].compactMap(\.self)
+            also: also + [session.preferred].compactMap(\.self),
+            whole: !session.skills.isEmpty
         )
         if let now { facts.now = now }
         return facts

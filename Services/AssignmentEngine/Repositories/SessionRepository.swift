@@ -54,15 +54,19 @@ struct SessionRepository {
         _ tenant: Tenant,
         contact: String,
         team: UUID?,
-        also agents: [UUID]
+        also agents: [UUID],
+        whole: Bool
     ) async throws -> RunFacts {
-        let rows = try await postgres.read(
-            "select assignment.facts($1, $2, $3, $4::uuid[], $5) as answer",
-            [
-                .uuid(tenant.id), .string(contact), PostgresValue(team), .uuids(agents),
-                .int(RunPlanner.wholeRoster),
-            ]
-        )
+        let sql = "select assignment.facts($1, $2, $3, $4::uuid[], $5) as answer"
+        let parameters: [PostgresValue] = [
+            .uuid(tenant.id), .string(contact), PostgresValue(team), .uuids(agents),
+            .int(whole ? RunPlanner.largestRoster : RunPlanner.wholeRoster),
+        ]
+        // Thousands of agents with their skills are no keyed read.
+        let rows =
+            whole
+            ? try await postgres.query(sql, parameters, idempotent: true)
+            : try await postgres.read(sql, parameters)
         return RunFacts(try JSON(stored: try rows.one()))
     }
 
@@ -86,7 +90,8 @@ struct SessionRepository {
                 + "as answer",
             [
                 .uuid(tenant.id), .string(tenant.code), .uuid(session),
-                .uuids(plan.decision.order.map(\.id)), .json(plan.decision.document.text),
+                .uuids(plan.decision.order.prefix(Decision.listLimit).map(\.id)),
+                .json(plan.decision.document.text),
                 .json(JSON.object(terms).text),
             ]
         )
