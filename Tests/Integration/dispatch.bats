@@ -318,7 +318,7 @@ ROWS
     slack
     local n
     for n in 1 2 3 4; do another_channel "$SLACK-$n" "$SLACK" "C0LIMIT$n"; done
-    stand_in '{"fault": "ratelimited", "retry_after": 4, "count": 3}'
+    stand_in '{"fault": "ratelimited", "retry_after": 12, "count": 3}'
     for n in 1 2 3; do sends "limited $TAG $n" "$SLACK-$n" && becomes retry_wait; done
     local before
     before=$(calls chat.postMessage)
@@ -326,7 +326,7 @@ ROWS
     # It would leave within some milliseconds; for as long as the block lasts it must not.
     never sent 20
     [[ $(calls chat.postMessage) == "$before" ]]
-    becomes sent 80
+    becomes sent 150
     [[ $(curl -sS --max-time 5 "$SLACK_STAND_IN_URL/_deliveries" | jq -c .violations) == '[]' ]]
 }
 
