@@ -275,7 +275,8 @@ extension EngineSuite {
         // must count what it brought.
         let session = try await store.sessions.open(
             store.tenant,
-            HandoverRequest(conversationID: UUID(), contactID: "c", teamID: team)
+            HandoverRequest(conversationID: UUID(), contactID: "c", teamID: team),
+            audit: AuditNote(actor: "test", reason: nil, requestID: "r")
         ).session
         let recount = try await store.postgres.transaction { transaction in
             try await transaction.query(

@@ -154,9 +154,6 @@ struct Schedule: Sendable, Hashable {
     }
 
     /// A moment as people at the schedule's place read it: `Mon 09:00`.
-    ///
-    /// This use of a date's format also keeps the time zones in a statically linked program: without
-    /// one the linker drops them, and no zone but UTC is known.
     func wallClock(_ instant: Int64) -> String {
         let style = Date.FormatStyle(locale: Locale(identifier: "en_GB"), timeZone: zone)
             .weekday(.abbreviated).hour(.twoDigits(amPM: .omitted)).minute(.twoDigits)
