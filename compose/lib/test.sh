@@ -3,7 +3,9 @@
 
 readonly PYTHON=$ROOT/.build/python
 # Bounds of one runner each, in seconds; builds have their own.
-readonly BUILD_LIMIT=1500 UNIT_LIMIT=600 THREAD_LIMIT=600 INTEGRATION_LIMIT=1200 INTEROP_LIMIT=300
+readonly BUILD_LIMIT=1500 UNIT_LIMIT=600 THREAD_LIMIT=600 INTEGRATION_LIMIT=2000 INTEROP_LIMIT=600
+# Up to so many failures of one runner are tried a second time; more are no accident.
+readonly SECOND_TRY_MAX=5
 readonly LONG_FACTOR=6 # how much more --long may take
 
 run_tests() {
@@ -110,10 +112,34 @@ swift_tests() {
     local failed_before
     failed_before=$(count fail)
     read_xunit "$xunit" "$name"
+    swift_again "$name" "$@"
     if ((status != 0 && $(count fail) == failed_before)); then
         record fail "$name: the runner ended with status $status"
     fi
     grep -aE -A 1 '^✘|error:|^SUMMARY: ' "$LOGS/$name.log" | head -n 60 | cut -c1-300 | sed 's/^/  /' || true
+}
+
+# The tests that failed, once more.
+swift_again() {
+    local name=$1 failed xunit=$LOGS/$1-again.xml
+    shift
+    mapfile -t failed < <(failed_of "$name")
+    ((${#failed[@]} > 0 && ${#failed[@]} <= SECOND_TRY_MAX)) || return 0
+    # The last --filter counts: these tests are among those of the first one.
+    runner "$name-again" "$UNIT_LIMIT" "$ROOT/compose/local" stores -- swift test \
+        --package-path "$ROOT" --skip-build --no-parallel --xunit-output "$xunit" \
+        "${TEST_BUILD[@]}" --filter "^($(any_of "${failed[@]%%(*}"))" || true
+    if [[ -s ${xunit%.xml}-swift-testing.xml ]]; then xunit=${xunit%.xml}-swift-testing.xml; fi
+    [[ ! -s $xunit ]] || second_try "$name" read_xunit "$xunit"
+}
+
+# any_of TEXT…: a regular expression for exactly these.
+any_of() {
+    local text expression=""
+    for text in "$@"; do
+        expression+=${expression:+|}$(sed 's/[][\.*^$+?(){}|/]/\\&/g' <<<"$text")
+    done
+    printf '%s' "$expression"
 }
 
 unit_tests() {
@@ -148,7 +174,21 @@ integration_tests() {
         "$ROOT/compose/local" run -- bats --tap --recursive "${folders[@]}" || true
     grep -aE '^(1\.\.[0-9]|(not )?ok [0-9])' "$LOGS/integration.log" >"$LOGS/integration.tap" || true
     read_tap "$LOGS/integration.tap" integration
+    integration_again "${folders[@]}"
     grep -aE -A 12 '^not ok' "$LOGS/integration.log" | head -n 80 | cut -c1-300 | sed 's/^/  /' || true
+}
+
+# The tests that failed, once more, against a stack that nothing happened to.
+integration_again() {
+    local failed
+    mapfile -t failed < <(failed_of integration)
+    ((${#failed[@]} > 0 && ${#failed[@]} <= SECOND_TRY_MAX)) || return 0
+    BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120} runner integration-again "$INTEGRATION_LIMIT" \
+        "$ROOT/compose/local" run -- bats --tap --recursive --filter "^($(any_of "${failed[@]}"))\$" \
+        "$@" || true
+    grep -aE '^(1\.\.[0-9]|(not )?ok [0-9])' "$LOGS/integration-again.log" \
+        >"$LOGS/integration-again.tap" || true
+    second_try integration read_tap "$LOGS/integration-again.tap"
 }
 
 # Other people's programs and libraries against the running services.

@@ -135,9 +135,13 @@ enum Simulation {
 
 @Suite("Simulation of the decision")
 struct SimulationTests {
-    @Test("ten thousand lives of a company keep every promise")
+    /// Ten thousand with `SWITCHBOARD_LONG`.
+    static let runs =
+        ProcessInfo.processInfo.environment["SWITCHBOARD_LONG"] == nil ? 1_000 : 10_000
+
+    @Test("the lives of many companies keep every promise")
     func lives() throws {
-        try SeededRandom.check(runs: 10_000) { try Simulation.run(&$0) }
+        try SeededRandom.check(runs: SimulationTests.runs) { try Simulation.run(&$0) }
     }
 
     @Test("each planted bug is noticed", arguments: PlantedBug.allCases)

@@ -3,7 +3,7 @@
 # there once. 500 of them, or 5,000 with SWITCHBOARD_LONG=1.
 # shellcheck disable=SC2030,SC2031,SC2153
 
-load dispatch_support
+load ../Integration/dispatch_support
 
 setup_file() {
     CHANNELS=20
