@@ -115,6 +115,7 @@ let package = Package(
         shared("Platform", platformParts),
         shared("Domain"),
         shared("TimeZones"),
+        wrapper("Processes", []),
         wrapper("TestSupport", ["EventLoop", "PostgresClient"]),
         service(
             "AssignmentEngine",
@@ -122,7 +123,11 @@ let package = Package(
             serviceParts + ["TimeZones", metrics]
         ),
         service("Messaging", product: "messaging", serviceParts + ["Domain"]),
-        service("DispatchWorker", product: "dispatch-worker", serviceParts + ["JobQueue"]),
+        service(
+            "DispatchWorker",
+            product: "dispatch-worker",
+            serviceParts + ["JobQueue", "Processes"]
+        ),
 
         probe(
             "SlackStandIn",
@@ -139,7 +144,7 @@ let package = Package(
         ),
         tests(
             "DispatchWorkerTests",
-            ["dispatch-worker", "EventLoop", "HTTPClient", "JSON", "Platform"]
+            ["dispatch-worker", "EventLoop", "HTTPClient", "JSON", "Platform", "Processes"]
         ),
         tests("EventLoopTests", ["EventLoop"]),
         tests("JSONTests", ["JSON"]),
