@@ -50,7 +50,7 @@ extension SlackApiService {
 
     /// The ts of the message that carries the id of `job`.
     nonisolated static func ts(of job: SendMessageJob, in answer: JSON) -> String? {
-        let id = JSON.string(job.messageRequestID.uuidString.lowercased())
+        let id = JSON.string(job.messageRequestID.text)
         for message in answer["messages"]?.arrayValue ?? [] {
             guard let metadata = message["metadata"],
                 metadata["event_type"] == JSON.string(eventType),
