@@ -3,10 +3,11 @@ internal import EventLoop
 
 /// The pipelined connections for keyed reads.
 ///
-/// Reads share the first connection, so that many go out and come back in one piece, and the server
-/// keeps one session busy and not two (measured: 1.3 times the rate on two cores). As soon as a
-/// statement holds it up the others take what comes. While none is connected, reads wait for as long as the pool's callers
-/// do, and are refused at once when the outage has lasted that long already.
+/// Reads share the first connection, so that many go out and come back in one piece. As soon as a
+/// statement holds it up the others take what comes. Against the one with the fewest in flight this
+/// gave 0.59, 0.64, 0.67 and 1.15 times the rate (one SELECT by key, 64 clients, two busy cores).
+/// While none is connected, reads wait for as long as the pool's callers do, and are refused at once
+/// when the outage has lasted that long already.
 @LoopActor
 final class ReaderGroup {
     private let keepers: [ConnectionKeeper]
