@@ -115,6 +115,7 @@ let package = Package(
         shared("Platform", platformParts),
         shared("Domain"),
         shared("TimeZones"),
+        wrapper("Processes", []),
         wrapper("TestSupport", ["EventLoop", "PostgresClient"]),
         service(
             "AssignmentEngine",
@@ -122,7 +123,11 @@ let package = Package(
             serviceParts + ["TimeZones", metrics]
         ),
         service("Messaging", product: "messaging", serviceParts + ["Domain"]),
-        service("DispatchWorker", product: "dispatch-worker", serviceParts + ["JobQueue"]),
+        service(
+            "DispatchWorker",
+            product: "dispatch-worker",
+            serviceParts + ["JobQueue", "Processes"]
+        ),
 
         probe(
             "SlackStandIn",
@@ -144,7 +149,10 @@ let package = Package(
         ),
         tests(
             "DispatchWorkerTests",
-            ["dispatch-worker", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "Platform"]
+            [
+                "dispatch-worker", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "Platform",
+                "Processes",
+            ]
         ),
         tests("Simulation", ["dispatch-worker", "EventLoop", "PostgresClient", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop"]),

@@ -1,6 +1,7 @@
 internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
+internal import JSON
 internal import Logging
 internal import Outbox
 internal import Platform

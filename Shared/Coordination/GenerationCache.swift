@@ -21,7 +21,7 @@ public protocol GenerationCache: AnyObject {
         ttl: Duration
     ) async throws(CoordinationError)
 
-    /// Begins the next generation of each group.
+    /// Begins the next generation of each group, of all at once; tags in their names are the same.
     func invalidate(_ groups: [String]) async throws(CoordinationError)
 }
 

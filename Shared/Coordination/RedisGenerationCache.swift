@@ -26,11 +26,14 @@ public final class RedisGenerationCache: GenerationCache {
         """
     )
 
-    /// KEYS[1] the generation; ARGV[1] milliseconds.
+    /// KEYS the generations; ARGV[1] milliseconds.
     private static let bumping = RedisScript(
         """
-        redis.call('INCR', KEYS[1])
-        return redis.call('PEXPIRE', KEYS[1], ARGV[1])
+        for _, key in ipairs(KEYS) do
+          redis.call('INCR', key)
+          redis.call('PEXPIRE', key, ARGV[1])
+        end
+        return #KEYS
         """
     )
 
@@ -71,14 +74,12 @@ public final class RedisGenerationCache: GenerationCache {
 
     /// Counts the groups' generations up.
     public func invalidate(_ groups: [String]) async throws(CoordinationError) {
-        for group in groups {
-            _ = try await answered("cache") { () async throws(RedisError) in
-                try await redis.run(
-                    RedisGenerationCache.bumping,
-                    keys: ["cg:\(group)"],
-                    arguments: [.int(CacheGeneration.ttl.milliseconds)]
-                )
-            }
+        _ = try await answered("cache") { () async throws(RedisError) in
+            try await redis.run(
+                RedisGenerationCache.bumping,
+                keys: groups.map { "cg:\($0)" },
+                arguments: [.int(CacheGeneration.ttl.milliseconds)]
+            )
         }
     }
 }

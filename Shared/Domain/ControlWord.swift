@@ -55,14 +55,15 @@ public enum ThreadTitle {
 
     /// The first line with words in it, cut at a word's end, with `…` where something was left out.
     public static func make(from text: String) -> String {
-        let lines = text.split(whereSeparator: \.isNewline)
-        let words = lines.lazy.map { $0.split(whereSeparator: \.isWhitespace) }
-            .first { line in line.contains { $0.contains { $0.isLetter || $0.isNumber } } }
+        let lines = text.unicodeScalars.split(whereSeparator: \.endsLine)
+        let words = lines.lazy.map { $0.split(whereSeparator: \.isSpace) }
+            .first { line in line.contains { $0.contains(where: \.isReadable) } }
         guard let words else { return untitled }
         var title = ""
         for word in words {
-            let candidate = title.isEmpty ? String(word) : "\(title) \(word)"
-            guard candidate.count <= lengthMax else {
+            let candidate = title.isEmpty ? String(word) : title + " " + String(word)
+            // A character is at least a byte: most titles need no count of characters.
+            guard candidate.utf8.count <= lengthMax || candidate.count <= lengthMax else {
                 return title.isEmpty
                     ? candidate.prefix(lengthMax - 1) + "…"
                     : title.prefix(lengthMax - 1) + "…"
@@ -70,6 +71,25 @@ public enum ThreadTitle {
             title = candidate
         }
         return title
+    }
+}
+
+/// What Swift's characters say of themselves, found out quickly for ASCII.
+extension Unicode.Scalar {
+    fileprivate var endsLine: Bool {
+        isASCII ? (0xa...0xd).contains(value) : [0x85, 0x2028, 0x2029].contains(value)
+    }
+
+    fileprivate var isSpace: Bool {
+        isASCII ? value == 0x20 || (0x9...0xd).contains(value) : properties.isWhitespace
+    }
+
+    fileprivate var isReadable: Bool {
+        if isASCII {
+            return (0x30...0x39).contains(value) || (0x41...0x5a).contains(value)
+                || (0x61...0x7a).contains(value)
+        }
+        return properties.isAlphabetic || properties.numericType != nil
     }
 }
 

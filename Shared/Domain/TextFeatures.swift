@@ -26,9 +26,15 @@ public struct TextFeatures: Sendable, Hashable {
 
     /// The terms as they are stored: 4 bytes each, big-endian.
     public var packedTerms: [UInt8] {
-        terms.flatMap { term in
-            [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: term >> $0) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(4 * terms.count)
+        for term in terms {
+            bytes.append(UInt8(truncatingIfNeeded: term >> 24))
+            bytes.append(UInt8(truncatingIfNeeded: term >> 16))
+            bytes.append(UInt8(truncatingIfNeeded: term >> 8))
+            bytes.append(UInt8(truncatingIfNeeded: term))
         }
+        return bytes
     }
 
     /// Reads ``packedTerms``; bytes that do not fill a term are dropped.
@@ -49,7 +55,8 @@ private struct FeatureScanner {
     private(set) var terms: [UInt32] = []
     private(set) var mentions: [String] = []
     private var seen: Set<UInt32> = []
-    private var word = ""
+    /// In UTF-8, lower case.
+    private var word: [UInt8] = []
     private var isMention = false
     /// The last scalar of a script without spaces: the left half of the next pair.
     private var left: Unicode.Scalar?
@@ -65,14 +72,21 @@ private struct FeatureScanner {
             pair(scalar)
         } else if FeatureScanner.isWordPart(scalar) {
             endPairs()
-            word.unicodeScalars.append(
-                contentsOf: scalar.properties.lowercaseMapping.unicodeScalars
-            )
+            append(scalar)
         } else if isMention, !word.isEmpty, scalar == "-" || scalar == "." || scalar == "_" {
-            word.unicodeScalars.append(scalar)
+            append(scalar)
         } else {
             endWord()
         }
+    }
+
+    private mutating func append(_ scalar: Unicode.Scalar) {
+        guard scalar.isASCII else {
+            word.append(contentsOf: scalar.properties.lowercaseMapping.utf8)
+            return
+        }
+        let byte = UInt8(scalar.value)
+        word.append((0x41...0x5a).contains(byte) ? byte | 0x20 : byte)
     }
 
     mutating func endWord() {
@@ -82,14 +96,15 @@ private struct FeatureScanner {
 
     private mutating func endPlainWord() {
         defer {
-            word = ""
+            word.removeAll(keepingCapacity: true)
             isMention = false
         }
         guard !word.isEmpty else { return }
         if isMention {
-            while let last = word.last, ".-_".contains(last) { word.removeLast() }
-            if mentions.count < TextFeatures.mentionLimit, !mentions.contains(word) {
-                mentions.append(word)
+            while let last = word.last, ".-_".utf8.contains(last) { word.removeLast() }
+            let name = String(decoding: word, as: UTF8.self)
+            if mentions.count < TextFeatures.mentionLimit, !mentions.contains(name) {
+                mentions.append(name)
             }
         } else {
             add(word)
@@ -97,7 +112,7 @@ private struct FeatureScanner {
     }
 
     private mutating func pair(_ scalar: Unicode.Scalar) {
-        if let left { add("\(left)\(scalar)") }
+        if let left { add("\(left)\(scalar)".utf8) }
         isAlone = left == nil
         left = scalar
     }
@@ -106,14 +121,14 @@ private struct FeatureScanner {
     private var isAlone = false
 
     private mutating func endPairs() {
-        if let left, isAlone { add(String(left)) }
+        if let left, isAlone { add(String(left).utf8) }
         left = nil
         isAlone = false
     }
 
-    private mutating func add(_ term: String) {
+    private mutating func add(_ term: some Sequence<UInt8>) {
         guard terms.count < TextFeatures.termLimit else { return }
-        let hash = TextFeatures.hash(term.utf8)
+        let hash = TextFeatures.hash(term)
         if seen.insert(hash).inserted { terms.append(hash) }
     }
 

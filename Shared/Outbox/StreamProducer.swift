@@ -52,7 +52,7 @@ public final class StreamProducer {
         [
             "XADD", .string(EventStreams.stream(for: event.tenant)), "MAXLEN", "~",
             .int(EventStreams.lengthLimit), "*",
-            "id", .string(event.eventID.uuidString.lowercased()),
+            "id", .string(event.eventID.text),
             "name", .string(event.target),
             "tenant", .string(event.tenant),
             "key", .string(event.key),

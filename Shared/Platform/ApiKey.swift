@@ -27,13 +27,17 @@ public struct ApiKey: Sendable {
 
     /// Reads a key; `nil` when it has not the form of one.
     public init?(parsing text: some StringProtocol) {
-        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0] == "sb", (1...64).contains(parts[1].count),
-            (16...128).contains(parts[2].count),
-            parts[1].utf8.allSatisfy(ApiKey.isPlain), parts[2].utf8.allSatisfy(ApiKey.isPlain)
+        let parts = text.utf8.split(
+            separator: UInt8(ascii: "_"),
+            maxSplits: 3,
+            omittingEmptySubsequences: false
+        )
+        guard parts.count == 3, parts[0].elementsEqual("sb".utf8),
+            (1...64).contains(parts[1].count), (16...128).contains(parts[2].count),
+            parts[1].allSatisfy(ApiKey.isPlain), parts[2].allSatisfy(ApiKey.isPlain)
         else { return nil }
-        keyID = String(parts[1])
-        secret = Secret(String(parts[2]))
+        keyID = String(decoding: parts[1], as: UTF8.self)
+        secret = Secret(String(decoding: parts[2], as: UTF8.self))
     }
 
     /// The whole key, to be shown once.

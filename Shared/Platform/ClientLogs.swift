@@ -1,6 +1,7 @@
 internal import FoundationEssentials
 internal import Coordination
 internal import EventLoop
+internal import JSON
 internal import Logging
 internal import Outbox
 internal import PostgresClient
@@ -43,6 +44,6 @@ enum OutboxLog {
     }
 
     private static func describe(_ row: OutboxRow) -> String {
-        "\(row.target)\(row.path) \(row.eventID.uuidString.lowercased())"
+        "\(row.target)\(row.path) \(row.eventID.text)"
     }
 }

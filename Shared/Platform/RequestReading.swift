@@ -143,8 +143,3 @@ extension JSON {
             ? .null : JSON(parsing: Array(try row.json("answer").utf8), limits: .foreign)
     }
 }
-
-extension UUID {
-    /// The id as the API writes it: lower case.
-    public var text: String { uuidString.lowercased() }
-}

@@ -81,7 +81,7 @@ public final class ServiceClient: OutboxCaller {
                 row.path,
                 tenant: row.tenant,
                 body: Array(row.payload.utf8),
-                idempotencyKey: row.eventID.uuidString.lowercased()
+                idempotencyKey: row.eventID.text
             )
             return ServiceClient.outcome(of: answer)
         } catch {

@@ -67,14 +67,6 @@ final class Connection: Channel {
 
     /// Exchanges sent and not ended.
     var load: Int { machine.count }
-
-    /// After this long with one statement a reader is no place for another read.
-    static let heldUpAfter: Duration = .milliseconds(5)
-
-    /// Whether the server has been busy with one exchange for too long for others to wait behind it.
-    func isHeldUp(at now: MonotonicTime) -> Bool {
-        load > 0 && now - headSince > Connection.heldUpAfter
-    }
     var serverVersion: Int { link.serverVersion }
 
     // MARK: Sending

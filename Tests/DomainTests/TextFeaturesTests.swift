@@ -82,6 +82,8 @@ struct ThreadTitleTests {
             ("Hello there", "Hello there"),
             ("\n --- \n  Where   is it? \nPlease", "Where is it?"),
             ("!!!", "New thread"),
+            ("\u{2028}Grüße\u{a0}aus \r\nKöln", "Grüße aus"),
+            (String(repeating: "ä", count: 60), String(repeating: "ä", count: 60)),
             ("", "New thread"),
             (String(repeating: "x", count: 70), String(repeating: "x", count: 59) + "…"),
             (

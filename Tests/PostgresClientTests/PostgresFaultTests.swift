@@ -56,18 +56,6 @@ struct PostgresFaultTests {
         }
     }
 
-    @Test("reads share one reader as long as it gets on")
-    @LoopActor func sharedReader() async throws {
-        try await withClient({ $0.readers = 2 }) { client in
-            let reads = (0..<50).map { _ in
-                Task { try await client.read("SELECT pg_backend_pid() AS pid").one().int("pid") }
-            }
-            var sessions: Set<Int> = []
-            for read in reads { sessions.insert(try await read.value) }
-            #expect(sessions.count == 1)
-        }
-    }
-
     @Test("reads beyond the limit of a reader are refused at once")
     @LoopActor func readLimit() async throws {
         try await withClient({

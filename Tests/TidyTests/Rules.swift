@@ -1,6 +1,7 @@
 /// Where unsafe code may be: the modules that wrap a C library.
 private let wrappers = [
-    "Shared/EventLoop", "Shared/PostgresClient", "Shared/RedisClient", "Shared/HTTPClient",
+    "Shared/EventLoop", "Shared/PostgresClient", "Shared/Processes", "Shared/RedisClient",
+    "Shared/HTTPClient",
 ]
 
 /// The only module that imports each C module.

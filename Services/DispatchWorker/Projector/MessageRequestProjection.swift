@@ -17,7 +17,7 @@ struct MessageRequestProjection {
     let redis: RedisClient
 
     nonisolated static func key(_ tenant: String, _ id: UUID) -> String {
-        "mr:projection:{\(tenant)}:\(id.uuidString.lowercased())"
+        "mr:projection:{\(tenant)}:\(id.text)"
     }
 
     /// Writes the document that the database answered.

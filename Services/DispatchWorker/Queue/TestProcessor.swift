@@ -1,8 +1,9 @@
 internal import ArgumentParser
 internal import EventLoop
-internal import Foundation
+internal import FoundationEssentials
 internal import JSON
 internal import JobQueue
+internal import Processes
 
 /// What the processor of `queue work` does with a job.
 struct TestProcessorOptions: ParsableArguments {
@@ -66,15 +67,13 @@ struct TestProcessor {
         )
         try Data(job.data).write(to: input)
         try Data().write(to: output)
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        process.arguments = ["-c", command]
-        process.standardInput = try FileHandle(forReadingFrom: input)
-        process.standardOutput = try FileHandle(forWritingTo: output)
-        let status = try await withCheckedThrowingContinuation { continuation in
-            process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
-            do { try process.run() } catch { continuation.resume(throwing: error) }
-        }
+        let run = ShellCommand(
+            command,
+            input: input.path,
+            output: output.path,
+            environment: QueueEnvironment.variables()
+        )
+        let status = try await Offload(name: "queue.exec").run { try run.status() }
         guard status == 0 else { throw Failure(description: "the command ended with \(status)") }
         let bytes = Array(try Data(contentsOf: output))
         if (try? JSON(parsing: bytes, limits: .foreign)) != nil {

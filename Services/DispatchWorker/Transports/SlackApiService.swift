@@ -68,7 +68,7 @@ final class SlackApiService: ChannelTransport {
         body["metadata"] = [
             "event_type": .string(eventType),
             "event_payload": [
-                "mr_id": .string(message.job.messageRequestID.uuidString.lowercased()),
+                "mr_id": .string(message.job.messageRequestID.text),
                 "generation": .int(Int64(message.job.generation)),
             ],
         ]

@@ -1,6 +1,7 @@
 internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
+internal import JSON
 internal import RedisClient
 
 /// The two locks that save double work: one on dispatching a request, one on sending it.
@@ -21,11 +22,11 @@ struct DispatchIdempotencyService {
     let sendTakeover: Duration
 
     nonisolated static func dispatchKey(_ tenant: String, _ id: UUID) -> String {
-        "mr:dispatch:{\(tenant)}:\(id.uuidString.lowercased())"
+        "mr:dispatch:{\(tenant)}:\(id.text)"
     }
 
     nonisolated static func sendKey(_ tenant: String, _ id: UUID) -> String {
-        "mr:send:{\(tenant)}:\(id.uuidString.lowercased())"
+        "mr:send:{\(tenant)}:\(id.text)"
     }
 
     /// The token of a dispatcher: its generation, so that a later one knows that it may go ahead.
@@ -77,7 +78,7 @@ struct DispatchIdempotencyService {
         token: UUID
     ) async throws(CoordinationError) -> SendLock {
         let key = DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID)
-        let value = token.uuidString.lowercased()
+        let value = token.text
         let ttl = DispatchIdempotencyService.sendTTL
         if try await locks.acquire(key, value: value, ttl: ttl) { return .acquired }
         guard let holder = try await locks.holder(of: key) else { return .held(.milliseconds(100)) }
@@ -92,7 +93,7 @@ struct DispatchIdempotencyService {
     func releaseSendLock(_ job: SendMessageJob, token: UUID) async {
         _ = try? await locks.release(
             DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID),
-            value: token.uuidString.lowercased()
+            value: token.text
         )
     }
 

@@ -2,6 +2,7 @@ internal import Coordination
 internal import EventLoop
 internal import FaultPoints
 internal import FoundationEssentials
+internal import JSON
 internal import Logging
 internal import PostgresClient
 internal import Telemetry
@@ -292,7 +293,7 @@ final class SendMessageProcessor {
     private func fields(_ job: SendMessageJob, _ more: Logger.Metadata) -> Logger.Metadata {
         more.merging([
             "tenant": "\(job.tenant)",
-            "message_request_id": "\(job.messageRequestID.uuidString.lowercased())",
+            "message_request_id": "\(job.messageRequestID.text)",
         ]) { own, _ in own }
     }
 }

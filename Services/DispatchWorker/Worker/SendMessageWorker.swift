@@ -1,5 +1,6 @@
 internal import EventLoop
 internal import FoundationEssentials
+internal import JSON
 internal import Logging
 internal import RedisClient
 
@@ -104,7 +105,7 @@ final class SendMessageWorker {
                     "a request could not be handled",
                     metadata: [
                         "tenant": "\(job.tenant)", "error": "\(error)",
-                        "message_request_id": "\(job.messageRequestID.uuidString.lowercased())",
+                        "message_request_id": "\(job.messageRequestID.text)",
                     ]
                 )
                 EventLoop.shared.schedule(after: SendMessageWorker.failureRest) { [weak self] in

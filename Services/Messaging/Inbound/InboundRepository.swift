@@ -1,6 +1,7 @@
 internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
+internal import JSON
 internal import PostgresClient
 
 /// A sealed event that is to be worked on.

@@ -1,5 +1,6 @@
 internal import EventLoop
 internal import FoundationEssentials
+internal import JSON
 internal import RedisClient
 internal import Telemetry
 

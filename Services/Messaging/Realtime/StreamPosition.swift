@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import HTTPServer
+internal import JSON
 
 /// Where a client is in each conversation that it follows.
 ///

@@ -46,8 +46,3 @@ struct Outcome: Sendable {
         answer = try row.optionalUTF8("answer") ?? Array("null".utf8)
     }
 }
-
-extension UUID {
-    /// Lower case, as ids look everywhere.
-    var text: String { uuidString.lowercased() }
-}

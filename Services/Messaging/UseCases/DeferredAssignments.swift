@@ -1,6 +1,7 @@
 internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
+internal import JSON
 internal import Logging
 internal import PostgresClient
 

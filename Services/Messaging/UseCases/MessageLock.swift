@@ -1,6 +1,7 @@
 internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
+internal import JSON
 internal import Telemetry
 
 /// The lock `lock:message:<id>` around the assignment of one message.

@@ -2,6 +2,7 @@ internal import Crypto
 internal import Domain
 internal import FoundationEssentials
 internal import HTTPServer
+internal import JSON
 
 /// Who writes.
 struct Sender: Sendable {

@@ -3,6 +3,7 @@ internal import EventLoop
 internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPServer
+internal import JSON
 internal import PostgresClient
 
 /// Stores a message, with its thread and the bot's turn, and wakes what has to go on.

@@ -1,6 +1,7 @@
 internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
+internal import JSON
 internal import Telemetry
 
 /// At most so many assignments of a room in a window (`rate_limit:room:<conversation>`).
