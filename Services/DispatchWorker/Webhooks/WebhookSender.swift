@@ -1,3 +1,4 @@
+internal import JSON
 internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials

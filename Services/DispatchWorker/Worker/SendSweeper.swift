@@ -1,3 +1,4 @@
+internal import JSON
 internal import EventLoop
 internal import FoundationEssentials
 internal import Logging
