@@ -6,6 +6,7 @@ so that none is forgotten. `{x}` in a path is filled in with the id of one that 
 Usage: audit.py, in the environment of `compose/local run`.
 """
 
+import os
 import sys
 import uuid
 
@@ -13,10 +14,12 @@ import routes
 from routes import ADMIN, call, known_id, setup, sql
 
 M, E, D = "messaging", "assignment-engine", "dispatch-worker"
-# What changes nothing that people decide: signs of life, what-if, a run that finds nobody, reports of
-# what happened elsewhere; and news from our own services, audited where their cause is.
+# What changes nothing that people decide: signs of life and connections, what-if, a run that finds
+# nobody, reports of what happened elsewhere, what Slack tells and its being fed in again; and news from
+# our own services, audited where their cause is.
 NOT_AUDITED = [
-    "/heartbeat", "/v1/internal/", "/v1/engine/simulate", "/v1/queue/drain", "/v1/events"
+    "/heartbeat", "/v1/internal/", "/v1/engine/simulate", "/v1/queue/drain", "/v1/events", "/preview",
+    "/v1/user-sessions/", "/socket.io/", "/v1/channels/slack/events", "/v1/admin/inbound/",
 ]
 
 
@@ -27,6 +30,8 @@ def calls(ids):
     contact = {"channel_code": code, "contact": {"external_id": str(uuid.uuid4())}}
     core = {"name": "AI", "api_endpoint": "https://ai.example/v1", "auth_required": False}
     request = {"channel_code": code, "text": "x", "send_at": "2099-01-01T00:00:00Z"}
+    hook = {"url": os.environ["SLACK_STANDIN_URL"] + "/hook/audit", "secret": "s" * 32,
+            "events": ["message_request.sent"]}
     channel = {"workspace_code": code, "provider_channel_id": "C0OTHER"}
     person = {"name": "Other", "capacity_units": 60, "presence_mode": "manual"}
     hours = {"name": "H", "tz": "Europe/Berlin", "windows": [{"day": "mon", "from": "09:00", "to": "17:00"}]}
@@ -90,7 +95,17 @@ def calls(ids):
         (D, "PUT", "/v1/workspaces/{code}", {"provider": "local"}, None),
         (D, "PUT", "/v1/channels/{code}", channel, None),
         (D, "POST", "/v1/message-requests", request, None),
+        (D, "PUT", "/v1/templates/{code}", {"text": "Hello {{name}}"}, None),
+        (D, "PUT", "/v1/webhooks/{code}", hook, None),
+        (D, "DELETE", "/v1/webhooks/{code}", None, None),
+        (D, "PUT", "/v1/tenant/dispatch-policy", {"retention_days": 30}, None),
+        (D, "POST", "/v1/pauses", {"scope": {"kind": "channel", "code": code}, "reason": "x"}, None),
+        (D, "DELETE", "/v1/pauses/{id}", None, "paused"),
         (D, "POST", "/v1/message-requests/{id}/cancel", None, None),
+        (D, "POST", "/v1/message-requests/cancel", {"cancellation_key": "audit"}, "keyed"),
+        (D, "POST", "/v1/message-requests/{id}/retry", {"reason": "again"}, "failed"),
+        (D, "POST", "/v1/message-requests/replay", {"filter": {"channel_code": code}}, "failed"),
+        (D, "POST", "/v1/message-requests/{id}/resend", {"force": True, "reason": "x"}, "sent"),
         (D, "POST", "/v1/message-requests/{id}/mark-sent", None, "unknown"),
         (D, "POST", "/v1/message-requests/{id}/mark-not-sent", {"reason": "looked"}, "unknown"),
     ]
@@ -105,11 +120,18 @@ def prepare(ids, state):
             "update messaging.messages set thread_id = null, thread_state = 'deferred', "
             f"method = null where id = '{ids['messages']}'"
         )
-    elif state == "unknown":
+    elif state in ("unknown", "failed", "sent"):
+        since = ", unknown_since = now()" if state == "unknown" else ""
         sql(
-            "update dispatch.message_requests set status = 'unknown', unknown_since = now() "
+            f"update dispatch.message_requests set status = '{state}'{since} "
             f"where id = '{ids['message-requests']}'"
         )
+    elif state == "paused":
+        scope = {"kind": "channel", "code": ids["channels"]}
+        ids["pauses"] = setup(D, "POST", "/v1/pauses", {"scope": scope, "reason": "x"})["id"]
+    elif state == "keyed":
+        request = {"channel_code": ids["channels"], "text": "x", "cancellation_key": "audit"}
+        setup(D, "POST", "/v1/message-requests", request | {"send_at": "2099-01-01T00:00:00Z"})
     elif state == "live job":
         # In a conversation of its own, where nothing else happens.
         contact = {"channel_code": ids["channels"], "contact": {"external_id": str(uuid.uuid4())}}
@@ -177,6 +199,8 @@ for service, method, template, body, state in table:
         findings.append(f"{method} {path} answered {answer.status} {answer.body[:300]!r}")
     elif traces(actor) <= before:
         findings.append(f"{service} {method} {template} left nothing in the audit")
+# Other checks count on the built-in bot.
+sql("update messaging.tenant_settings set default_bot_id = null")
 print(f"{len(table)} writing calls, {len(findings)} findings")
 print("\n".join(findings))
 sys.exit(1 if findings else 0)

@@ -13,7 +13,9 @@ setup() {
 teardown() { leave; }
 
 leave() {
-    ((${#FOLLOWERS[@]} == 0)) || kill "${FOLLOWERS[@]}" 2>/dev/null || true
+    # Without names `wait` would wait for the runner's own child too, which counts down the time.
+    ((${#FOLLOWERS[@]} > 0)) || return 0
+    kill "${FOLLOWERS[@]}" 2>/dev/null || true
     wait "${FOLLOWERS[@]}" 2>/dev/null || true
     FOLLOWERS=()
 }

@@ -103,6 +103,8 @@ def resources(code):
 
 def known_id(ids, template, name):
     """The resource that a name in a path means, by the word before it."""
+    if name == "tenant":
+        return TENANT
     before = template.split("{" + name + "}")[0].rstrip("/").rsplit("/", 1)[1]
     return ids.setdefault(before, str(uuid.uuid4()))
 

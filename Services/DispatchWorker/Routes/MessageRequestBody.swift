@@ -72,6 +72,7 @@ struct MessageRequestBody: Sendable {
     ) -> (code: String, values: JSONObject)? {
         let text = fields.optionalString("text", length: 1...textMax)
         let blocks = fields.optionalJSON("blocks")
+        if let blocks, blocks.arrayValue == nil { fields.fault("blocks", "must be an array") }
         let code = fields.optionalCode("template_code")
         let values = fields.optionalJSONObject("variables")
         let hasOwn = fields.has("text") || fields.has("blocks")

@@ -49,6 +49,7 @@ struct TemplateRoutes {
         let (text, blocks) = try request.read { fields in
             let text = fields.optionalString("text", length: 1...MessageRequestBody.textMax)
             let blocks = fields.optionalJSON("blocks")
+            if let blocks, blocks.arrayValue == nil { fields.fault("blocks", "must be an array") }
             if text == nil, blocks == nil, !fields.has("text") {
                 fields.fault("text", "is needed unless there are blocks")
             }
