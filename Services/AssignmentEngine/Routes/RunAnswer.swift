@@ -10,6 +10,14 @@ enum RunAnswer {
         503: RouteResponse("Outcome `error`: try again.", schema: Shapes.outcome),
     ]
 
+    /// For a route that runs the engine unless somebody is named: then it answers the session.
+    static let orSession = responses.merging([
+        200: RouteResponse(
+            "The run; the session where an agent was named.",
+            schema: ["anyOf": [Shapes.outcome, Shapes.any]]
+        )
+    ]) { $1 }
+
     /// 201 for a session that the request opened, 200 for one that was there, 503 for an error.
     static func response(_ result: RunResult, created: Bool) -> Response {
         var document: JSONObject = [

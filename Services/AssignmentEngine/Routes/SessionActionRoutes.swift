@@ -27,7 +27,12 @@ struct SessionActionRoutes {
     // MARK: The engine decides
 
     private var handover: Route {
-        act("handover", "Ask again for a person", schema: Shapes.again, engine: true) { request in
+        act(
+            "handover",
+            "Ask again for a person",
+            schema: Shapes.again,
+            responses: RunAnswer.responses
+        ) { request in
             let (team, priority, context, reason) = try request.readOptional { body in
                 (
                     body.optionalUUID("team_id"), body.optionalInt("priority", in: 0...4),
@@ -53,8 +58,11 @@ struct SessionActionRoutes {
     }
 
     private var assign: Route {
-        act("assign", "Run the engine for a session, or give it to an agent", engine: true) {
-            request in
+        act(
+            "assign",
+            "Run the engine for a session, or give it to an agent",
+            responses: RunAnswer.orSession
+        ) { request in
             let body = try request.readOptional(Assignee.anybody)
             let tenant = try Tenant(request)
             guard let agent = body.agent else {
@@ -71,7 +79,12 @@ struct SessionActionRoutes {
     }
 
     private var reopen: Route {
-        act("reopen", "Open a closed session again", schema: Shapes.close, engine: true) {
+        act(
+            "reopen",
+            "Open a closed session again",
+            schema: Shapes.close,
+            responses: RunAnswer.responses
+        ) {
             request in
             let reason = try request.readOptional { $0.optionalString("reason", length: 0...500) }
             let tenant = try Tenant(request)
@@ -219,7 +232,9 @@ struct SessionActionRoutes {
         _ name: String,
         _ summary: String,
         schema: JSON = Shapes.assignee,
-        engine: Bool = false,
+        responses: [Int: RouteResponse] = [
+            200: RouteResponse("The session.", schema: Shapes.any)
+        ],
         _ handler: @escaping Route.Handler
     ) -> Route {
         Route(
@@ -230,8 +245,7 @@ struct SessionActionRoutes {
             tag: "Sessions",
             idempotency: .replayed,
             requestSchema: schema,
-            responses: engine
-                ? RunAnswer.responses : [200: RouteResponse("The session.", schema: Shapes.any)],
+            responses: responses,
             handler: ErrorMapping.mapped(handler)
         )
     }
