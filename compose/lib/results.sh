@@ -34,6 +34,7 @@ read_tap() {
             told++
             name = $0
             sub(/^(not )?ok [0-9]+ *(- )?/, "", name)
+            sub(/ # timeout after [0-9]+s$/, "", name)
             verdict = /^not ok/ ? "fail" : "pass"
             if (tolower(name) ~ /# skip/) { verdict = "skip"; sub(/ *# [Ss][Kk][Ii][Pp].*/, "", name) }
             print verdict, runner ": " name

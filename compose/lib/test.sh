@@ -112,7 +112,7 @@ swift_tests() {
     local failed_before
     failed_before=$(count fail)
     read_xunit "$xunit" "$name"
-    swift_again "$name" "$@"
+    swift_again "$name"
     if ((status != 0 && $(count fail) == failed_before)); then
         record fail "$name: the runner ended with status $status"
     fi
@@ -122,10 +122,8 @@ swift_tests() {
 # The tests that failed, once more.
 swift_again() {
     local name=$1 failed xunit=$LOGS/$1-again.xml
-    shift
     mapfile -t failed < <(failed_of "$name")
     ((${#failed[@]} > 0 && ${#failed[@]} <= SECOND_TRY_MAX)) || return 0
-    # The last --filter counts: these tests are among those of the first one.
     runner "$name-again" "$UNIT_LIMIT" "$ROOT/compose/local" stores -- swift test \
         --package-path "$ROOT" --skip-build --no-parallel --xunit-output "$xunit" \
         "${TEST_BUILD[@]}" --filter "^($(any_of "${failed[@]%%(*}"))" || true
