@@ -4,8 +4,8 @@ internal import EventLoop
 /// The pipelined connections for keyed reads.
 ///
 /// A read goes to the connection with the fewest in flight; at equal load to the first, whose
-/// statements are prepared. (Sharing the first one while it gets on was measured at 0.6 to 0.7 times
-/// the rate, with more CPU for each read.) While none is connected, reads wait for as long as the
+/// statements are prepared. (Sharing the first one while it gets on had 0.6 to 0.7 times the rate in
+/// three rounds of four on a busy machine, and more CPU for each read.) While none is connected, reads wait for as long as the
 /// pool's callers do, and are refused at once when the outage has lasted that long already.
 @LoopActor
 final class ReaderGroup {
