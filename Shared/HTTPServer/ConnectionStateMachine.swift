@@ -4,9 +4,12 @@ internal import EventLoop
 ///
 ///     fresh ─▶ head ─▶ body ─▶ handling ─▶ idle ─▶ head …
 ///       │        │       │         └─▶ streaming ─┐
-///       │        └───────┴──────────┬─────────────┤
-///       ▼                           ▼             ▼
-///     closed ◀──── lingering ◀── finishing ──▶ closed
+///       │        └───────┴──────────┬─────────────┘
+///       ▼                           ▼
+///     closed ◀──── lingering ◀── finishing
+///
+/// A close at once would answer what the peer still sends with a reset, and that can take the last
+/// answer out of its hands: every close that is ours lingers (RFC 9112, 9.6).
 ///
 /// No input or output happens here; the owner reports facts and does what the actions say.
 struct ConnectionStateMachine: Sendable {
@@ -24,7 +27,7 @@ struct ConnectionStateMachine: Sendable {
         /// The answer is a stream of events.
         case streaming
         /// The last answer is on its way out.
-        case finishing(lingers: Bool)
+        case finishing
         /// Our side is closed; what still comes is thrown away so that the answer can be read.
         case lingering
         case closed
@@ -121,20 +124,16 @@ struct ConnectionStateMachine: Sendable {
     }
 
     /// The answer was written; `keepsAlive` is what its head says.
-    mutating func answered(keepsAlive: Bool, hasUnreadInput: Bool, now: MonotonicTime) {
+    mutating func answered(keepsAlive: Bool, now: MonotonicTime) {
         guard case .handling = state else { return }
-        if keepsAlive {
-            state = .idle
-            deadline = now + deadlines.idle
-        } else {
-            state = .finishing(lingers: hasUnreadInput)
-            deadline = .distantFuture
-        }
+        guard keepsAlive else { return finish() }
+        state = .idle
+        deadline = now + deadlines.idle
     }
 
-    /// An answer was written that ends the connection, although input may be left unread.
-    mutating func refused() {
-        state = .finishing(lingers: true)
+    /// The last word on the connection was written: a refusal, or the end of a stream.
+    mutating func finish() {
+        state = .finishing
         deadline = .distantFuture
     }
 
@@ -150,13 +149,6 @@ struct ConnectionStateMachine: Sendable {
         deadline = now + deadlines.streamComment
     }
 
-    /// The stream has ended as planned.
-    mutating func streamEnded() {
-        guard case .streaming = state else { return }
-        state = .finishing(lingers: false)
-        deadline = .distantFuture
-    }
-
     // MARK: Output
 
     /// What to do once everything is out.
@@ -170,8 +162,8 @@ struct ConnectionStateMachine: Sendable {
     /// The kernel has taken everything.
     mutating func outputFlushed(now: MonotonicTime) -> FlushAction {
         stallDeadline = nil
-        guard case .finishing(let lingers) = state else { return .carryOn }
-        guard lingers, !hasInputEnded else {
+        guard case .finishing = state else { return .carryOn }
+        guard !hasInputEnded else {
             state = .closed
             return .close
         }

@@ -89,11 +89,7 @@ extension HTTPConnection {
         if !isHead && !ResponseSerializer.isBodiless(response.status) {
             output.append(contentsOf: body)
         }
-        machine.answered(
-            keepsAlive: keepsAlive,
-            hasUnreadInput: unread > 0,
-            now: EventLoop.shared.now
-        )
+        machine.answered(keepsAlive: keepsAlive, now: EventLoop.shared.now)
     }
 
     private func report(
@@ -151,7 +147,7 @@ extension HTTPConnection {
             to: &output
         )
         if progress?.head.method != .head { output.append(contentsOf: response.bytes) }
-        machine.refused()
+        machine.finish()
         if let progress { report(response, progress, nil) }
     }
 }

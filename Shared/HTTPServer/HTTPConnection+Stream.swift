@@ -31,8 +31,7 @@ extension HTTPConnection: EventStreamCarrier {
         appendToStream(stream.takeWaiting())
         guard !stream.isOpen else { return }
         if isChunked { ResponseSerializer.appendLastChunk(to: &output) }
-        // What a client of a WebSocket says after our last word is read, so that it gets to see it.
-        if webSocket == nil { machine.streamEnded() } else { machine.refused() }
+        machine.finish()
         self.stream = nil
     }
 

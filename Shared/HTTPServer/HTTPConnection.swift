@@ -77,7 +77,7 @@ final class HTTPConnection: Channel, Flushable {
         perform {
             guard isRefusal else { return }
             output.append(contentsOf: server.refusalAnswer())
-            machine.refused()
+            machine.finish()
         }
     }
 

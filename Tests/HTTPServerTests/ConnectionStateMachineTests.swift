@@ -8,7 +8,7 @@ struct ConnectionStateMachineTests {
     /// What can happen to a connection; times are seconds since it was accepted.
     enum Event: Sendable {
         case usedUp(midHead: Bool), head(keepsAlive: Bool), request
-        case answer(unread: Bool), refused, stream, streamEnd
+        case answer(unread: Bool), finish, stream
         case flushed, blocked(progressed: Bool)
         case end(more: Bool), lingered(Int), lost, drain, timer
     }
@@ -90,15 +90,16 @@ struct ConnectionStateMachineTests {
             Step(76, .timer, "close")
         ),
         Row(
-            "a client that wants to close is closed once it has its answer",
+            "a client that wants to close is closed once it has its answer and has closed",
             Step(0, .head(keepsAlive: false)),
             Step(0, .request),
             Step(1, .answer(unread: false), "closes"),
             Step(1, .blocked(progressed: false)),
-            Step(2, .flushed, "close")
+            Step(2, .flushed, "halfClose"),
+            Step(2.1, .end(more: false), "close")
         ),
         Row(
-            "what is left unread makes the close linger",
+            "a close lingers for its time",
             Step(0, .head(keepsAlive: false)),
             Step(0, .request),
             Step(1, .answer(unread: true), "closes"),
@@ -109,14 +110,14 @@ struct ConnectionStateMachineTests {
         ),
         Row(
             "a refusal lingers, until enough was thrown away",
-            Step(0, .refused),
+            Step(0, .finish),
             Step(0, .flushed, "halfClose"),
             Step(0.1, .lingered(1_048_576), "goOn"),
             Step(0.2, .lingered(1), "close")
         ),
         Row(
             "a refusal lingers, until the peer closes",
-            Step(0, .refused),
+            Step(0, .finish),
             Step(0, .flushed, "halfClose"),
             Step(0.1, .end(more: false), "close")
         ),
@@ -124,7 +125,7 @@ struct ConnectionStateMachineTests {
             "a peer that has closed already is not waited for",
             Step(0, .usedUp(midHead: true)),
             Step(0, .end(more: false), "refuse"),
-            Step(0, .refused),
+            Step(0, .finish),
             Step(0, .flushed, "close")
         ),
         Row(
@@ -195,8 +196,8 @@ struct ConnectionStateMachineTests {
             Step(0, .head(keepsAlive: true)),
             Step(0, .request),
             Step(1, .stream),
-            Step(2, .streamEnd),
-            Step(2, .flushed, "close")
+            Step(2, .finish),
+            Step(2, .flushed, "halfClose")
         ),
         Row(
             "a drain closes what is idle",
@@ -212,7 +213,7 @@ struct ConnectionStateMachineTests {
             Step(0, .request),
             Step(1, .drain, "carryOn"),
             Step(2, .answer(unread: false), "closes"),
-            Step(2, .flushed, "close")
+            Step(2, .flushed, "halfClose")
         ),
         Row(
             "a drain waits a moment for the first request of a new connection",
@@ -271,11 +272,10 @@ struct ConnectionStateMachineTests {
         case .request: machine.requestCompleted(now: now)
         case .answer(let unread):
             let keepsAlive = machine.keepsAliveAfterAnswer(hasMoreInput: unread)
-            machine.answered(keepsAlive: keepsAlive, hasUnreadInput: unread, now: now)
+            machine.answered(keepsAlive: keepsAlive, now: now)
             return keepsAlive ? "keepsAlive" : "closes"
-        case .refused: machine.refused()
+        case .finish: machine.finish()
         case .stream: machine.streamStarted(now: now)
-        case .streamEnd: machine.streamEnded()
         case .flushed: return "\(machine.outputFlushed(now: now))"
         case .blocked(let progressed): machine.outputBlocked(progressed: progressed, now: now)
         case .end(let more): return "\(machine.inputEnded(hasMoreInput: more))"
@@ -324,7 +324,7 @@ struct ConnectionStateMachineTests {
             #expect(machine.nextDeadline >= now + deadlines.shortest)
             machine.requestCompleted(now: now)
             #expect(machine.nextDeadline >= now + deadlines.shortest)
-            machine.answered(keepsAlive: true, hasUnreadInput: false, now: now)
+            machine.answered(keepsAlive: true, now: now)
             #expect(machine.nextDeadline >= now + deadlines.shortest)
         }
     }

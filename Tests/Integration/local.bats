@@ -162,8 +162,8 @@ start_in_background() {
 @test "the container's entrypoint passes the settings on whole; the environment wins" {
     printf '%s\n' 'SECRETS_KEY=abc=' 'SERVICE_TOKEN=a=b==' 'OTHER=x' >"$BATS_TEST_TMPDIR/environment"
     # shellcheck disable=SC2016 # for the shell inside
-    run env SECRETS_FOLDER="$BATS_TEST_TMPDIR" OTHER=mine sh compose/container/entrypoint \
-        sh -c 'echo "$SECRETS_KEY $SERVICE_TOKEN $OTHER"'
+    run env -u SECRETS_KEY -u SERVICE_TOKEN SECRETS_FOLDER="$BATS_TEST_TMPDIR" OTHER=mine \
+        sh compose/container/entrypoint sh -c 'echo "$SECRETS_KEY $SERVICE_TOKEN $OTHER"'
     [ "$output" = "abc= a=b== mine" ]
 }
 
