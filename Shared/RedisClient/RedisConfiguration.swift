@@ -68,6 +68,8 @@ public struct RedisConfiguration: Sendable {
     /// How long one attempt to connect may take, from the look-up to the last answer of the
     /// greeting.
     public var attemptTimeout: Duration = .seconds(1)
+    /// After this long without a word from the server a quiet connection is tried.
+    public var idleLimit: Duration = .seconds(5)
     /// How many commands may wait for answers; one more is refused.
     public var pendingLimit = 16_384
     /// How many bytes of commands may wait for answers; more is refused.

@@ -112,12 +112,14 @@ extension RedisConnection {
             let silentAt = pushOwedSince + PendingCommands<ReplyWaiter>.silenceLimit
             return min(pending.nextLook, silentAt)
         }
-        return pending.isEmpty ? lastHeard + RedisConnection.idleLimit : pending.nextLook
+        return pending.isEmpty ? lastHeard + idleLimit : pending.nextLook
     }
 
     /// Makes sure that ``look()`` runs at `time` or before: one timer per connection, which is
-    /// moved at most once per deadline.
+    /// moved at most once per deadline. An answer does not move it, so it is never set further ahead
+    /// than a quiet connection may wait.
     func look(at time: MonotonicTime) {
+        let time = min(time, EventLoop.shared.now + idleLimit)
         if let timer {
             guard time < timer.deadline else { return }
             EventLoop.shared.cancel(timer)
@@ -140,7 +142,7 @@ extension RedisConnection {
             return
         }
         let isQuiet = isOpen && pending.isEmpty && pushOwedSince == nil
-        if isQuiet && lastHeard + RedisConnection.idleLimit <= now {
+        if isQuiet && lastHeard + idleLimit <= now {
             if let onIdle { onIdle() } else { ping() }
         }
         look(at: max(nextLook, now + .milliseconds(1)))

@@ -10,8 +10,6 @@ internal import EventLoop
 /// ```
 @LoopActor
 final class RedisConnection: Channel, Flushable {
-    /// After this long without a word from the server a quiet connection is tried.
-    static let idleLimit: Duration = .seconds(5)
     /// An unfinished answer may grow to this; then the connection is given up.
     static let replyBytesLimit = 64 * 1024 * 1024
 
@@ -25,6 +23,7 @@ final class RedisConnection: Channel, Flushable {
     private(set) var isOpen = false
     private(set) var context: HiredisContext?
     let meter: RedisMeter
+    let idleLimit: Duration
     var pending: PendingCommands<ReplyWaiter>
     var encoder = CommandEncoder()
     var lastHeard = MonotonicTime(nanoseconds: 0)
@@ -44,6 +43,7 @@ final class RedisConnection: Channel, Flushable {
 
     init(_ configuration: RedisConfiguration, meter: RedisMeter) {
         self.meter = meter
+        idleLimit = configuration.idleLimit
         pending = PendingCommands(
             countLimit: configuration.pendingLimit,
             bytesLimit: configuration.pendingBytesLimit

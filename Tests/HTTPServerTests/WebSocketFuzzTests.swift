@@ -35,7 +35,7 @@ struct WebSocketFuzzTests {
     @Test("however the bytes are cut, the events are the same", arguments: 1...20)
     func cuts(seed: UInt64) {
         var random = FuzzRandom(state: seed)
-        for _ in 0..<500 {
+        for _ in 0..<100 {
             let bytes = conversation(&random)
             let whole = WebSocketParser.events(of: bytes, messageBytesMax: 512)
             let size = Int.random(in: 1...40, using: &random)

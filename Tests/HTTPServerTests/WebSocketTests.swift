@@ -170,7 +170,7 @@ struct WebSocketTests {
         let server = try await TestServer([route])
         let client = try await open(server)
         try await eventually("a socket") { socket != nil }
-        let count = 5000
+        let count = 2000
         let writer = client.reader()
         let payload = [UInt8](repeating: 65, count: 4000)
         async let sending: Void = writer.send(
