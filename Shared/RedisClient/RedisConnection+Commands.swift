@@ -115,8 +115,9 @@ extension RedisConnection {
         return pending.isEmpty ? lastHeard + idleLimit : pending.nextLook
     }
 
-    /// Makes sure that ``look()`` runs at `time` or before: one timer per connection, which is
-    /// moved at most once per deadline. An answer does not move it, so it is never set further ahead
+    /// Makes sure that ``look()`` runs at `time` or before.
+    ///
+    /// One timer per connection, which is moved at most once per deadline. An answer does not move it, so it is never set further ahead
     /// than a quiet connection may wait.
     func look(at time: MonotonicTime) {
         let time = min(time, EventLoop.shared.now + idleLimit)

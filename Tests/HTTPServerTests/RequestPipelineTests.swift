@@ -162,7 +162,7 @@ struct RequestPipelineTests {
     @Test("an id in the path that is none is not found")
     func uuid() async {
         let server = server { request in
-            .text(try request.parameters.uuid("id").uuidString.lowercased())
+            .text(try request.id().uuidString.lowercased())
         }
         #expect(await server.respond(.post, "/v1/things/7?must=1").status == 404)
         let id = "0190b2f4-7d3c-7a55-8f7e-1a2b3c4d5e6f"

@@ -26,12 +26,6 @@ extension Request {
             requestID: context.requestID
         )
     }
-
-    /// The id in the path; one that is no UUID names nothing.
-    func id(_ name: String = "id") throws -> UUID {
-        guard let id = UUID(uuidString: parameters[name]) else { throw Problem.notFound }
-        return id
-    }
 }
 
 /// What a function of the schema answers: what became of it, and the document for the caller.

@@ -50,7 +50,7 @@ final class RequestInProgress {
         case .route(let entry, let parameters):
             target = .route(entry, parameters)
         case .none:
-            target = answer(.notFound)
+            target = answer(.noSuchCall)
         case .malformed:
             target = answer(.badRequest("the path is not UTF-8", code: "invalid_path"))
         case .options(let allow):

@@ -57,6 +57,12 @@ extension Problem {
     /// 404, the same for what does not exist and for what belongs to somebody else.
     public static let notFound = Problem(status: 404, detail: "there is no such resource")
 
+    /// 404: no route has the path.
+    static let noSuchCall = Problem(
+        status: 404,
+        detail: "no call has this path; GET /docs lists those that there are"
+    )
+
     /// 400: the request could not be read.
     public static func badRequest(_ detail: String, code: String? = nil) -> Problem {
         Problem(status: 400, code: code, detail: detail)

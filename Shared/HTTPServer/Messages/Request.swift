@@ -88,12 +88,16 @@ public struct PathParameters: Sendable, Hashable {
         }
         return values[index]
     }
+}
 
-    /// The parameter `name` as an id.
+extension Request {
+    /// The id in the path.
     ///
-    /// - Throws: `Problem.notFound` when it is none: nothing has such an id.
-    public func uuid(_ name: String) throws(Problem) -> UUID {
-        guard let id = UUID(uuidString: self[name]) else { throw .notFound }
+    /// - Throws: 404 when it is no UUID: nothing has such an id.
+    public func id(_ name: String = "id") throws(Problem) -> UUID {
+        guard let id = UUID(uuidString: parameters[name]) else {
+            throw Problem(status: 404, detail: "nothing has this id: ids are UUIDs")
+        }
         return id
     }
 }
