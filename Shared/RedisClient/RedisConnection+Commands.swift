@@ -117,8 +117,8 @@ extension RedisConnection {
 
     /// Makes sure that ``look()`` runs at `time` or before.
     ///
-    /// One timer per connection, which is moved at most once per deadline. An answer does not move it, so it is never set further ahead
-    /// than a quiet connection may wait.
+    /// One timer per connection, which is moved at most once per deadline. An answer does not move
+    /// it, so it is never set further ahead than a quiet connection may wait.
     func look(at time: MonotonicTime) {
         let time = min(time, EventLoop.shared.now + idleLimit)
         if let timer {
