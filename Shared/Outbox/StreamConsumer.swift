@@ -28,8 +28,10 @@ public enum StreamEvent: Sendable {
 /// knows it by its `id` field.
 @LoopActor
 public final class StreamConsumer {
-    /// How many entries one read takes.
+    /// How many entries one read takes, when each is handled alone.
     public static let batchLimit = 64
+    /// How many when they are handled together, for one commit.
+    public static let togetherLimit = 512
     /// Deliveries after which an entry goes to `<stream>:dead`.
     public static let deliveriesLimit = 5
     /// How long the dead-letter stream may grow, about.
@@ -158,7 +160,7 @@ public final class StreamConsumer {
         let reply = try await blocking.send(
             [
                 "XREADGROUP", "GROUP", .string(group), .string(consumer), "COUNT",
-                .int(Int64(StreamConsumer.batchLimit)), "BLOCK", 1000, "STREAMS", .string(stream),
+                .int(Int64(readLimit)), "BLOCK", 1000, "STREAMS", .string(stream),
                 ">",
             ],
             within: .seconds(3)
@@ -166,6 +168,10 @@ public final class StreamConsumer {
         for (_, entries) in streams(of: reply) {
             try await handleTogether(StreamConsumer.entries(entries, deliveries: 1))
         }
+    }
+
+    private var readLimit: Int {
+        batchHandler == nil ? StreamConsumer.batchLimit : StreamConsumer.togetherLimit
     }
 
     private func streams(of reply: RedisValue) -> [(RedisValue, RedisValue)] {

@@ -58,9 +58,11 @@ create table platform.audit (
 create function platform.note_audit(
   p_tenant uuid, p_actor text, p_action text, p_subject text, p_before jsonb, p_after jsonb,
   p_reason text, p_request_id text
-) returns void language sql as $$
+) returns void language plpgsql as $$
+begin
   insert into platform.audit (tenant_id, actor, action, subject, before, after, reason, request_id)
-  values (p_tenant, p_actor, p_action, p_subject, p_before, p_after, p_reason, p_request_id)
+  values (p_tenant, p_actor, p_action, p_subject, p_before, p_after, p_reason, p_request_id);
+end
 $$;
 
 -- Secrets at rest: sealed by the application (AES-256-GCM); the database never sees a key.

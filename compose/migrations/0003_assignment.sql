@@ -1,6 +1,10 @@
 -- The assignment engine: who works, who waits, who got whom, and why.
 -- Lock order everywhere: session, then agents by id, then an agent's candidate rows.
 
+--
+-- What every request calls is plpgsql, whose plans a connection keeps; SQL functions that are not
+-- inlined are planned anew at each call.
+
 create schema assignment;
 
 -- How a team works, where neither it nor its tenant says otherwise. Seconds unless the name says
@@ -137,6 +141,12 @@ create index team_candidates_load on assignment.team_candidates
 create index team_candidates_free on assignment.team_candidates
   (tenant_id, team_id, free_units desc, last_assigned_at nulls first, agent_id)
   where eligible and has_room and auto_assign;
+-- Turns of a large team; whoever is not to be had, longest without an assignment first.
+create index team_candidates_ring on assignment.team_candidates
+  (tenant_id, team_id, agent_id) where eligible and has_room and auto_assign;
+create index team_candidates_away on assignment.team_candidates
+  (tenant_id, team_id, last_assigned_at nulls first, agent_id)
+  where not (eligible and has_room and auto_assign);
 create index team_candidates_of_agent on assignment.team_candidates (tenant_id, agent_id);
 
 create table assignment.sessions (
@@ -222,15 +232,18 @@ $$;
 
 -- What holds for a team: its own word, else the tenant's, else the default.
 create function assignment.policy(p_tenant uuid, p_team uuid) returns jsonb
-language sql stable as $$
-  select assignment.policy_defaults()
+language plpgsql stable as $$
+begin
+  return assignment.policy_defaults()
     || coalesce((select policy from assignment.tenant_settings where tenant_id = p_tenant), '{}')
     || coalesce((select policy from assignment.teams
-                  where tenant_id = p_tenant and id = p_team and deleted_at is null), '{}')
+                  where tenant_id = p_tenant and id = p_team and deleted_at is null), '{}');
+end
 $$;
 
+-- Declared as its parts are, so that it is inlined.
 create function assignment.milliseconds(p_at timestamptz) returns bigint
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
   select case when isfinite(p_at) then (extract(epoch from p_at) * 1000)::bigint end
 $$;
 
@@ -290,19 +303,23 @@ $$;
 -- A timer that acts on a session as it is now.
 create function assignment.set_timer(
   p_tenant uuid, p_tenant_code text, p_kind text, p_ref uuid, p_seq bigint, p_due timestamptz
-) returns void language sql as $$
-  select platform.set_timer('assignment-engine', p_tenant, p_tenant_code, p_kind, p_ref, p_seq,
-    p_due, '{}')
+) returns void language plpgsql as $$
+begin
+  perform platform.set_timer('assignment-engine', p_tenant, p_tenant_code, p_kind, p_ref, p_seq,
+    p_due, '{}');
+end
 $$;
 
 -- The same, unless one of that kind waits already for that version of the row.
 create function assignment.ensure_timer(
   p_tenant uuid, p_tenant_code text, p_kind text, p_ref uuid, p_seq bigint, p_due timestamptz
-) returns void language sql as $$
-  select assignment.set_timer(p_tenant, p_tenant_code, p_kind, p_ref, p_seq, p_due)
-   where not exists (select 1 from platform.timers
+) returns void language plpgsql as $$
+begin
+  if exists (select 1 from platform.timers
      where tenant_id = p_tenant and ref_id = p_ref and kind = p_kind and ref_seq = p_seq
-       and lease_until is null)
+       and lease_until is null) then return; end if;
+  perform assignment.set_timer(p_tenant, p_tenant_code, p_kind, p_ref, p_seq, p_due);
+end
 $$;
 
 -- Opens the session of a conversation, or finds the open one, and sets team, priority and context.
@@ -368,18 +385,20 @@ $$;
 -- How much of an agent one session of a channel takes: the tenant's word, else chat 1, email 1,
 -- voice 4.
 create function assignment.units_of(p_tenant uuid, p_channel text) returns int
-language sql stable as $$
-  select coalesce(
+language plpgsql stable as $$
+begin
+  return coalesce(
     (select (channel_units->>p_channel)::int from assignment.tenant_settings
       where tenant_id = p_tenant),
-    case p_channel when 'voice' then 4 else 1 end)
+    case p_channel when 'voice' then 4 else 1 end);
+end
 $$;
 
 -- An agent as the engine looks at it, from the side of one team.
 create function assignment.roster_json(
   a assignment.agents, c assignment.team_candidates
-) returns jsonb language sql stable as $$
-  select jsonb_build_object('id', a.id, 'name', a.name, 'member', c.agent_id is not null,
+) returns json language sql stable as $$
+  select json_build_object('id', a.id, 'name', a.name, 'member', c.agent_id is not null,
     'weight', c.weight, 'auto_assign', c.auto_assign, 'vt', c.vt, 'status', a.status,
     'accepting', a.accepting, 'present', a.presence_expires_at > now(),
     'capacity', a.capacity_units, 'active', a.active_units, 'team_units', c.team_units,
@@ -388,67 +407,104 @@ create function assignment.roster_json(
     'last_ms', assignment.milliseconds(c.last_assigned_at))
 $$;
 
--- Members of a team for one run. A team of at most `p_whole` is there whole, so that every agent's
--- reason can be told; of a larger one those whom the strategy would try first, in an index's order.
--- `round_robin` needs everybody's place in the ring: of a large team those who can be chosen, with
--- little more than their names; the claim looks at the rest.
-create function assignment.roster(p_tenant uuid, p_team uuid, p_strategy text, p_whole int)
-returns setof jsonb language plpgsql stable as $$
+-- Members of a team for one run: all of them, or a page of those whom its strategy tries first, in
+-- the order of an index, so that the size of a team costs nothing. `p_way` is the strategy, `all`,
+-- `away` (nobody of whom is to be had) or `absent` (who could be, if they were there).
+-- `round_robin` goes by id: `p_from` is the turn.
+create function assignment.roster(
+  p_tenant uuid, p_team uuid, p_way text, p_from int, p_limit int
+) returns table (id uuid, schedule_id uuid, agent json) language plpgsql stable
+-- A limit that is not known yet lets the planner think of whole teams, and plan anew each time.
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_sort = off as $$
 begin
-  if p_whole >= (select count(*) from (
-    select 1 from assignment.team_candidates
-     where tenant_id = p_tenant and team_id = p_team limit p_whole + 1) members)
-  then
-    return query select assignment.roster_json(a, c) from assignment.team_candidates c
+  case p_way
+  when 'all' then
+    return query select a.id, a.schedule_id, assignment.roster_json(a, c) from (
+      select * from assignment.team_candidates k
+       where k.tenant_id = p_tenant and k.team_id = p_team order by k.agent_id) c
       join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id
-     where c.tenant_id = p_tenant and c.team_id = p_team and a.deleted_at is null;
-  elsif p_strategy = 'round_robin' then
-    return query select jsonb_build_object('id', a.id, 'name', a.name, 'in_ring', true,
-        'schedule_id', a.schedule_id) from assignment.team_candidates c
-      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id
-     where c.tenant_id = p_tenant and c.team_id = p_team and c.eligible and c.has_room
-       and c.auto_assign and a.presence_expires_at > now();
-  elsif p_strategy = 'fair' then
-    return query select assignment.roster_json(a, c) from (
+     where a.deleted_at is null;
+  when 'round_robin' then
+    return query select a.id, a.schedule_id, assignment.roster_json(a, c) from (
       select * from assignment.team_candidates k where k.tenant_id = p_tenant
          and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
-       order by k.vt, k.agent_id limit 50) c
+       order by k.agent_id offset p_from limit p_limit) c
       join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
-  elsif p_strategy = 'least_recently_assigned' then
-    return query select assignment.roster_json(a, c) from (
+  when 'fair' then
+    return query select a.id, a.schedule_id, assignment.roster_json(a, c) from (
       select * from assignment.team_candidates k where k.tenant_id = p_tenant
          and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
-       order by k.last_assigned_at nulls first, k.agent_id limit 50) c
+       order by k.vt, k.agent_id offset p_from limit p_limit) c
       join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
-  elsif p_strategy = 'least_active' then
-    return query select assignment.roster_json(a, c) from (
+  when 'least_recently_assigned' then
+    return query select a.id, a.schedule_id, assignment.roster_json(a, c) from (
       select * from assignment.team_candidates k where k.tenant_id = p_tenant
          and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
-       order by k.load_units, k.last_assigned_at nulls first, k.agent_id limit 50) c
+       order by k.last_assigned_at nulls first, k.agent_id offset p_from limit p_limit) c
+      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
+  when 'least_active' then
+    return query select a.id, a.schedule_id, assignment.roster_json(a, c) from (
+      select * from assignment.team_candidates k where k.tenant_id = p_tenant
+         and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
+       order by k.load_units, k.last_assigned_at nulls first, k.agent_id
+       offset p_from limit p_limit) c
+      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
+  when 'most_available' then
+    return query select a.id, a.schedule_id, assignment.roster_json(a, c) from (
+      select * from assignment.team_candidates k where k.tenant_id = p_tenant
+         and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
+       order by k.free_units desc, k.last_assigned_at nulls first, k.agent_id
+       offset p_from limit p_limit) c
       join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
   else
-    return query select assignment.roster_json(a, c) from (
+    return query select a.id, a.schedule_id, assignment.roster_json(a, c) from (
       select * from assignment.team_candidates k where k.tenant_id = p_tenant
-         and k.team_id = p_team and k.eligible and k.has_room and k.auto_assign
-       order by k.free_units desc, k.last_assigned_at nulls first, k.agent_id limit 50) c
+         and k.team_id = p_team and not (k.eligible and k.has_room and k.auto_assign)
+         and (p_way = 'away' or (k.has_room and k.auto_assign))
+       order by k.last_assigned_at nulls first, k.agent_id offset p_from limit p_limit) c
       join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id;
-  end if;
+  end case;
+end
+$$;
+
+-- How many members a team has, counted no further than `p_limit`.
+create function assignment.members_up_to(p_tenant uuid, p_team uuid, p_limit int) returns int
+language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  return (select count(*) from (select 1 from assignment.team_candidates
+    where tenant_id = p_tenant and team_id = p_team limit p_limit) members);
 end
 $$;
 
 -- Everything that a run of the engine needs to know, in one look: the clock, what holds for the team
--- (null when there is no such team), the rules in force, hours, the contact, and the roster. Agents
--- in `p_also` are looked at even if they are no members.
+-- (null when there is no such team), the rules in force, hours, the contact, and the roster.
+--
+-- A team of at most `p_whole` members is there `whole`, so that every agent's reason can be told. Of
+-- a larger one there are `p_limit` members from `p_from` on in its strategy's order (or in that of
+-- `p_way`), and some of those who are not to be had. `round_robin` is asked without `p_from` first:
+-- `ring` counts those who share the turns, and then from the turn on. Agents in `p_also` are looked at even if they are no
+-- members; null, and it is a further page of the same look, without anybody beside it.
 create function assignment.facts(
-  p_tenant uuid, p_contact text, p_team uuid, p_also uuid[], p_whole int
-) returns jsonb language plpgsql stable as $$
+  p_tenant uuid, p_contact text, p_team uuid, p_also uuid[], p_whole int, p_from int, p_limit int,
+  p_way text
+) returns json language plpgsql stable as $$
 declare
+  pool uuid := coalesce(p_team, p_tenant);
   held jsonb := assignment.policy(p_tenant, p_team);
+  way text := coalesce(p_way, held->>'strategy');
   is_there boolean := p_team is null;
+  is_whole boolean := p_whole >= assignment.members_up_to(p_tenant, pool, p_whole + 1);
   settings assignment.tenant_settings;
   contact assignment.contacts;
   last_agent uuid;
-  roster jsonb;
+  asked uuid[];
+  ring int;
+  agents json[];
+  known uuid[];
+  beside uuid[];
+  hours uuid[];
 begin
   if p_team is not null then
     is_there := exists (select 1 from assignment.teams
@@ -463,25 +519,58 @@ begin
        and assigned_at > now() - (held->>'sticky_days')::int * interval '1 day'
      order by id desc limit 1;
   end if;
-  select coalesce(jsonb_agg(r), '[]') into roster
-    from assignment.roster(p_tenant, coalesce(p_team, p_tenant), held->>'strategy', p_whole) r;
-  roster := roster || coalesce((
-    select jsonb_agg(assignment.roster_json(a, c)) from assignment.agents a
-      left join assignment.team_candidates c on c.tenant_id = a.tenant_id and c.agent_id = a.id
-           and c.team_id = coalesce(p_team, p_tenant)
-     where a.tenant_id = p_tenant and a.deleted_at is null
-       and a.id = any (p_also || array_remove(array[contact.owner_id, last_agent], null))
-       and not roster @> jsonb_build_array(jsonb_build_object('id', a.id))), '[]');
-  return jsonb_build_object('now_ms', assignment.milliseconds(now()), 'team_exists', is_there,
+  if not is_whole and way = 'round_robin' and p_from is null then
+    select count(*) into ring from assignment.team_candidates
+     where tenant_id = p_tenant and team_id = pool and eligible and has_room and auto_assign;
+  end if;
+  select array_agg(r.agent), array_agg(r.id), array_agg(r.schedule_id) into agents, known, hours
+    from assignment.roster(p_tenant, pool, case when is_whole then 'all' else way end,
+      case when p_also is null or way = 'round_robin' then coalesce(p_from, 0) else 0 end,
+      p_limit) r;
+  if p_also is not null then
+    if not is_whole then
+      select agents || array_agg(r.agent), beside || array_agg(r.id),
+             hours || array_agg(r.schedule_id) into agents, beside, hours
+        from assignment.roster(p_tenant, pool, 'away', 0, p_limit) r;
+    end if;
+    asked := array_remove(p_also || contact.owner_id || last_agent, null);
+    if asked <> '{}' then
+      select agents || array_agg(assignment.roster_json(a, c)), hours || array_agg(a.schedule_id)
+        into agents, hours from assignment.agents a
+        left join assignment.team_candidates c on c.tenant_id = a.tenant_id
+             and c.agent_id = a.id and c.team_id = pool
+       where a.tenant_id = p_tenant and a.deleted_at is null and a.id = any (asked)
+         and a.id <> all (coalesce(known || beside, beside, '{}'));
+    end if;
+  end if;
+  hours := array_remove(hours || (held->>'schedule_id')::uuid, null);
+  return json_build_object('now_ms', assignment.milliseconds(now()), 'team_exists', is_there,
     'policy', held, 'policy_version', settings.policy_version,
     'rules', (select v.rules from assignment.policy_versions v
                where v.tenant_id = p_tenant and v.policy_version = settings.policy_version),
-    'schedules', (select jsonb_object_agg(h.id, jsonb_build_object('tz', h.tz,
+    'schedules', (select json_object_agg(h.id, json_build_object('tz', h.tz,
         'windows', h.windows, 'exceptions', h.exceptions)) from assignment.schedules h
-       where h.tenant_id = p_tenant and (h.id::text = held->>'schedule_id'
-         or h.id::text in (select r->>'schedule_id' from jsonb_array_elements(roster) r))),
-    'owner_id', contact.owner_id, 'blocked', to_jsonb(contact.blocked_agent_ids),
-    'last_agent_id', last_agent, 'roster', roster);
+       where hours <> '{}' and h.tenant_id = p_tenant and h.id = any (hours)),
+    'owner_id', contact.owner_id, 'blocked', contact.blocked_agent_ids,
+    'last_agent_id', last_agent, 'whole', is_whole, 'ring', ring, 'page', coalesce(cardinality(known), 0),
+    'roster', coalesce(array_to_json(agents), '[]'));
+end
+$$;
+
+-- Of a team's members that are not to be had, without those in `p_known`: how many for each reason.
+create function assignment.away_counts(p_tenant uuid, p_team uuid, p_known uuid[]) returns jsonb
+language plpgsql stable as $$
+begin
+  return (select coalesce(jsonb_object_agg(w.reason, w.n), '{}') from (
+    select case when not c.auto_assign then 'auto_assign_off'
+                when not a.accepting or a.status = 'busy' then 'not_accepting'
+                when a.status <> 'online' or a.presence_expires_at <= now() then 'offline'
+                else 'at_capacity' end as reason, count(*) as n
+      from assignment.team_candidates c
+      join assignment.agents a on a.tenant_id = c.tenant_id and a.id = c.agent_id
+     where c.tenant_id = p_tenant and c.team_id = p_team and c.agent_id <> all (p_known)
+       and not (c.eligible and c.has_room and c.auto_assign)
+     group by 1) w);
 end
 $$;
 
@@ -502,7 +591,8 @@ $$;
 -- one starts at the team's time. (A mere lift to the lowest loses up to one session at each return.)
 -- Who only had no room for a while is lifted to the lowest of those who had: no flood.
 create function assignment.refresh_candidates(p_tenant uuid, p_agent uuid)
-returns void language sql as $$
+returns void language plpgsql as $$
+begin
   update assignment.team_candidates c
      set eligible = n.eligible, has_room = n.has_room, load_units = a.active_units,
          free_units = a.capacity_units - a.active_units,
@@ -528,12 +618,14 @@ returns void language sql as $$
    where a.tenant_id = p_tenant and a.id = p_agent
      and c.tenant_id = p_tenant and c.agent_id = p_agent
      and (c.eligible, c.has_room, c.load_units, c.free_units) is distinct from
-         (n.eligible, n.has_room, a.active_units, a.capacity_units - a.active_units)
+         (n.eligible, n.has_room, a.active_units, a.capacity_units - a.active_units);
+end
 $$;
 
 create function assignment.record_decision(
   p_tenant uuid, p_session uuid, p_decision jsonb
-) returns void language sql as $$
+) returns void language plpgsql as $$
+begin
   insert into assignment.assignment_decisions
     (tenant_id, id, session_id, source, outcome, reason, agent_id, rule_id, policy_version,
      strategy, rr_index, candidates, rejected, counts, note, took_ms)
@@ -543,7 +635,8 @@ create function assignment.record_decision(
           (p_decision->>'policy_version')::int, p_decision->>'strategy',
           (p_decision->>'rr_index')::int, coalesce(p_decision->'candidates', '[]'),
           coalesce(p_decision->'rejected', '[]'), coalesce(p_decision->'counts', '{}'),
-          p_decision->>'note', coalesce((p_decision->>'took_ms')::float8, 0))
+          p_decision->>'note', coalesce((p_decision->>'took_ms')::float8, 0));
+end
 $$;
 
 -- Leaves the event of a change of hands, and the call that lets messaging follow it.
@@ -572,49 +665,43 @@ create function assignment.take_room(
   s assignment.sessions, p_agent uuid, p_mode text, p_limits jsonb
 ) returns void language plpgsql as $$
 declare
+  pool uuid := coalesce(s.team_id, s.tenant_id);
   cap int := (p_limits->>'team_cap')::int;
   flood int := (p_limits->'max_new'->>'n')::int;
   flood_window interval := (p_limits->'max_new'->>'window_s')::int * interval '1 s';
+  carried int;
+  capacity int;
 begin
   update assignment.agents
      set active_units = active_units + s.units, last_assigned_at = clock_timestamp()
    where tenant_id = s.tenant_id and id = p_agent and deleted_at is null
      and (p_mode = 'force' or (active_units + s.units <= capacity_units
        and (p_mode = 'offline'
-            or (status = 'online' and accepting and presence_expires_at > now()))));
+            or (status = 'online' and accepting and presence_expires_at > now()))))
+  returning active_units, capacity_units into carried, capacity;
   if not found then raise exception using errcode = 'SB002', message = 'at_capacity'; end if;
   -- A statement of its own: it sees what others committed before the agent's row was had. Only the
   -- team that assigns moves the agent's turn; load and room change in all of its teams.
   if p_mode <> 'force' and (cap is not null or flood is not null) and exists (
     select 1 from assignment.team_candidates
-     where tenant_id = s.tenant_id and team_id = coalesce(s.team_id, s.tenant_id)
-       and agent_id = p_agent
+     where tenant_id = s.tenant_id and team_id = pool and agent_id = p_agent
        and (team_units + s.units > cap
             or (window_count >= flood and window_began_at > now() - flood_window)))
   then
     raise exception using errcode = 'SB002', message = 'at_capacity';
   end if;
   update assignment.team_candidates c
-     set has_room = a.active_units < a.capacity_units, load_units = a.active_units,
-         free_units = a.capacity_units - a.active_units
-    from assignment.agents a
-   where a.tenant_id = s.tenant_id and a.id = p_agent
-     and c.tenant_id = s.tenant_id and c.agent_id = p_agent
-     and c.team_id <> coalesce(s.team_id, s.tenant_id);
-  update assignment.team_candidates c
-     set has_room = a.active_units < a.capacity_units, load_units = a.active_units,
-         free_units = a.capacity_units - a.active_units,
-         vt = c.vt + s.units * 100.0 / c.weight, team_units = c.team_units + s.units,
-         window_began_at = case when c.window_began_at <= now() - flood_window then now()
-                                else c.window_began_at end,
-         window_count = case when flood is null then c.window_count
+     set has_room = carried < capacity, load_units = carried, free_units = capacity - carried,
+         vt = c.vt + case when c.team_id = pool then s.units * 100.0 / c.weight else 0 end,
+         team_units = c.team_units + case when c.team_id = pool then s.units else 0 end,
+         window_began_at = case when c.team_id = pool and c.window_began_at <= now() - flood_window
+                                then now() else c.window_began_at end,
+         window_count = case when c.team_id <> pool or flood is null then c.window_count
                              when c.window_began_at <= now() - flood_window then 1
                              else c.window_count + 1 end,
-         last_assigned_at = clock_timestamp()
-    from assignment.agents a
-   where a.tenant_id = s.tenant_id and a.id = p_agent
-     and c.tenant_id = s.tenant_id and c.agent_id = p_agent
-     and c.team_id = coalesce(s.team_id, s.tenant_id);
+         last_assigned_at = case when c.team_id = pool then clock_timestamp()
+                                 else c.last_assigned_at end
+   where c.tenant_id = s.tenant_id and c.agent_id = p_agent;
 end
 $$;
 
@@ -644,11 +731,31 @@ begin
 end
 $$;
 
+-- Who of `p_agents` comes first by the strategy as things are now, and is in nobody else's hands.
+-- Runs at the same time see the same first candidate; each gets another one by this, instead of all
+-- waiting for the first and then giving it everything. Locks the agent. Null: all are taken or full.
+create function assignment.first_free(
+  s assignment.sessions, p_agents uuid[], p_rank text
+) returns uuid language plpgsql as $$
+begin
+  return (select a.id from assignment.agents a join assignment.team_candidates c
+      on c.tenant_id = a.tenant_id and c.agent_id = a.id
+     and c.team_id = coalesce(s.team_id, s.tenant_id)
+   where a.tenant_id = s.tenant_id and a.id = any (p_agents) and a.deleted_at is null
+     and a.active_units + s.units <= a.capacity_units
+   order by case p_rank when 'fair' then c.vt when 'least_active' then a.active_units
+                        when 'most_available' then a.active_units - a.capacity_units
+                        else 0 end,
+         case when p_rank <> 'fair' then c.last_assigned_at end nulls first, a.id
+   limit 1 for update of a skip locked);
+end
+$$;
+
 -- Gives a queued session to the first of `p_agents` that has room: owner, capacity, decision, timers,
 -- event and the call that tells messaging, in one commit. Whoever calls has ordered the agents.
 --
 -- p_decision: {id, source, strategy, rr_index, candidates, rejected, counts, took_ms, …}.
--- p_terms: {mode: free|offline, offer_s, first_reply_s, team_cap, max_new: {n, window_s},
+-- p_terms: {mode: free|offline, rank: the strategy, where the agents' order may change, offer_s, first_reply_s, team_cap, max_new: {n, window_s},
 --           set: {team_id?, priority?, skills?}}.
 -- Returns {result, agent_id?, session?, refused: [agent ids without room]}; result is
 --   assigned | taken (somebody else's, or closed) | busy (another run holds it) | no_capacity.
@@ -672,8 +779,11 @@ begin
       'agent_id', s.assignee_id, 'session', assignment.session_json(s));
   end if;
   s := assignment.apply_wishes(s, p_terms->'set');
-  foreach candidate in array p_agents loop
+  for n in case when p_terms ? 'rank' then 0 else 1 end .. cardinality(p_agents) loop
     begin
+      candidate := case n when 0 then assignment.first_free(s, p_agents, p_terms->>'rank')
+                          else p_agents[n] end;
+      continue when candidate is null or candidate = any (refused);
       perform assignment.take_room(s, candidate, coalesce(p_terms->>'mode', 'free'), p_terms);
       chosen := candidate;
       exit;
@@ -1252,12 +1362,15 @@ $$;
 -- One timer for each agent that may fall silent: it looks when the last sign of life runs out, so a
 -- heartbeat costs no timer.
 create function assignment.watch_presence(a assignment.agents, p_tenant_code text)
-returns void language sql as $$
-  select assignment.ensure_timer(a.tenant_id, p_tenant_code, 'offline_grace', a.id, 0,
-    greatest(a.presence_expires_at, now()))
-   where isfinite(a.presence_expires_at) and (a.status <> 'offline' or a.deleted_at is not null
+returns void language plpgsql as $$
+begin
+  if isfinite(a.presence_expires_at) and (a.status <> 'offline' or a.deleted_at is not null
      or exists (select 1 from assignment.sessions
-                 where tenant_id = a.tenant_id and assignee_id = a.id))
+                 where tenant_id = a.tenant_id and assignee_id = a.id)) then
+    perform assignment.ensure_timer(a.tenant_id, p_tenant_code, 'offline_grace', a.id, 0,
+      greatest(a.presence_expires_at, now()));
+  end if;
+end
 $$;
 
 -- Takes an agent out; its work goes back to the queue. Returns whether there was one.

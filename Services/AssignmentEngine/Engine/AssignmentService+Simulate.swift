@@ -29,6 +29,21 @@ extension AssignmentService {
             at: now,
             rules: rules
         )
+        if let ring = plan.ring {
+            let turn = try await dispatcher.peek(
+                contextKey: contextKey(tenant, plan),
+                candidateCount: ring
+            )
+            plan = try await planner.plan(
+                tenant,
+                document,
+                source: .handover,
+                at: now,
+                rules: rules,
+                turn: turn
+            )
+            plan.decision.roundRobinIndex = turn
+        }
         if let policyVersion { plan.decision.policyVersion = policyVersion }
         if let end = plan.end {
             plan.decision.outcome = end.outcome
@@ -41,9 +56,9 @@ extension AssignmentService {
             let index =
                 strategy == .roundRobin
                 ? try await dispatcher.peek(
-                    contextKey: (plan.session.teamID ?? tenant.id).text,
+                    contextKey: contextKey(tenant, plan),
                     candidateCount: choosing.candidates.count
-                ) : nil
+                ) : plan.decision.roundRobinIndex
             plan.decision.roundRobinIndex = index
             plan.decision.order =
                 strategy?.order(choosing.candidates, index: index ?? 0) ?? choosing.candidates

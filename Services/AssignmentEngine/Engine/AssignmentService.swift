@@ -94,13 +94,28 @@ final class AssignmentService {
         var turn: Int?
         var isSticky = true
         for look in 1... {
-            var plan = try await planner.plan(
-                tenant,
-                session.document,
-                source: source,
-                preferred: preferred,
-                isSticky: isSticky
-            )
+            let planned = { [planner, isSticky] turn in
+                try await planner.plan(
+                    tenant,
+                    session.document,
+                    source: source,
+                    preferred: preferred,
+                    isSticky: isSticky,
+                    turn: turn
+                )
+            }
+            var plan = try await planned(turn)
+            if turn == nil, let ring = plan.ring {
+                do {
+                    turn = try await dispatcher.pickNextRoundRobinId(
+                        among: ring,
+                        contextKey: contextKey(tenant, plan)
+                    )
+                } catch {
+                    return try await fail(tenant, session, plan, error, since: began)
+                }
+                plan = try await planned(turn)
+            }
             plan.decision.roundRobinIndex = turn
             guard let choosing = plan.choosing else {
                 return try await leave(tenant, session, plan, since: began)
@@ -141,11 +156,16 @@ final class AssignmentService {
         let choice = try await dispatcher.pickAgentForSession(
             choosing.candidates,
             strategy: strategy,
-            contextKey: (plan.session.teamID ?? tenant.id).text,
+            contextKey: contextKey(tenant, plan),
             turn: plan.decision.roundRobinIndex
         )
         plan.decision.order = choice.order
         plan.decision.roundRobinIndex = choice.roundRobinIndex
+    }
+
+    /// Whose turns they are: the team's, or of a session without one the tenant's.
+    func contextKey(_ tenant: Tenant, _ plan: RunPlan) -> String {
+        (plan.session.teamID ?? tenant.id).text
     }
 
     private func claimed(_ claim: Claim, _ session: Session, _ plan: RunPlan) -> RunResult? {
@@ -176,6 +196,16 @@ final class AssignmentService {
         plan.decision.outcome = end.outcome
         plan.decision.reason = end.reason
         plan.decision.note = end.note
+        if !plan.isWhole, end.outcome == .skip {
+            let counts = try await sessions.awayCounts(
+                tenant,
+                team: plan.session.teamID,
+                known: plan.decision.rejected.map(\.agent)
+            )
+            for (reason, count) in counts.objectValue?.members ?? [] {
+                plan.decision.away[reason] = count.intValue.map(Int.init)
+            }
+        }
         plan.decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
         let left = try await sessions.leave(tenant, session.id, plan, end)
         return RunResult(

@@ -35,13 +35,15 @@ struct Decision: Sendable {
     var policyVersion: Int?
     var order: [Candidate] = []
     var rejected: [(agent: UUID, reason: Rejection)] = []
+    /// How many more members of a large team were not to be had, by reason.
+    var away: [String: Int] = [:]
     /// What else a person wants to know.
     var note: String?
     var tookMilliseconds = 0.0
 
     /// The row's content, as the database's functions take it.
     var document: JSON {
-        let counts = rejected.reduce(into: [:]) { $0[$1.reason.rawValue, default: 0] += 1 }
+        let counts = rejected.reduce(into: away) { $0[$1.reason.rawValue, default: 0] += 1 }
         return [
             "id": .string(id.text), "source": .string(source.rawValue),
             "outcome": .string(outcome.rawValue), "reason": .string(reason),

@@ -45,6 +45,8 @@ enum Verdict: Sendable {
     case choose(Choosing)
     /// The session belongs to another team now; look there.
     case move(team: UUID, reason: String)
+    /// Nobody of this part of a large team can have it: look at the next.
+    case further(RosterPage)
 }
 
 /// The decision itself: facts in, verdict out, no clock and no store.
@@ -53,6 +55,9 @@ struct DecisionCore: Sendable {
     let facts: RunFacts
     let demands: Demands
     let pipeline: CandidatePipeline
+    /// Everybody who was looked at and may not have it, by the pages before, too.
+    let rejected: [(agent: UUID, reason: Rejection)]
+    let isSomebodyOnShift: Bool
     /// What the rules said: the agents that a rule names.
     let named: [UUID]?
     /// Teams that this run has been in: an overflow never leads back.
@@ -74,7 +79,28 @@ struct DecisionCore: Sendable {
         self.isSticky = isSticky
         demands = DecisionCore.demands(session, facts)
         pipeline = CandidatePipeline(roster: facts.roster, demands: demands)
+        rejected = facts.earlier.rejected + pipeline.rejected
+        isSomebodyOnShift =
+            facts.earlier.isSomebodyOnShift
+            || facts.roster.contains { [demands] in $0.isMember && demands.isOnShift($0) }
     }
+
+    /// What a further look has to know of this one.
+    var found: RunFacts.Earlier {
+        RunFacts.Earlier(
+            candidates: candidates,
+            rejected: rejected,
+            isSomebodyOnShift: isSomebodyOnShift
+        )
+    }
+
+    /// Turns among the few who have a skill are counted among all of these: there a turn of the whole
+    /// ring would favour whoever stands behind a long row of others.
+    var collects: Bool {
+        !facts.isWhole && facts.policy.strategy == .roundRobin && !session.skills.isEmpty
+    }
+
+    private var candidates: [Candidate] { facts.earlier.candidates + pipeline.candidates }
 
     private static func demands(_ session: SessionFacts, _ facts: RunFacts) -> Demands {
         var demands = Demands(now: facts.now, units: session.units)
@@ -98,6 +124,9 @@ struct DecisionCore: Sendable {
         {
             return .end(Ending(outcome: .stop, reason: "stale_backlog"))
         }
+        if named == nil, candidates.isEmpty || collects, let page = facts.nextPage {
+            return .further(page)
+        }
         return offHours() ?? contactAssigned() ?? strategy()
     }
 
@@ -105,7 +134,7 @@ struct DecisionCore: Sendable {
 
     private func offHours() -> Verdict? {
         guard let schedule = facts.teamSchedule, !schedule.isOpen(at: facts.now),
-            !facts.roster.contains(where: { $0.isMember && demands.isOnShift($0) })
+            !isSomebodyOnShift
         else { return nil }
         switch facts.policy.offHoursAction {
         case .messageOnly:
@@ -146,13 +175,13 @@ struct DecisionCore: Sendable {
         guard isSticky, let preferred = session.preferred ?? facts.preferred, named == nil else {
             return nil
         }
-        if let agent = pipeline.candidates.first(where: { $0.id == preferred }) {
+        if let agent = candidates.first(where: { $0.id == preferred }) {
             return .choose(
                 Choosing(candidates: [agent], strategy: nil, reason: "contact_assigned")
             )
         }
         let until = session.enqueuedAt + Int64(facts.policy.stickyWaitSeconds) * 1000
-        guard let reason = pipeline.rejected.first(where: { $0.agent == preferred })?.reason,
+        guard let reason = rejected.first(where: { $0.agent == preferred })?.reason,
             reason.mayPass, until > facts.now
         else { return nil }
         return .end(
@@ -168,23 +197,31 @@ struct DecisionCore: Sendable {
 
     private func strategy() -> Verdict {
         if let named {
-            let byID = Dictionary(pipeline.candidates.map { ($0.id, $0) }) { first, _ in first }
-            let candidates = named.compactMap { byID[$0] }
-            guard candidates.isEmpty else {
+            let byID = Dictionary(candidates.map { ($0.id, $0) }) { first, _ in first }
+            let able = named.compactMap { byID[$0] }
+            guard able.isEmpty else {
                 return .choose(
-                    Choosing(candidates: candidates, strategy: nil, reason: "rule_assigned")
+                    Choosing(candidates: able, strategy: nil, reason: "rule_assigned")
                 )
             }
-        } else if !pipeline.candidates.isEmpty {
+        } else if !candidates.isEmpty {
+            let isInTurn = facts.isFromTurn && !collects
             return .choose(
                 Choosing(
-                    candidates: pipeline.candidates,
-                    strategy: facts.policy.strategy,
+                    candidates: isInTurn ? fromTurn : candidates.sorted { $0.id < $1.id },
+                    strategy: isInTurn ? nil : facts.policy.strategy,
                     reason: "assigned"
                 )
             )
         }
         return nobody()
+    }
+
+    /// The ring from whose turn it is on.
+    private var fromTurn: [Candidate] {
+        guard let first = facts.roster.first else { return [] }
+        return pipeline.candidates.filter { !($0.id < first.id) }
+            + pipeline.candidates.filter { $0.id < first.id }
     }
 
     private func nobody() -> Verdict {
@@ -210,9 +247,8 @@ struct DecisionCore: Sendable {
     }
 
     private var reason: String {
-        let members = facts.roster.filter(\.isMember)
-        if members.isEmpty { return "no_members" }
-        let reasons = pipeline.rejected.map(\.reason)
+        if facts.isWhole, !facts.roster.contains(where: \.isMember) { return "no_members" }
+        let reasons = rejected.map(\.reason)
         // Told apart from "nobody is free": waiting alone will not help.
         let isUnskilled = reasons.contains(.missingSkill) && !reasons.contains(where: \.mayPass)
         return isUnskilled ? "missing_skill" : "no_candidates"
@@ -223,6 +259,7 @@ struct DecisionCore: Sendable {
         case .wait, .askContact: return nil
         case .overflowTeam: return overflow.map { .move(team: $0, reason: "max_wait") }
         case .assignOffline:
+            if !facts.isWhole, !facts.isOfAbsent { return .further(.absent) }
             var demands = demands
             demands.ignoresPresence = true
             let able = CandidatePipeline(roster: facts.roster, demands: demands)

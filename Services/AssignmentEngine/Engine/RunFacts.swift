@@ -15,7 +15,38 @@ struct RunFacts: Sendable {
     /// The contact's own agent, by the team's sticky mode.
     var preferred: UUID?
     var blocked: Set<UUID> = []
+    /// The team, or of a large one a part of it.
     var roster: [Candidate] = []
+    /// Whether the roster is all of the team.
+    var isWhole = true
+    /// How many share the turns of a large team, at the first look.
+    var ring: Int?
+    /// How many of the roster are of the page that was asked for.
+    var pageCount = 0
+    /// What a further look would read; nil when it would find nobody new.
+    var nextPage: RosterPage?
+    /// Whether the roster is of those who could have it, were they there.
+    var isOfAbsent = false
+    /// Whether the roster begins with whose turn it is.
+    var isFromTurn = false
+    /// What the looks before found, when this is a further one.
+    var earlier = Earlier()
+
+    /// What is known of the agents that `page` had, with what the looks before found.
+    mutating func keep(_ page: RosterPage, after earlier: Earlier) {
+        self.earlier = earlier
+        guard !isWhole else { return }
+        isOfAbsent = page.isOfAbsent
+        isFromTurn = page.turn != nil && !isOfAbsent && policy.strategy == .roundRobin
+        nextPage = page.next(after: pageCount)
+    }
+
+    /// What became of the agents of the pages before.
+    struct Earlier: Sendable {
+        var candidates: [Candidate] = []
+        var rejected: [(agent: UUID, reason: Rejection)] = []
+        var isSomebodyOnShift = false
+    }
 
     init(now: Int64) {
         self.now = now
@@ -40,6 +71,9 @@ struct RunFacts: Sendable {
             }
         blocked = Set((json["blocked"]?.arrayValue ?? []).compactMap(\.uuidValue))
         roster = (json["roster"]?.arrayValue ?? []).compactMap(Candidate.init)
+        isWhole = json["whole"]?.boolValue ?? true
+        ring = json["ring"]?.intValue.map(Int.init)
+        pageCount = json["page"]?.intValue.map(Int.init) ?? 0
     }
 
     /// The hours of the team, or of the tenant; nil: always open.
@@ -54,8 +88,6 @@ extension Candidate {
         }
         self.init(id: id, name: name)
         scheduleID = json["schedule_id"]?.uuidValue
-        // One of a large ring: there and with room; the claim looks at the rest.
-        if json["in_ring"] == true { return }
         isMember = json["member"]?.boolValue ?? false
         weight = json["weight"]?.intValue.map(Int.init) ?? 100
         autoAssign = json["auto_assign"]?.boolValue ?? true

@@ -11,6 +11,10 @@ struct RunPlan: Sendable {
     var policy = TeamPolicy()
     var end: Ending?
     var choosing: Choosing?
+    /// Whether everybody of the team was looked at.
+    var isWhole = true
+    /// How many share the turns, where the turn has to be known before the look.
+    var ring: Int?
     /// What changed of the session, as the database's functions take it.
     var wishes: JSON = [:]
 }
@@ -19,9 +23,7 @@ struct RunPlan: Sendable {
 @LoopActor
 struct RunPlanner {
     /// A team of at most so many is looked at whole, so that each agent's reason can be told.
-    static let wholeRoster = 200
-    /// No team is larger than that.
-    static let largestRoster = 1_000_000
+    static let wholeRoster = 16
     /// How often a run moves to another team.
     static let movesLimit = 3
 
@@ -35,6 +37,7 @@ struct RunPlanner {
     ///   - preferred: who is asked before anybody else.
     ///   - rules: other rules than those in force.
     ///   - isSticky: whether the contact's own agent is asked first.
+    ///   - turn: the index that the shared counter gave; a large team is looked at from there on.
     func plan(
         _ tenant: Tenant,
         _ document: JSON,
@@ -42,11 +45,13 @@ struct RunPlanner {
         at now: Int64? = nil,
         preferred: UUID? = nil,
         rules: RuleSet? = nil,
-        isSticky: Bool = true
+        isSticky: Bool = true,
+        turn: Int? = nil
     ) async throws -> RunPlan {
         var session = SessionFacts(document)
         session.preferred = preferred
-        var facts = try await look(tenant, session, at: now)
+        let first = RosterPage(turn: turn)
+        var facts = try await look(tenant, session, first, at: now)
         if session.enqueuedAt == 0 { session.enqueuedAt = facts.now }
         let decision = Decision(source: source, reason: "no_members", strategy: .roundRobin)
         var plan = RunPlan(decision: decision, session: session)
@@ -65,7 +70,8 @@ struct RunPlanner {
         if plan.session.teamID != session.teamID || effect.agents != nil
             || plan.session.skills.isEmpty != session.skills.isEmpty
         {
-            facts = try await look(tenant, plan.session, also: effect.agents ?? [], at: now)
+            let also = effect.agents ?? []
+            facts = try await look(tenant, plan.session, first, also: also, at: now)
         }
         var visited: Set<UUID> = []
         while plan.end == nil, plan.choosing == nil {
@@ -78,18 +84,24 @@ struct RunPlanner {
                     ? visited.union(facts.policy.overflowTeamID.map { [$0] } ?? []) : visited,
                 isSticky: isSticky
             )
-            plan.decision.rejected = core.pipeline.rejected
+            plan.decision.rejected = core.rejected
             switch core.decide() {
             case .end(let ending): plan.end = ending
             case .choose(let choosing):
                 plan.choosing = choosing
                 plan.decision.rejected = choosing.rejected ?? plan.decision.rejected
+                if choosing.strategy == .roundRobin, !core.collects { plan.ring = facts.ring }
             case .move(let team, _):
                 plan.session.teamID = team
-                facts = try await look(tenant, plan.session, at: now)
+                facts = try await look(tenant, plan.session, first, at: now)
+            case .further(let page):
+                let ring = facts.ring
+                facts = try await look(tenant, plan.session, page, after: core.found, at: now)
+                facts.ring = ring
             }
         }
         plan.policy = facts.policy
+        plan.isWhole = facts.isWhole
         plan.decision.strategy = facts.policy.strategy
         plan.wishes = RunPlanner.wishes(from: session, to: plan.session)
         return plan
@@ -98,17 +110,20 @@ struct RunPlanner {
     private func look(
         _ tenant: Tenant,
         _ session: SessionFacts,
+        _ page: RosterPage,
         also: [UUID] = [],
+        after earlier: RunFacts.Earlier = RunFacts.Earlier(),
         at now: Int64?
     ) async throws -> RunFacts {
         var facts = try await sessions.facts(
             tenant,
             contact: session.contactID,
             team: session.teamID,
-            also: also + [session.preferred].compactMap(\.self),
-            whole: !session.skills.isEmpty
+            also: page.isFurther ? nil : also + [session.preferred].compactMap(\.self),
+            page
         )
         if let now { facts.now = now }
+        facts.keep(page, after: earlier)
         return facts
     }
 

@@ -37,11 +37,20 @@ struct SessionRepository {
         return (answer["created"] == true, session)
     }
 
-    /// The session of this id, or nil.
+    /// The session of this id, or nil; without its place in the queue.
     func find(_ tenant: Tenant, _ id: UUID) async throws -> Session? {
+        try await session(tenant, id, as: "session_json")
+    }
+
+    /// The same as a caller sees it.
+    func view(_ tenant: Tenant, _ id: UUID) async throws -> Session? {
+        try await session(tenant, id, as: "session_view")
+    }
+
+    private func session(_ tenant: Tenant, _ id: UUID, as form: String) async throws -> Session? {
         let rows = try await postgres.read(
             """
-            select assignment.session_view(s) as answer from assignment.sessions s
+            select assignment.\(form)(s) as answer from assignment.sessions s
             where s.tenant_id = $1 and s.id = $2
             """,
             [.uuid(tenant.id), .uuid(id)]
@@ -50,24 +59,33 @@ struct SessionRepository {
     }
 
     /// Everything that a run needs to know, in one look.
+    ///
+    /// - Parameter agents: who is looked at, members or not; nil for a further page of the same team.
     func facts(
         _ tenant: Tenant,
         contact: String,
         team: UUID?,
-        also agents: [UUID],
-        whole: Bool
+        also agents: [UUID]?,
+        _ page: RosterPage
     ) async throws -> RunFacts {
-        let sql = "select assignment.facts($1, $2, $3, $4::uuid[], $5) as answer"
-        let parameters: [PostgresValue] = [
-            .uuid(tenant.id), .string(contact), PostgresValue(team), .uuids(agents),
-            .int(whole ? RunPlanner.largestRoster : RunPlanner.wholeRoster),
-        ]
-        // Thousands of agents with their skills are no keyed read.
-        let rows =
-            whole
-            ? try await postgres.query(sql, parameters, idempotent: true)
-            : try await postgres.read(sql, parameters)
+        let rows = try await postgres.read(
+            "select assignment.facts($1, $2, $3, $4::uuid[], $5, $6, $7, $8) as answer",
+            [
+                .uuid(tenant.id), .string(contact), PostgresValue(team),
+                agents.map(PostgresValue.uuids) ?? .null, .int(RunPlanner.wholeRoster),
+                page.turn == nil && !page.isFurther ? .null : .int(page.from), .int(page.limit),
+                page.isOfAbsent ? .string("absent") : .null,
+            ]
+        )
         return RunFacts(try JSON(stored: try rows.one()))
+    }
+
+    /// How many members of a large team are not to be had, by reason, without those in `known`.
+    func awayCounts(_ tenant: Tenant, team: UUID?, known: [UUID]) async throws -> JSON {
+        try await call(
+            "select assignment.away_counts($1, $2, $3::uuid[]) as answer",
+            [.uuid(tenant.id), .uuid(team ?? tenant.id), .uuids(known)]
+        )
     }
 
     /// The rules of a version; nil when there was never one.
@@ -85,6 +103,10 @@ struct SessionRepository {
         var terms = plan.policy.terms.objectValue ?? [:]
         terms["mode"] = plan.choosing?.takesAbsent == true ? "offline" : "free"
         terms["set"] = plan.wishes
+        // A turn is this agent's and nobody else's; other orders may have changed since the look.
+        if let strategy = plan.choosing?.strategy, strategy != .roundRobin {
+            terms["rank"] = .string(strategy.rawValue)
+        }
         let answer = try await call(
             "select assignment.claim_session($1, $2, $3, $4::uuid[], $5::jsonb, $6::jsonb) "
                 + "as answer",

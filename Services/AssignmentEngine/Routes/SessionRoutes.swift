@@ -62,7 +62,7 @@ struct SessionRoutes {
             tag: "Sessions",
             responses: [200: RouteResponse("It.", schema: Shapes.any)],
             handler: ErrorMapping.mapped { request in
-                guard let session = try await sessions.find(Tenant(request), request.id()) else {
+                guard let session = try await sessions.view(Tenant(request), request.id()) else {
                     throw Problem.notFound
                 }
                 return .json(200, session.document)

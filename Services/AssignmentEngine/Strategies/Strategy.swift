@@ -98,7 +98,10 @@ struct StrategyDispatcher {
         if let turn {
             index = turn
         } else {
-            index = try await pickNextRoundRobinId(candidates, contextKey: contextKey)
+            index = try await pickNextRoundRobinId(
+                among: candidates.count,
+                contextKey: contextKey
+            )
         }
         return Choice(order: strategy.order(candidates, index: index), roundRobinIndex: index)
     }
@@ -108,14 +111,11 @@ struct StrategyDispatcher {
         try await contexts.peekNextIndex(contextKey: contextKey, candidateCount: candidateCount)
     }
 
-    /// Whose turn it is among `candidates`: an index from 0 on.
-    private func pickNextRoundRobinId(
-        _ candidates: [Candidate],
+    /// Counts a turn among so many candidates: an index from 0 on.
+    func pickNextRoundRobinId(
+        among count: Int,
         contextKey: String
     ) async throws(CoordinationError) -> Int {
-        try await contexts.getNextIndex(
-            contextKey: contextKey,
-            candidateCount: candidates.count
-        )
+        try await contexts.getNextIndex(contextKey: contextKey, candidateCount: count)
     }
 }

@@ -38,7 +38,8 @@ enum Simulation {
             if random.chance(0.5) { agent.skills = ["tax": Int.random(in: 1...5, using: &random)] }
             world.agents.append(agent)
         }
-        for _ in 0..<2 {
+        for team in 0..<2 {
+            if random.chance(0.5) { world.large.insert(team) }
             var policy = TeamPolicy()
             policy.strategy = Strategy.allCases.randomElement(using: &random) ?? .fair
             if random.chance(0.3) { policy.capacityUnits = Int.random(in: 1...3, using: &random) }

@@ -60,6 +60,8 @@ struct World {
     var policies: [TeamPolicy] = []
     var sessions: [Session] = []
     var turns: [Int] = []
+    /// Teams of which a look sees a part only.
+    var large: Set<Int> = []
     var pending: [PendingClaim] = []
     let bug: PlantedBug?
 
@@ -69,10 +71,10 @@ struct World {
 
     // MARK: The engine's own look and decision
 
-    func facts(_ session: Session) -> RunFacts {
+    func facts(_ session: Session, _ page: RosterPage, _ earlier: RunFacts.Earlier) -> RunFacts {
         var facts = RunFacts(now: now)
         facts.policy = policies[session.team]
-        facts.roster = teams[session.team].map { member in
+        let members: [Candidate] = teams[session.team].map { member in
             let agent = agents[member.agent]
             var candidate = Candidate(id: agent.id, name: "")
             candidate.weight = member.weight
@@ -87,6 +89,22 @@ struct World {
             candidate.lastAssignedAt = member.last
             return candidate
         }
+        facts.roster = members
+        guard large.contains(session.team) else { return facts }
+        // As the store's indexes have them: who can be chosen in the order of the strategy.
+        let isThere = { (agent: Candidate) in
+            agent.status == "online" && agent.isAccepting && agent.isPresent
+        }
+        let able = facts.policy.strategy
+            .order(members.sorted { $0.id < $1.id }.filter { isThere($0) && $0.freeUnits > 0 })
+        let away = members.filter { !isThere($0) || $0.freeUnits <= 0 }
+        let rows = page.isOfAbsent ? away.filter { $0.freeUnits > 0 } : able
+        let part = rows.dropFirst(page.from).prefix(page.limit)
+        facts.isWhole = false
+        if facts.policy.strategy == .roundRobin { facts.ring = able.count }
+        facts.roster = Array(part) + (page.isFurther ? [] : away.prefix(page.limit))
+        facts.pageCount = part.count
+        facts.keep(page, after: earlier)
         return facts
     }
 
@@ -96,26 +114,46 @@ struct World {
         var asked = sessions[index].facts
         if bug == .declineIsForgotten { asked.declined = [:] }
         if bug == .skillsAreIgnored { asked.skills = [] }
-        switch DecisionCore(asked, facts(sessions[index])).decide() {
-        case .end(let ending):
-            leave(index, ending)
-            return nil
-        case .move(let team, _):
-            sessions[index].team = teamIDs.firstIndex(of: team) ?? sessions[index].team
-            return nil
-        case .choose(let choosing):
-            let team = sessions[index].team
-            var order = choosing.candidates
-            if let strategy = choosing.strategy {
-                var turn = 0
-                if strategy == .roundRobin {
-                    turn = turns[team] % order.count
-                    turns[team] += 1
+        var page = RosterPage()
+        page.limit = 1
+        var earlier = RunFacts.Earlier()
+        while true {
+            let core = DecisionCore(asked, facts(sessions[index], page, earlier))
+            switch core.decide() {
+            case .end(let ending):
+                leave(index, ending)
+                return nil
+            case .move(let team, _):
+                sessions[index].team = teamIDs.firstIndex(of: team) ?? sessions[index].team
+                return nil
+            case .further(let next):
+                page = next
+                earlier = core.found
+            case .choose(let choosing):
+                let team = sessions[index].team
+                if choosing.strategy == .roundRobin, !core.collects, let ring = core.facts.ring {
+                    page = RosterPage(turn: turn(of: team, among: ring))
+                    page.limit = 1
+                    earlier = RunFacts.Earlier()
+                    continue
                 }
-                order = strategy.order(order, index: turn)
+                var order = choosing.candidates
+                if let strategy = choosing.strategy {
+                    let index = strategy == .roundRobin ? turn(of: team, among: order.count) : 0
+                    order = strategy.order(order, index: index)
+                }
+                return PendingClaim(
+                    session: index,
+                    order: order,
+                    takesAbsent: choosing.takesAbsent
+                )
             }
-            return PendingClaim(session: index, order: order, takesAbsent: choosing.takesAbsent)
         }
+    }
+
+    private mutating func turn(of team: Int, among count: Int) -> Int {
+        turns[team] += 1
+        return (turns[team] - 1) % count
     }
 
     private mutating func leave(_ index: Int, _ ending: Ending) {
