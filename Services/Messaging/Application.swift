@@ -159,6 +159,7 @@ final class Application {
                 committed: { [self] in await committed($0, $1, $2) }
             ).routes
             + threadRoutes
+            + TypingRoutes(messages: messages, configuration: configuration).routes
             + AssignmentRoutes(useCase: autoAssign).routes
             + ConfigurationRoutes(settings: settings, configurations: bot.configurations).routes
             + bot.routes
@@ -226,8 +227,9 @@ final class Application {
     /// After a commit: events and calls leave at once, and the bot begins.
     private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
         await live.changed(caller, conversation)
-        guard let said = (try? JSON(parsing: answer))?["bot"] else { return }
-        await bot.committed(caller, conversation, said)
+        guard let document = try? JSON(parsing: answer), let said = document["bot"] else { return }
+        let files = document["message"]?["attachments"]?.arrayValue ?? []
+        await bot.committed(caller, conversation, said, isLast: !files.isEmpty)
     }
 
     /// What becomes of each operation while Redis is away.

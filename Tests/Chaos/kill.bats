@@ -13,6 +13,10 @@ short_leases() {
     short_leases Tests/Integration/crash.sh messaging
 }
 
+@test "messaging killed at every point, its answers going to Slack: everything happens once" {
+    short_leases Tests/Integration/crash.sh messaging slack
+}
+
 @test "assignment-engine killed at every point: everything happens once" {
     short_leases Tests/Integration/crash.sh assignment-engine
 }

@@ -33,9 +33,10 @@ bot_has_answered() {
 is_assigned() {
     [[ $(sql "select state from assignment.sessions where conversation_id = '$CONVERSATION'") == assigned ]]
 }
-is_delivered() {
+# The bot's answer and the agent's reply.
+both_are_delivered() {
     messaging GET "/v1/conversations/$CONVERSATION/messages"
-    [[ $(field '[.items[] | select(.delivery != null)][0].delivery.state') == delivered ]]
+    [[ $(field '[.items[].delivery | select(. != null) | .state] | join(" ")') == "delivered delivered" ]]
 }
 
 # One conversation through all three services, by a caller that repeats what got no answer.
@@ -47,13 +48,18 @@ main_job() {
         "{\"team_id\": \"$TEAM\"}" -H "Idempotency-Key: $key" || return 1
     eventually "$SETTLE" is_assigned || { broken "nobody got it" && return 0; }
     insist 202 replies "$key" -H "Idempotency-Key: $key" || return 1
-    eventually "$SETTLE" is_delivered || broken "it is not shown as delivered"
+    eventually "$SETTLE" both_are_delivered || broken "they are not shown as delivered"
     eventually "$SETTLE" outbox_is_empty || broken "something stays in the outbox"
 }
 
 count_of() {
     messaging GET "/v1/conversations/$CONVERSATION/messages?limit=200"
     jq --arg kind "$1" '[.items[] | select(.sender.kind == $kind)] | length' <<<"$BODY"
+}
+
+bot_text() {
+    messaging GET "/v1/conversations/$CONVERSATION/messages?limit=200"
+    field 'first(.items[] | select(.sender.kind == "bot")).text'
 }
 
 sent_times() {
@@ -77,7 +83,8 @@ happened_once() {
     expect "load of the agent" "$(sql "select active_units from assignment.agents
         where id = '$AGENT'")" "$(sql "select count(*) from assignment.sessions
         where assignee_id = '$AGENT' and state = 'assigned'")"
-    expect "deliveries" "$(sent_times "$1")" 1
+    expect "deliveries of the reply" "$(sent_times "$1")" 1
+    expect "deliveries of the bot's answer" "$(sent_times "$(bot_text)")" 1
 }
 
 eventually 60 are_ready

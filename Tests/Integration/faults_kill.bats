@@ -27,6 +27,11 @@ short_leases() {
         Tests/Integration/crash.sh messaging
 }
 
+@test "messaging killed right after the bot's answer was stored: Slack gets it, once" {
+    short_leases env SWITCHBOARD_CRASH_POINT=bot.posted \
+        Tests/Integration/crash.sh messaging slack
+}
+
 @test "messaging killed with the engine's answer in hand: the repeat makes the same call again" {
     short_leases env SWITCHBOARD_CRASH_POINT=handover.answered \
         Tests/Integration/crash.sh messaging

@@ -2,80 +2,40 @@
 # The message handler: locks, jobs, the mailbox, the bot's configuration. Needs the environment of
 # `compose/local run`.
 
+# shellcheck source=messaging_support.bash
+source "$BATS_TEST_DIRNAME/messaging_support.bash"
+
 setup_file() {
-    CHANNEL=handler-$RANDOM$RANDOM
+    make_channel
     OTHER_KEY=$("$SWITCHBOARD_BIN/messaging" keys create --tenant "other-$RANDOM$RANDOM" --role admin \
         2>/dev/null | tail -n 1)
-    export CHANNEL OTHER_KEY
-    as_service POST /v1/internal/channels "{\"code\": \"$CHANNEL\", \"kind\": \"local\", \"version\": 1}"
     # The bots of these tests are each other's opposites: one that is quick, one that thinks long.
     QUICK=$(make_bot '{"provider": "simulated", "delay_ms": 0}')
     SLOW=$(make_bot '{"provider": "simulated", "delay_ms": 30000}')
-    export QUICK SLOW
+    export OTHER_KEY QUICK SLOW
 }
 
-# Sets STATUS and BODY. Arguments: key, method, path, body, further curl options.
-ask() {
-    local key=$1 method=$2 path=$3 body=${4:-} answer
-    shift $(($# < 4 ? $# : 4))
-    local options=(-sS --max-time 20 -w '\n%{http_code}' -X "$method" -H "Authorization: Bearer $key")
-    [[ -z $body ]] || options+=(-H 'Content-Type: application/json' --data-binary "$body")
-    answer=$(curl "${options[@]}" "$@" "$MESSAGING_URL$path")
-    STATUS=${answer##*$'\n'}
-    BODY=${answer%$'\n'*}
-}
-agent() { ask "$SWITCHBOARD_AGENT_KEY" "$@"; }
-admin() { ask "$SWITCHBOARD_ADMIN_KEY" "$@"; }
-as_service() {
-    ask "$SERVICE_TOKEN" "$1" "$2" "$3" -H "Switchboard-Tenant: $SWITCHBOARD_TENANT"
-}
-field() { jq -r "$1" <<<"$BODY"; }
-new_uuid() { cat /proc/sys/kernel/random/uuid; }
-sql() { psql --no-psqlrc -qAtX "$DATABASE_URL" -c "$1"; }
-
-# make_bot CORE_META [BOT_MEMBERS]: prints the bot's id.
-make_bot() {
-    local core bot
-    core=$(new_uuid) bot=$(new_uuid)
-    admin PUT "/v1/core-ai/$core" "{\"name\": \"AI\", \"api_endpoint\": \"http://127.0.0.1:9/v1\", \"meta_data\": $1}"
-    admin PUT "/v1/bots/$bot" \
-        "$(jq -nc --arg core "$core" --argjson more "${2:-{\}}" '{name: "Lin", core_ai_id: $core} + $more')"
-    printf '%s' "$bot"
-}
-
-# open_with BOT [CHANNEL]: sets CONVERSATION.
+# open_with BOT [CHANNEL]: sets CONVERSATION of a new CONTACT.
 open_with() {
+    CONTACT=c-$(new_uuid)
     agent POST /v1/conversations \
-        "{\"channel_code\": \"${2:-$CHANNEL}\", \"contact\": {\"external_id\": \"c-$(new_uuid)\"}, \"bot_id\": \"$1\"}"
+        "{\"channel_code\": \"${2:-$CHANNEL}\", \"contact\": {\"external_id\": \"$CONTACT\"}, \"bot_id\": \"$1\"}"
     CONVERSATION=$(field .id)
 }
 
 # The conversation of somebody new without a bot of its own. Arguments: channel.
 open_without() {
+    CONTACT=c-$(new_uuid)
     agent POST /v1/conversations \
-        "{\"channel_code\": \"$1\", \"contact\": {\"external_id\": \"c-$(new_uuid)\"}}"
+        "{\"channel_code\": \"$1\", \"contact\": {\"external_id\": \"$CONTACT\"}}"
     CONVERSATION=$(field .id)
 }
 
-# says TEXT: the contact writes.
-says() {
-    agent POST "/v1/conversations/$CONVERSATION/messages" \
-        "$(jq -nc --arg text "$1" '{sender: {kind: "contact", id: "c"}, text: $text}')"
-}
 # handles HISTORY [QUERY]
 handles() {
     agent POST "/v1/conversations/$CONVERSATION/handle${2:-}" "$(jq -nc --arg h "$1" '{history: $h}')"
 }
 
-# eventually SECONDS COMMAND…
-eventually() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        ((SECONDS < end)) || return 1
-        sleep 0.1
-    done
-}
 job_is() {
     agent GET "/v1/ai-jobs/$1"
     [[ $(field .status) == "$2" ]]
@@ -352,7 +312,7 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
 
 @test "the mailbox of a channel is its own" {
     local code=count-$RANDOM$RANDOM started=$SECONDS
-    as_service POST /v1/internal/channels "{\"code\": \"$code\", \"kind\": \"local\", \"version\": 1}"
+    know_channel "$code"
     admin PUT "/v1/channels/$code/mailbox" \
         '{"debounce_ms": 60000, "debounce_max_ms": 60000, "debounce_count": 3}'
     [[ $STATUS == 200 && $(field .debounce_count) == 3 ]]
@@ -369,7 +329,7 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
 
 @test "a burst may put the answer off only so long" {
     local code=cap-$RANDOM$RANDOM job
-    as_service POST /v1/internal/channels "{\"code\": \"$code\", \"kind\": \"local\", \"version\": 1}"
+    know_channel "$code"
     admin PUT "/v1/channels/$code/mailbox" '{"debounce_ms": 60000, "debounce_max_ms": 1000}'
     open_with "$QUICK" "$code"
     says "one"
@@ -382,7 +342,7 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
     local bot
     bot=$(make_bot '{"provider": "simulated", "delay_ms": 1500}')
     local code=now-$RANDOM$RANDOM first="" second="" third=""
-    as_service POST /v1/internal/channels "{\"code\": \"$code\", \"kind\": \"local\", \"version\": 1}"
+    know_channel "$code"
     admin PUT "/v1/channels/$code/mailbox" '{"debounce_ms": 0}'
     open_with "$bot" "$code"
     says "one"
@@ -443,7 +403,7 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
     local code=bots-$RANDOM$RANDOM mine channel
     mine=$(make_bot '{"provider": "simulated"}' '{"name": "Mine"}')
     channel=$(make_bot '{"provider": "simulated"}' '{"name": "Of the channel"}')
-    as_service POST /v1/internal/channels "{\"code\": \"$code\", \"kind\": \"local\", \"version\": 1}"
+    know_channel "$code"
     open_without "$code"
     handles "<USER>Hello</USER><br>"
     [[ $(field .bot_name) == "Healthcare Assistant" ]]
@@ -535,7 +495,8 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
     done
     run grep -rls "$canary" "$SWITCHBOARD_STACK/log"
     [[ $status != 0 && -z $output ]]
-    [[ $(sql "select count(*) from platform.outbox where payload::text like '%$canary%'") == 0 ]]
+    [[ $(sql "select count(*) from platform.outbox
+        where kind = 'event' and payload::text like '%$canary%'") == 0 ]]
     [[ $(sql "select count(*) from platform.audit where before::text like '%$canary%' or after::text like '%$canary%'") == 0 ]]
 }
 

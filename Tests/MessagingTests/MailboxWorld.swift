@@ -76,6 +76,8 @@ final class MailboxWorld {
         self.conversation = conversation
     }
 
+    private var place: [PostgresValue] { [.uuid(caller.tenant), .uuid(conversation)] }
+
     // MARK: The contact
 
     func says(_ text: String, _ control: ControlWord? = nil) async throws {
@@ -178,8 +180,9 @@ final class MailboxWorld {
         _ = try await postgres.query(
             """
             update messaging.ai_jobs set lease_until = now() - interval '1 s'
-            where status = 'processing'
-            """
+            where tenant_id = $1 and conversation_id = $2 and status = 'processing'
+            """,
+            place
         )
     }
 
@@ -187,8 +190,8 @@ final class MailboxWorld {
         try await workers[0].sweep()
         // A job whose tries are used up asks for a person.
         let row = try await postgres.query(
-            "select owner_kind from messaging.conversations where id = $1",
-            [.uuid(conversation)]
+            "select owner_kind from messaging.conversations where tenant_id = $1 and id = $2",
+            place
         ).one()
         if try row.string("owner_kind") != "bot", model.owner == .bot { model.handedOver() }
     }
@@ -209,9 +212,9 @@ final class MailboxWorld {
         let row = try await postgres.query(
             """
             select id, upto_seq from messaging.ai_jobs
-            where conversation_id = $1 and status in ('pending', 'processing')
+            where tenant_id = $1 and conversation_id = $2 and status in ('pending', 'processing')
             """,
-            [.uuid(conversation)]
+            place
         ).first
         guard let row else { return }
         _ = try await jobs.stop(
@@ -268,11 +271,16 @@ final class MailboxWorld {
             _ = try await postgres.query(
                 """
                 update messaging.ai_jobs set due_at = now(), attempts = 0
-                where status = 'pending'
-                """
+                where tenant_id = $1 and conversation_id = $2 and status = 'pending'
+                """,
+                place
             )
             _ = try await postgres.query(
-                "update messaging.conversations set updated_at = now() - interval '1 min'"
+                """
+                update messaging.conversations set updated_at = now() - interval '1 min'
+                where tenant_id = $1 and id = $2
+                """,
+                place
             )
             try await sweeps()
             let late = held
@@ -289,12 +297,36 @@ final class MailboxWorld {
         let said = try await postgres.query(
             """
             select count(*) n from messaging.messages
-            where conversation_id = $1 and sender_kind = 'bot' and ai_job_id is not null
+            where tenant_id = $1 and conversation_id = $2 and sender_kind = 'bot'
+              and ai_job_id is not null
             """,
-            [.uuid(conversation)]
+            place
         ).one().int("n")
         guard said == model.answers else {
             throw Violation("\(said) answers are in the conversation, \(model.answers) were told")
+        }
+        try await everyAnswerIsSentOnce()
+    }
+
+    /// Each answer that is in the conversation is asked to be delivered, once; and nothing else is.
+    private func everyAnswerIsSentOnce() async throws {
+        let row = try await postgres.query(
+            """
+            select (select count(*) from platform.outbox o
+                     where o.tenant_id = $1 and o.key = $2::text
+                       and o.target = 'dispatch-worker') asked,
+              (select count(distinct o.event_id) from platform.outbox o join messaging.messages m
+                  on m.tenant_id = o.tenant_id and m.message_request_id = o.event_id
+                 and o.payload ->> 'text' = m.text
+                where o.tenant_id = $1 and m.conversation_id = $2::uuid
+                  and o.target = 'dispatch-worker' and m.ai_job_id is not null) sent
+            """,
+            [.uuid(caller.tenant), .string(conversation.text)],
+            idempotent: true
+        ).one()
+        let (asked, sent) = (try row.int("asked"), try row.int("sent"))
+        guard asked == model.answers, sent == model.answers else {
+            throw Violation("of \(model.answers) answers \(sent) are sent, by \(asked) requests")
         }
     }
 }

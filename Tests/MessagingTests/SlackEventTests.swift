@@ -56,7 +56,29 @@ struct SlackEventTests {
         #expect(event.text == row.1)
     }
 
-    @Test("files count as words")
+    @Test(
+        "an answer goes to the thread that a message stands in, or that it begins",
+        arguments: [
+            ("1700000000.000100", nil, "1700000000.000100"),
+            ("1700000000.000200", "1700000000.000100", "1700000000.000100"),
+            // No names that Slack gives, so none that it takes.
+            ("17.1", nil, nil), ("1700000000.00010a", nil, nil), ("1700000000.000100.1", nil, nil),
+            (".000100", nil, nil),
+        ] as [(String, String?, String?)]
+    )
+    func answers(row: (ts: String, thread: String?, answer: String?)) {
+        guard
+            case .message(let event) = verdict([
+                "ts": .string(row.ts), "thread_ts": JSON(row.thread),
+            ])
+        else {
+            Issue.record("no message")
+            return
+        }
+        #expect(event.answerThread == row.answer)
+    }
+
+    @Test("files come with their names, and are words where there are no others")
     func files() {
         let files: JSON = [["name": "a.png"], ["name": "b.pdf"]]
         guard
@@ -68,6 +90,12 @@ struct SlackEventTests {
             return
         }
         #expect(event.text == "(file: a.png)\n(file: b.pdf)")
+        #expect(event.attachments.map(\.name) == ["a.png", "b.pdf"])
+        guard case .message(let look) = verdict(["text": "look", "files": files]) else {
+            Issue.record("no message")
+            return
+        }
+        #expect(look.text == "look" && look.attachments.count == 2)
     }
 
     @Test("our own words, bots, changes and joins are none")

@@ -4,8 +4,8 @@ import Glibc
 
 /// A server that behaves like Slack's Web API, refuses what Slack refuses, and fails on demand.
 ///
-/// `POST /_control` sets faults and limits, `GET /_deliveries` shows what was accepted, and
-/// `DELETE /_deliveries` forgets it.
+/// `POST /_control` sets faults and limits and lets people write, `GET /_deliveries` shows what was
+/// accepted, and `DELETE /_deliveries` forgets it.
 @main
 enum SlackStandIn {
     static func main() throws {

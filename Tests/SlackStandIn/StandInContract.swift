@@ -9,6 +9,34 @@ struct StandInMessage {
     let threadTS: String?
     let metadata: JSON?
 
+    init(
+        channel: String,
+        ts: String,
+        text: String?,
+        blocks: JSON?,
+        threadTS: String?,
+        metadata: JSON?
+    ) {
+        self.channel = channel
+        self.ts = ts
+        self.text = text
+        self.blocks = blocks
+        self.threadTS = threadTS
+        self.metadata = metadata
+    }
+
+    /// What a person wrote: `channel` and `ts` name it, `text` and `thread_ts` may be missing.
+    init(writtenBy document: JSON) {
+        self.init(
+            channel: document["channel"]?.stringValue ?? "",
+            ts: document["ts"]?.stringValue ?? "",
+            text: document["text"]?.stringValue,
+            blocks: nil,
+            threadTS: document["thread_ts"]?.stringValue,
+            metadata: nil
+        )
+    }
+
     func document(withMetadata: Bool) -> JSON {
         var document: JSONObject = [
             "type": "message", "channel": .string(channel), "ts": .string(ts),

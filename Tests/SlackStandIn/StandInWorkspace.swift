@@ -31,6 +31,8 @@ struct StandInFault {
 @LoopActor
 final class StandInWorkspace {
     private var messages: [StandInMessage] = []
+    /// What people wrote: threads may begin there, and no method of ours did it.
+    private var written: [StandInMessage] = []
     private var faults: [StandInFault] = []
     private var perChannel: Duration?
     private var lastPost: [String: MonotonicTime] = [:]
@@ -140,10 +142,11 @@ final class StandInWorkspace {
         }
         if order["reset"] == true {
             (messages, faults, lastPost, calls, perChannel) = ([], [], [:], [:], nil)
-            (revoked, chaos, watch, hooks) = ([], nil, StandInWatch(), [])
+            (revoked, chaos, watch, hooks, written) = ([], nil, StandInWatch(), [], [])
         }
         if let token = order["revoke"]?.stringValue { revoked.insert(token) }
         if let token = order["reinstate"]?.stringValue { revoked.remove(token) }
+        if let message = order["message"] { written.append(StandInMessage(writtenBy: message)) }
         if order["forgive"] == true { watch.forgive() }
         if let parts = order["chaos"] { chaos = StandInChaos(parts) }
         if let pause = order["per_channel_ms"]?.intValue { perChannel = .milliseconds(pause) }
@@ -205,7 +208,7 @@ final class StandInWorkspace {
             case "conversations.history":
                 answer = try StandInContract.history(arguments, messages)
             case "conversations.replies":
-                answer = try StandInContract.replies(arguments, messages)
+                answer = try StandInContract.replies(arguments, written + messages)
             default: throw StandInRefusal("unknown_method")
             }
             if request.isJSON, !request.contentType.contains("charset=") {
@@ -240,7 +243,7 @@ final class StandInWorkspace {
             arguments,
             channel: channel,
             ts: "\(WallClock.milliseconds() / 1000).\(fraction)",
-            known: messages
+            known: written + messages
         )
         messages.append(message)
         return [

@@ -137,6 +137,21 @@ bot_answers() {
         "/v1/conversations/$CONVERSATION/messages"
     take text 'first(.items[] | select(.sender.kind == "bot")).text'
     shows "seen" "bot: \"$text\""
+    [[ -z $NO_REDIS ]] || return 0
+    # It goes to the customer the way an agent's reply does.
+    await "it is delivered" 'any(.items[]; .sender.kind == "bot" and .delivery.state == "delivered")' \
+        messaging "/v1/conversations/$CONVERSATION/messages"
+    ask 200 GET dispatch-worker "/v1/local-outbox?channel_code=$CHANNEL"
+    sent_once "$text"
+    shows "seen" "the local transport has delivered exactly one such message"
+}
+
+# sent_once TEXT: the last answer, a local outbox, holds one such message.
+sent_once() {
+    local times
+    times=$(jq --arg text "$1" '[.items[] | select(.text == $text)] | length' <<<"$ANSWER") ||
+        times="?"
+    [[ $times == 1 ]] || broken "the local outbox holds it $times times: $ANSWER"
 }
 
 bot_hands_over() {
@@ -186,9 +201,7 @@ message_is_sent() {
 
     step "The customer's side: the local transport has delivered exactly one such message."
     ask 200 GET dispatch-worker "/v1/local-outbox?channel_code=$CHANNEL"
-    attempts=$(jq --arg text "$AGENT_TEXT" '[.items[] | select(.text == $text)] | length' \
-        <<<"$ANSWER") || attempts="?"
-    [[ $attempts == 1 ]] || broken "the local outbox holds it $attempts times: $ANSWER"
+    sent_once "$AGENT_TEXT"
     shows "seen" "\"$AGENT_TEXT\""
 }
 

@@ -54,6 +54,9 @@ create table messaging.tenant_settings (
   tenant_id uuid primary key references platform.tenants,
   default_bot_id uuid,
   allow_default_bot bool not null default true,
+  -- So long after people got a conversation it goes back to the bot unless one of them has written;
+  -- null: never.
+  handoff_expires_after interval,
   -- Words beside the built-in ones that silence the bot, or ask for a person: {stop: […], agent: […]}.
   control_words jsonb not null default '{}',
   updated_at timestamptz not null default now(),
@@ -120,6 +123,8 @@ create table messaging.conversations (
   pending_input jsonb,
   first_pending_at timestamptz,
   debounce_until timestamptz,
+  -- When the conversation goes back to the bot unless somebody writes before.
+  handoff_until timestamptz,
   thread_version bigint not null default 0,
   version bigint not null default 0,
   -- For an index: the numbers above change with every message, and a row whose indexed values do
@@ -139,6 +144,8 @@ create unique index conversations_external on messaging.conversations
 create index conversations_of_contact on messaging.conversations (tenant_id, contact_id, id);
 -- What the sweep looks for; a global scan of work, so it is not led by the tenant.
 create index conversations_unanswered on messaging.conversations (tenant_id, id) where awaits_bot;
+create index conversations_handoffs on messaging.conversations (handoff_until)
+  where handoff_until is not null;
 
 -- A topic inside a conversation, with what the score of a new message is computed from:
 -- term hashes of the last 20 messages (4 bytes each, big-endian), their mentions, the last 3 authors.
@@ -174,8 +181,12 @@ create table messaging.messages (
   sender_kind text not null check (sender_kind in ('contact', 'agent', 'bot')),
   sender_id text not null,
   text text not null,
+  -- What came with the text: [{name, content_type?, url?}, …]; kept as it was given.
+  attachments jsonb,
   external_id text,
   reply_to uuid,
+  -- Where the provider shows it: the id of the message there that began the thread.
+  provider_thread text,
   thread_id uuid,
   thread_state text not null check (thread_state in ('assigned', 'deferred', 'pending')),
   method text check (method in ('explicit', 'reply', 'similar', 'new_thread', 'manual')),
@@ -265,6 +276,7 @@ language sql stable as $$
     'id', m.id, 'seq', m.seq, 'conversation_id', m.conversation_id, 'thread_id', m.thread_id,
     'thread_state', m.thread_state, 'method', m.method, 'direction', m.direction,
     'sender', jsonb_build_object('kind', m.sender_kind, 'id', m.sender_id), 'text', m.text,
+    'attachments', coalesce(m.attachments, '[]'),
     'external_id', m.external_id, 'reply_to', m.reply_to, 'stale', m.stale,
     'ai_job_id', m.ai_job_id, 'created_at', messaging.instant(m.created_at),
     'edited_at', messaging.instant(m.edited_at),
@@ -601,9 +613,9 @@ $$;
 -- Gives a contact's new message to the bot's mailbox: silence, join the job that waits, wait behind
 -- the one that runs, or make one. The caller holds the conversation's row `c` (as it was before the
 -- message) and writes seq and version itself; everything else about the mailbox is written here.
--- Returns `bot` of the answer.
+-- With p_flush nothing more is waited for. Returns `bot` of the answer.
 create function messaging.feed_bot(
-  c messaging.conversations, p_code text, p_seq bigint, p_control text,
+  c messaging.conversations, p_code text, p_seq bigint, p_control text, p_flush bool,
   p_debounce interval, p_debounce_max interval, p_debounce_count int
 ) returns jsonb language plpgsql as $$
 declare
@@ -629,7 +641,8 @@ begin
   end if;
   select h.mailbox into mailbox from messaging.channels h
    where h.tenant_id = c.tenant_id and h.code = c.channel_code;
-  due := case when waiting >= coalesce((mailbox ->> 'debounce_count')::int, p_debounce_count)
+  due := case when p_flush
+      or waiting >= coalesce((mailbox ->> 'debounce_count')::int, p_debounce_count)
     then now() else least(
       now() + coalesce((mailbox ->> 'debounce_ms')::int * interval '1 ms', p_debounce),
       started + coalesce((mailbox ->> 'debounce_max_ms')::int * interval '1 ms', p_debounce_max))
@@ -646,10 +659,10 @@ begin
     return jsonb_build_object('status', 'ai_processing_started', 'ai_job_id', j.id,
       'lock_id', j.lock_id, 'consolidated_messages', j.consolidated_messages);
   elsif j.status = 'pending' then
-    -- A job that waits for its next try keeps its pause.
+    -- A job that waits for its next try keeps its pause, and one that is due stays so.
     update messaging.ai_jobs set upto_seq = p_seq,
            consolidated_messages = consolidated_messages + 1,
-           due_at = case when attempts = 0 then due else due_at end
+           due_at = case when attempts = 0 and due_at > now() then due else due_at end
      where tenant_id = j.tenant_id and id = j.id returning * into j;
     return jsonb_build_object('status', 'buffered', 'ai_job_id', j.id,
       'consolidated_messages', j.consolidated_messages);
@@ -658,11 +671,49 @@ begin
 end
 $$;
 
+-- The contact is still writing: the job that waits for the rest of the burst waits on, never past the
+-- burst's cap. outcome: 'noted' (answer = {extended, answer_in_ms}) | 'not_found'
+create function messaging.note_typing(
+  p_tenant uuid, p_conversation uuid, p_debounce interval, p_debounce_max interval,
+  out outcome text, out answer jsonb
+) language plpgsql as $$
+declare
+  c messaging.conversations;
+  due timestamptz;
+  was timestamptz;
+begin
+  select * into c from messaging.conversations
+   where tenant_id = p_tenant and id = p_conversation for update;
+  if not found then outcome := 'not_found'; return; end if;
+  outcome := 'noted';
+  select least(
+      now() + coalesce((h.mailbox ->> 'debounce_ms')::int * interval '1 ms', p_debounce),
+      c.first_pending_at
+        + coalesce((h.mailbox ->> 'debounce_max_ms')::int * interval '1 ms', p_debounce_max))
+    into due from (select) as one
+    left join messaging.channels h on h.tenant_id = c.tenant_id and h.code = c.channel_code;
+  select due_at into was from messaging.ai_jobs
+   where tenant_id = c.tenant_id and conversation_id = c.id and status = 'pending'
+     and attempts = 0 and due_at > now() and c.first_pending_at is not null for update;
+  if due > was then
+    update messaging.ai_jobs set due_at = due
+     where tenant_id = c.tenant_id and conversation_id = c.id and status = 'pending';
+    update messaging.conversations set debounce_until = due
+     where tenant_id = c.tenant_id and id = c.id;
+  end if;
+  answer := jsonb_build_object('extended', coalesce(due > was, false), 'answer_in_ms',
+    (extract(epoch from case when was is not null then greatest(due, was) end - now())
+      * 1000)::bigint);
+end
+$$;
+
 -- Stores a message, with all that follows from it, in one round trip.
 --
 -- p_key … p_body_hash: the idempotency key, or null. p_deferred: the room's limit is reached, and
 -- the assignment comes after this long. p_choice …: the thread that was chosen outside on the
 -- snapshot of version p_seen; p_force takes it although the threads have changed since, if it can.
+-- p_attachments: what came with the text; the bot then waits for no more. p_provider_thread: where
+-- the provider shows it.
 --
 -- outcome: 'created'       answer is stored and to be sent with 201
 --          'replayed'      by key: the first answer, 201; 'duplicate': by external_id, 200
@@ -675,7 +726,8 @@ create function messaging.post_message(
   p_choice_thread uuid, p_score float8, p_seen bigint, p_force bool, p_title text,
   p_algorithm text, p_terms bytea, p_mentions text[], p_deferred interval, p_control text,
   p_debounce interval, p_debounce_max interval, p_debounce_count int, p_key text, p_method text,
-  p_path text, p_body_hash bytea, p_actor text,
+  p_path text, p_body_hash bytea, p_actor text, p_attachments jsonb default null,
+  p_provider_thread text default null,
   out outcome text, out answer jsonb, out snapshot jsonb
 ) language plpgsql as $$
 declare
@@ -728,13 +780,13 @@ begin
   end if;
   insert into messaging.messages
     (tenant_id, id, conversation_id, seq, channel_code, direction, sender_kind, sender_id, text,
-     external_id, reply_to, thread_id, thread_state, method, score, algorithm, created_thread,
-     created_by)
+     attachments, external_id, reply_to, provider_thread, thread_id, thread_state, method, score,
+     algorithm, created_thread, created_by)
   values (p_tenant, p_message, c.id, c.next_seq, c.channel_code,
     case p_sender_kind when 'contact' then 'in' else 'out' end, p_sender_kind, p_sender_id, p_text,
-    p_external, p_reply_to, s.thread, case when s.thread is null then 'deferred' else 'assigned' end,
-    s.method, s.score, case when s.thread is not null then p_algorithm end,
-    coalesce(s.created, false), p_actor)
+    p_attachments, p_external, p_reply_to, p_provider_thread, s.thread,
+    case when s.thread is null then 'deferred' else 'assigned' end, s.method, s.score,
+    case when s.thread is not null then p_algorithm end, coalesce(s.created, false), p_actor)
   returning * into m;
   if m.thread_id is not null then
     perform messaging.touch_thread(p_tenant, m.thread_id, p_terms, p_sender_id, p_mentions);
@@ -750,11 +802,12 @@ begin
   update messaging.conversations set next_seq = next_seq + 1, version = version + 1,
          updated_at = now(),
          last_user_seq = case when p_sender_kind = 'contact' then m.seq else last_user_seq end,
+         handoff_until = case when p_sender_kind = 'agent' then null else handoff_until end,
          thread_version = thread_version + case when m.thread_id is null then 0 else 1 end
    where tenant_id = p_tenant and id = c.id;
   if p_sender_kind = 'contact' then
-    bot := messaging.feed_bot(
-      c, p_code, m.seq, p_control, p_debounce, p_debounce_max, p_debounce_count);
+    bot := messaging.feed_bot(c, p_code, m.seq, p_control, p_attachments is not null, p_debounce,
+      p_debounce_max, p_debounce_count);
   else
     bot := jsonb_build_object(
       'status', case when c.owner_kind = 'bot' then 'off' else 'human' end);
@@ -803,13 +856,14 @@ begin
       id uuid, sender_kind text, sender_id text, text text, external_id text, reply_to uuid,
       thread uuid, choice text, choice_thread uuid, score float8, title text, terms text,
       mentions text[], deferred interval, control text, key text, method text, path text,
-      body_hash text, actor text)) with ordinality order by ordinality
+      body_hash text, actor text, attachments jsonb, provider_thread text)) with ordinality order by ordinality
   loop
     select p.outcome, p.answer into outcome, answer from messaging.post_message(
       p_tenant, p_code, p_conversation, i.id, i.sender_kind, i.sender_id, i.text, i.external_id,
       i.reply_to, i.thread, i.choice, i.choice_thread, i.score, p_seen, true, i.title, p_algorithm,
       decode(i.terms, 'hex'), i.mentions, i.deferred, i.control, p_debounce, p_debounce_max,
-      p_debounce_count, i.key, i.method, i.path, decode(i.body_hash, 'hex'), i.actor) p;
+      p_debounce_count, i.key, i.method, i.path, decode(i.body_hash, 'hex'), i.actor,
+      i.attachments, i.provider_thread) p;
     return next;
   end loop;
 end
@@ -867,6 +921,31 @@ $$;
 
 -- ---------------------------------------------------------------- Going out
 
+-- Asks dispatch-worker to deliver a message that was stored in this transaction, under the request's
+-- id that it carries; `v` is its conversation's version. Messages of a conversation go out in order.
+create function messaging.send_out(m messaging.messages, p_code text, v bigint) returns void
+language sql as $$
+  select platform.enqueue_call('messaging', m.tenant_id, p_code, 'dispatch-worker',
+    '/v1/message-requests', m.conversation_id::text, v,
+    jsonb_strip_nulls(jsonb_build_object('id', m.message_request_id,
+      'channel_code', m.channel_code, 'text', m.text, 'thread_key', m.conversation_id,
+      'thread_ts', m.provider_thread, 'metadata',
+      jsonb_build_object('message_id', m.id, 'conversation_id', m.conversation_id))),
+    m.message_request_id)
+$$;
+
+-- Where the provider shows what a contact wrote: in p_thread, else last.
+create function messaging.provider_thread(
+  p_tenant uuid, p_conversation uuid, p_thread uuid, p_last bigint
+) returns text language sql stable as $$
+  select coalesce(
+    (select provider_thread from messaging.messages
+      where tenant_id = p_tenant and thread_id = p_thread and provider_thread is not null
+        and sender_kind = 'contact' order by seq desc limit 1),
+    (select provider_thread from messaging.messages
+      where tenant_id = p_tenant and conversation_id = p_conversation and seq = p_last))
+$$;
+
 -- Stores what an agent answers and asks dispatch-worker to deliver it; both commit together. The
 -- message request's id is chosen here, so that the answer can name it before it is delivered. So
 -- does the idempotency key, as in post_message: whoever repeats after a crash gets the same reply.
@@ -922,9 +1001,10 @@ begin
   end if;
   insert into messaging.messages
     (tenant_id, conversation_id, seq, channel_code, direction, sender_kind, sender_id, text,
-     thread_id, thread_state, method, score, message_request_id, delivery_state, created_by)
+     provider_thread, thread_id, thread_state, method, score, message_request_id, delivery_state,
+     created_by)
   values (p_tenant, c.id, c.next_seq, c.channel_code, 'out', p_sender_kind, p_sender_id, p_text,
-    v_thread, case when v_thread is null then 'pending' else 'assigned' end,
+    messaging.provider_thread(p_tenant, c.id, p_thread, c.last_user_seq), v_thread, case when v_thread is null then 'pending' else 'assigned' end,
     case when v_thread is null then null when p_thread is null then 'reply' else 'explicit' end, 0,
     gen_random_uuid(), 'pending', p_actor)
   returning * into m;
@@ -932,18 +1012,13 @@ begin
     perform messaging.touch_thread(p_tenant, v_thread, p_terms, p_sender_id, p_mentions);
   end if;
   update messaging.conversations set next_seq = next_seq + 1, version = version + 1,
-         updated_at = now(),
+         updated_at = now(), handoff_until = null,
          thread_version = thread_version + case when v_thread is null then 0 else 1 end
    where tenant_id = p_tenant and id = c.id;
   perform messaging.emit(p_tenant, p_code, c.id, c.version + 1, jsonb_build_array(
     jsonb_build_array('message.created', jsonb_build_object('message_id', m.id, 'seq', m.seq,
       'conversation_id', c.id, 'sender_kind', p_sender_kind, 'direction', 'out'))));
-  perform platform.enqueue_call('messaging', p_tenant, p_code, 'dispatch-worker',
-    '/v1/message-requests', c.id::text, c.version + 1,
-    jsonb_build_object('id', m.message_request_id, 'channel_code', c.channel_code, 'text', p_text,
-      'thread_key', c.id, 'metadata',
-      jsonb_build_object('message_id', m.id, 'conversation_id', c.id)),
-    m.message_request_id);
+  perform messaging.send_out(m, p_code, c.version + 1);
   perform platform.note_audit(p_tenant, p_actor, 'message.reply', m.id::text, null,
     jsonb_build_object('conversation_id', c.id, 'message_request_id', m.message_request_id),
     null, null);
@@ -988,6 +1063,19 @@ begin
 end
 $$;
 
+-- A call that dispatch-worker keeps refusing has an end as well: its message was not delivered.
+create function messaging.note_refused() returns trigger language plpgsql as $$
+begin
+  perform messaging.apply_delivery(new.tenant_id, new.tenant, new.event_id, 0, 1, 'failed', null,
+    new.last_error);
+  return null;
+end
+$$;
+create trigger refused after update of laid_aside_at on platform.outbox
+  for each row when (new.laid_aside_at is not null and old.laid_aside_at is null
+    and new.source = 'messaging' and new.kind = 'call' and new.path = '/v1/message-requests')
+  execute function messaging.note_refused();
+
 -- Lets the owner of a conversation follow its session: assigned and offered ones belong to a human,
 -- waiting ones to nobody, closed ones to the bot again, unless p_owner says who. The live AI job of a conversation that the
 -- bot loses is cancelled; one that it gets back starts with an empty buffer. Sessions are ordered
@@ -1013,6 +1101,10 @@ begin
   job := messaging.silence_bot(p_tenant, p_conversation, 'the owner changed');
   update messaging.conversations set session_id = p_session, session_version = p_version,
          owner_kind = v_owner, assignee_id = case v_owner when 'human' then p_assignee end,
+         handoff_until = case when v_owner = 'bot' then null
+           when session_id is distinct from p_session then now() + (select handoff_expires_after
+             from messaging.tenant_settings where tenant_id = p_tenant)
+           else handoff_until end,
          version = version + 1, updated_at = now(),
          next_seq = next_seq + case when v_owner = 'bot' and c.owner_kind <> 'bot' then 1 else 0 end
    where tenant_id = p_tenant and id = p_conversation;
@@ -1056,8 +1148,9 @@ language sql stable as $$
     -- To a history that the caller brought belongs only what came into the conversation since.
     'history', coalesce((
       select jsonb_agg(jsonb_build_object('seq', h.seq, 'sender_kind', h.sender_kind,
-        'sender_id', h.sender_id, 'text', h.text) order by h.seq)
-      from (select m.seq, m.sender_kind, m.sender_id, m.text from messaging.messages m
+        'sender_id', h.sender_id, 'text', h.text, 'attachments', h.attachments) order by h.seq)
+      from (select m.seq, m.sender_kind, m.sender_id, m.text, m.attachments
+              from messaging.messages m
              where m.tenant_id = j.tenant_id and m.conversation_id = j.conversation_id
                and m.seq <= j.upto_seq and m.deleted_at is null
                and (j.input is null or m.seq > c.answered_seq and m.sender_kind = 'contact')
@@ -1138,7 +1231,8 @@ $$;
 
 -- Ends a job with the bot's answer, by one conditional write: the fence must still be the job's, the
 -- bot must own the conversation, and nothing newer may have come in, unless p_post_anyway, or the
--- answers of p_max_supersedes jobs in a row were dropped already; then it is marked stale.
+-- answers of p_max_supersedes jobs in a row were dropped already; then it is marked stale. What is
+-- posted is sent on by dispatch-worker, as an agent's reply is; nothing else is.
 -- A null p_text ends the job without a message. With p_handover, the bot's reason, the conversation
 -- then goes to a person of p_team (may be null). Makes the next job itself when there is news.
 -- outcome: 'posted' (answer = message_json) | 'done' (no text) | 'superseded' | 'lost'
@@ -1178,16 +1272,17 @@ begin
   outcome := 'done';
   if p_text is not null then
     -- The answer belongs to the thread of what it answers.
-    select x.id, x.thread_id into q from messaging.messages x
+    select x.id, x.thread_id, x.provider_thread into q from messaging.messages x
      where x.tenant_id = p_tenant and x.conversation_id = c.id and x.seq <= j.upto_seq
        and x.sender_kind = 'contact' order by x.seq desc limit 1;
     insert into messaging.messages
       (tenant_id, conversation_id, seq, channel_code, direction, sender_kind, sender_id, text,
-       reply_to, thread_id, thread_state, method, score, stale, ai_job_id)
+       reply_to, provider_thread, thread_id, thread_state, method, score, stale, ai_job_id,
+       message_request_id, delivery_state)
     values (p_tenant, c.id, c.next_seq, c.channel_code, 'out', 'bot', p_sender, p_text, q.id,
-      q.thread_id, case when q.thread_id is null then 'pending' else 'assigned' end,
+      q.provider_thread, q.thread_id, case when q.thread_id is null then 'pending' else 'assigned' end,
       case when q.thread_id is null then null else 'reply' end, 0,
-      c.last_user_seq > j.upto_seq, j.id)
+      c.last_user_seq > j.upto_seq, j.id, gen_random_uuid(), 'pending')
     returning * into m;
     if m.thread_id is not null then
       perform messaging.touch_thread(p_tenant, m.thread_id, p_terms, p_sender, p_mentions);
@@ -1195,6 +1290,7 @@ begin
     perform messaging.emit(p_tenant, j.tenant, c.id, c.version + 1, jsonb_build_array(
       jsonb_build_array('message.created', jsonb_build_object('message_id', m.id, 'seq', m.seq,
         'conversation_id', c.id, 'sender_kind', 'bot', 'direction', 'out'))));
+    perform messaging.send_out(m, j.tenant, c.version + 1);
     outcome := 'posted';
     answer := messaging.message_json(m);
   end if;
@@ -1432,6 +1528,26 @@ begin
    where a.tenant_id = old.tenant_id and a.id = old.id;
   delete from messaging.ai_workers where heartbeat_at < now() - interval '1 day';
 end
+$$;
+
+-- Takes conversations that nobody wrote in since people got them, for p_lease: their sessions are to
+-- go back to the bot. Whoever writes meanwhile keeps the conversation.
+create function messaging.claim_handoffs(p_limit int, p_lease interval)
+returns table (tenant_id uuid, tenant text, conversation_id uuid, session_id uuid)
+language sql as $$
+  update messaging.conversations c set handoff_until = now() + p_lease
+    from (select x.tenant_id, x.id from messaging.conversations x
+           where x.handoff_until <= now() order by x.handoff_until limit p_limit
+           for update skip locked) d, platform.tenants t
+   where c.tenant_id = d.tenant_id and c.id = d.id and t.id = d.tenant_id
+  returning c.tenant_id, t.code, c.id, c.session_id
+$$;
+
+-- The session of an expired handoff is over: nothing is to be done any more.
+create function messaging.settle_handoff(p_tenant uuid, p_conversation uuid, p_session uuid)
+returns void language sql as $$
+  update messaging.conversations set handoff_until = null
+   where tenant_id = p_tenant and id = p_conversation and session_id = p_session
 $$;
 
 -- A worker's sign of life, with what it has done since its start.
@@ -1695,17 +1811,22 @@ begin
 end
 $$;
 
--- What a tenant decides for all its bots; null keeps what is there.
+-- What a tenant decides for all its bots; null keeps what is there. p_handoff: seconds, 0 for never.
 create function messaging.put_bot_policy(
-  p_tenant uuid, p_allow_default bool, p_control_words jsonb, p_actor text, p_request_id text
+  p_tenant uuid, p_allow_default bool, p_control_words jsonb, p_handoff int, p_actor text,
+  p_request_id text
 ) returns jsonb language plpgsql as $$
 declare
   was jsonb := messaging.bot_policy_json(p_tenant);
   v_is jsonb;
 begin
-  insert into messaging.tenant_settings (tenant_id, allow_default_bot, control_words)
-  values (p_tenant, coalesce(p_allow_default, true), coalesce(p_control_words, '{}'))
+  insert into messaging.tenant_settings
+    (tenant_id, allow_default_bot, control_words, handoff_expires_after)
+  values (p_tenant, coalesce(p_allow_default, true), coalesce(p_control_words, '{}'),
+    nullif(p_handoff, 0) * interval '1 s')
   on conflict (tenant_id) do update set updated_at = now(),
+    handoff_expires_after = case when p_handoff is null
+      then tenant_settings.handoff_expires_after else excluded.handoff_expires_after end,
     allow_default_bot = coalesce(p_allow_default, tenant_settings.allow_default_bot),
     control_words = coalesce(p_control_words, tenant_settings.control_words);
   v_is := messaging.bot_policy_json(p_tenant);
@@ -1718,6 +1839,7 @@ $$;
 create function messaging.bot_policy_json(p_tenant uuid) returns jsonb language sql stable as $$
   select jsonb_build_object('default_bot_id', t.default_bot_id,
     'allow_default_bot', coalesce(t.allow_default_bot, true),
+    'handoff_expires_after_s', extract(epoch from t.handoff_expires_after)::int,
     'control_words', coalesce(t.control_words, '{}'))
   from (select) as one left join messaging.tenant_settings t on t.tenant_id = p_tenant
 $$;

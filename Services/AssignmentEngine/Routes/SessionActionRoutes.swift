@@ -19,7 +19,12 @@ struct SessionActionRoutes {
             plain("on-hold", .hold, "Put a session aside; its capacity is given back"),
             plain("resume", .resume, "Go on with a session that was put aside"),
             plain("close", .close, "End a session; its capacity is given back"),
-            plain("return-to-bot", .returnToBot, "End a session; the bot answers again"),
+            plain(
+                "return-to-bot",
+                .returnToBot,
+                "End a session; the bot answers again",
+                access: .roleOrService(.agent)
+            ),
             reopen,
         ]
     }
@@ -190,9 +195,14 @@ struct SessionActionRoutes {
         }
     }
 
-    private func plain(_ name: String, _ action: SessionAction, _ summary: String) -> Route {
+    private func plain(
+        _ name: String,
+        _ action: SessionAction,
+        _ summary: String,
+        access: RouteAccess = .role(.agent)
+    ) -> Route {
         let schema = action == .resume ? Shapes.forced : Shapes.close
-        return act(name, summary, schema: schema) { request in
+        return act(name, summary, schema: schema, access: access) { request in
             let (force, reason) = try request.readOptional { body in
                 (
                     action == .resume ? body.optionalBool("force") ?? false : false,
@@ -232,6 +242,7 @@ struct SessionActionRoutes {
         _ name: String,
         _ summary: String,
         schema: JSON = Shapes.assignee,
+        access: RouteAccess = .role(.agent),
         responses: [Int: RouteResponse] = [
             200: RouteResponse("The session.", schema: Shapes.any)
         ],
@@ -240,7 +251,7 @@ struct SessionActionRoutes {
         Route(
             .post,
             "/v1/sessions/{id}/\(name)",
-            access: .role(.agent),
+            access: access,
             summary: summary,
             tag: "Sessions",
             idempotency: .replayed,

@@ -20,6 +20,7 @@ final class BotApplication {
     private let offline: OfflineJobs
     private let manager: BackgroundJobManager
     private let handler: MessageHandler
+    private let handoffs: HandoffExpiry
     private let debounceCount: Int
 
     /// - Parameter stores: where locks of conversations are shown, in the order they are asked.
@@ -69,6 +70,12 @@ final class BotApplication {
             runner: runner,
             debounce: configuration.debounce
         )
+        handoffs = HandoffExpiry(
+            postgres: runtime.postgres,
+            services: runtime.services,
+            interval: configuration.bot.sweepInterval,
+            logger: runtime.logger
+        )
         handler = MessageHandler(
             configurations: configurations,
             jobs: manager,
@@ -95,9 +102,11 @@ final class BotApplication {
 
     func start() {
         handler.initialize()
+        handoffs.start()
     }
 
     func stop() async {
+        await handoffs.stop()
         await runner.stop()
         await offline.stop()
         await memory.drain()
@@ -114,7 +123,14 @@ final class BotApplication {
     }
 
     /// After the commit of a message, whose answer says what it means for the bot.
-    func committed(_ caller: Caller, _ conversation: UUID, _ bot: JSON) async {
+    ///
+    /// - Parameter isLast: the bot waits for nothing after it.
+    func committed(
+        _ caller: Caller,
+        _ conversation: UUID,
+        _ bot: JSON,
+        isLast: Bool
+    ) async {
         let job = bot["ai_job_id"]?.stringValue
         switch bot["status"]?.stringValue {
         case "ai_processing_started":
@@ -124,7 +140,8 @@ final class BotApplication {
         case "buffered":
             // The last one of a burst that is long enough makes the job due at once; where a
             // channel counts otherwise, the runner finds it within its poll.
-            if bot["consolidated_messages"]?.intValue ?? 0 >= Int64(debounceCount) { runner.wake() }
+            let count = bot["consolidated_messages"]?.intValue ?? 0
+            if isLast || count >= Int64(debounceCount) { runner.wake() }
         case "stopped", "human":
             if job != nil { await manager.ended(caller, conversation, job: job) }
         default: break

@@ -44,11 +44,20 @@ struct JobWork: Sendable {
         request = bot.request(JobWork.turns(work), consolidated: consolidated, jobID: id)
     }
 
+    /// A message's text, with the names of files that it does not name itself.
+    private static func words(of message: JSON) -> String? {
+        guard let text = message["text"]?.stringValue else { return nil }
+        let files = (message["attachments"]?.arrayValue ?? [])
+            .compactMap { $0["name"]?.stringValue }
+            .map(Attachment.words)
+        return ([text] + files.filter { !text.contains($0) }).joined(separator: "\n")
+    }
+
     /// The history that the caller brought, then the conversation's own messages.
     private static func turns(_ work: JSON) -> [AITurn] {
         let given = (work["input"]?["messages"]?.arrayValue ?? []).compactMap(AITurn.init)
         let own = (work["history"]?.arrayValue ?? []).compactMap { message -> AITurn? in
-            guard let text = message["text"]?.stringValue else { return nil }
+            guard let text = words(of: message) else { return nil }
             if message["sender_id"]?.stringValue == returnMarker {
                 return AITurn(
                     role: .system,

@@ -147,7 +147,9 @@ final class InboundWorker {
                 replyTo: replyTo,
                 thread: nil,
                 key: nil,
-                features: TextFeatures(event.text)
+                features: TextFeatures(event.text),
+                attachments: event.attachments,
+                providerThread: event.answerThread
             )
         )
         switch outcome.name {

@@ -19,6 +19,20 @@ struct SlackEvent: Sendable, Equatable {
     let ts: String
     /// The message that began the thread it stands in; `nil` outside a thread.
     let threadTS: String?
+    /// Files that were shared with it.
+    var attachments: [Attachment] = []
+
+    /// Where an answer belongs: the thread that it stands in, or that it begins.
+    ///
+    /// `nil` for a name that Slack would not take back.
+    var answerThread: String? {
+        let name = threadTS ?? ts
+        let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        let isName =
+            parts.count == 2 && !parts[0].isEmpty && parts[1].count == 6
+            && parts.allSatisfy { $0.allSatisfy { (0x30...0x39).contains($0) } }
+        return isName ? name : nil
+    }
 
     /// Two events can tell of one gesture (a message that mentions the app is sent as both): the
     /// message has this name in either.
@@ -46,7 +60,9 @@ struct SlackEvent: Sendable, Equatable {
             let channel = event["channel"]?.stringValue, let user = event["user"]?.stringValue,
             let ts = event["ts"]?.stringValue, ts.utf8.count <= 40, user.utf8.count <= 255
         else { return .ignored("incomplete") }
-        let text = words(of: event)
+        let files = attachments(of: event)
+        let written = unescaped(event["text"]?.stringValue ?? "")
+        let text = written.isEmpty ? Attachment.words(of: files) : written
         guard !text.isEmpty else { return .ignored("empty") }
         let thread = event["thread_ts"]?.stringValue
         return .message(
@@ -56,17 +72,21 @@ struct SlackEvent: Sendable, Equatable {
                 user: user,
                 text: text,
                 ts: ts,
-                threadTS: thread == ts ? nil : thread
+                threadTS: thread == ts ? nil : thread,
+                attachments: files
             )
         )
     }
 
-    /// The text, and the names of files that came with it.
-    private static func words(of event: JSON) -> String {
-        let text = unescaped(event["text"]?.stringValue ?? "")
-        let files = (event["files"]?.arrayValue ?? []).compactMap { $0["name"]?.stringValue }
-        return ([text] + files.map { "(file: \($0))" }).filter { !$0.isEmpty }
-            .joined(separator: "\n")
+    private static func attachments(of event: JSON) -> [Attachment] {
+        (event["files"]?.arrayValue ?? []).prefix(Attachment.countMax).compactMap { file in
+            guard let name = file["name"]?.stringValue, !name.isEmpty else { return nil }
+            return Attachment(
+                name: String(name.prefix(255)),
+                contentType: file["mimetype"]?.stringValue,
+                url: file["url_private"]?.stringValue
+            )
+        }
     }
 
     /// Slack writes these three, and only these, as entities.

@@ -77,18 +77,21 @@ struct ConfigurationRepository {
     }
 
     /// Changes what the tenant decides; what is absent stays.
+    ///
+    /// - Parameter handoffSeconds: 0 for never.
     func putBotPolicy(
         _ caller: Caller,
         allowsDefault: Bool?,
-        controlWords: JSON?
+        controlWords: JSON?,
+        handoffSeconds: Int?
     ) async throws -> JSON {
         try JSON(
             stored: try await postgres.query(
-                "select messaging.put_bot_policy($1, $2, $3, $4, $5) answer",
+                "select messaging.put_bot_policy($1, $2, $3, $4, $5, $6) answer",
                 [
                     .uuid(caller.tenant), PostgresValue(allowsDefault),
-                    controlWords.map { .json($0.text) } ?? .null, .string(caller.actor),
-                    .string(caller.requestID),
+                    controlWords.map { .json($0.text) } ?? .null, PostgresValue(handoffSeconds),
+                    .string(caller.actor), .string(caller.requestID),
                 ],
                 idempotent: true
             ).one()

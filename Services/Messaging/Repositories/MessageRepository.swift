@@ -87,13 +87,15 @@ struct MessageRepository {
             interval(mailbox.debounceMax), .int(mailbox.debounceCount),
             PostgresValue(key?.key), PostgresValue(key?.method), PostgresValue(key?.path),
             key.map { .bytes($0.bodyHash) } ?? .null, .string(caller.actor),
+            Attachment.document(of: message.attachments).map { .json($0.text) } ?? .null,
+            PostgresValue(message.providerThread),
         ]
         let result = try MessageOutcome(
             try await postgres.query(
                 """
                 select * from messaging.post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
                   $12, $13, $14, $15, $16, $17, $18, $19, $20::interval, $21, $22::interval,
-                  $23::interval, $24, $25, $26, $27, $28, $29)
+                  $23::interval, $24, $25, $26, $27, $28, $29, $30, $31)
                 """,
                 parameters
             ).one()
@@ -166,6 +168,24 @@ struct MessageRepository {
                 PostgresValue(try page.afterNumber()), .int(page.limit + 1),
             ],
             idempotent: true
+        )
+    }
+
+    /// Puts the end of the burst off: the contact is still writing.
+    func noteTyping(
+        _ caller: Caller,
+        _ conversation: UUID,
+        mailbox: MessagingConfiguration
+    ) async throws -> Outcome {
+        try Outcome(
+            try await postgres.query(
+                "select * from messaging.note_typing($1, $2, $3::interval, $4::interval)",
+                [
+                    .uuid(caller.tenant), .uuid(conversation), interval(mailbox.debounce),
+                    interval(mailbox.debounceMax),
+                ],
+                idempotent: true
+            ).one()
         )
     }
 

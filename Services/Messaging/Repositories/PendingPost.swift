@@ -58,6 +58,10 @@ struct PlacedPosts: Sendable {
         writer.member("path", message.key?.path)
         writer.member("body_hash", message.key.map { PlacedPosts.hexadecimal($0.bodyHash) })
         writer.member("actor", post.caller.actor)
+        if let files = Attachment.document(of: message.attachments) {
+            writer.member("attachments", files)
+        }
+        writer.member("provider_thread", message.providerThread)
         writer.endObject()
     }
 

@@ -36,10 +36,12 @@ struct BotPolicyRoutes {
             summary: "Decide for all bots of the tenant",
             description: "`allow_default_bot`: whether the built-in bot may answer where none is "
                 + "configured or known. `control_words`: words beside `stop` and `agent` that "
-                + "silence the bot or ask for a person. What is absent stays.",
+                + "silence the bot or ask for a person. `handoff_expires_after_s`: so long after "
+                + "people got a conversation it goes back to the bot unless one of them has "
+                + "written; 0 for never. What is absent stays.",
             tag: "Configuration",
             requestSchema: Schemas.object([
-                "allow_default_bot": Schemas.flag,
+                "allow_default_bot": Schemas.flag, "handoff_expires_after_s": Schemas.number,
                 "control_words": Schemas.object([
                     "stop": BotPolicyRoutes.wordsSchema, "agent": BotPolicyRoutes.wordsSchema,
                 ]),
@@ -47,7 +49,7 @@ struct BotPolicyRoutes {
             responses: [200: RouteResponse("It is.", schema: Schemas.free)],
             handler: ErrorMapping.translating { [settings, configurations] request in
                 let caller = try request.caller()
-                let (allows, words) = try request.fields { fields in
+                let (allows, words, handoff) = try request.fields { fields in
                     let allows = fields.optionalBool("allow_default_bot")
                     let words = fields.optionalObject("control_words") { words -> JSON in
                         [
@@ -55,12 +57,14 @@ struct BotPolicyRoutes {
                             "agent": JSON(BotPolicyRoutes.words(&words, "agent")),
                         ]
                     }
-                    return (allows, words)
+                    let handoff = fields.optionalInt("handoff_expires_after_s", in: 0...2_592_000)
+                    return (allows, words, handoff)
                 }
                 let policy = try await settings.putBotPolicy(
                     caller,
                     allowsDefault: allows,
-                    controlWords: words
+                    controlWords: words,
+                    handoffSeconds: handoff
                 )
                 await configurations.renew(caller)
                 return .json(200, policy)

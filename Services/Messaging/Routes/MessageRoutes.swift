@@ -29,15 +29,17 @@ struct MessageRoutes {
             access: .roleOrService(.agent),
             summary: "Post a message",
             description: "Stores it, finds its thread and gives it to the bot's mailbox, in one "
-                + "transaction. A repeat by `external_id` gets the first result with 200.",
+                + "transaction. A repeat by `external_id` gets the first result with 200. `text` may "
+                + "be missing where there are `attachments`, which the bot waits for no longer.",
             tag: "Messages",
             idempotency: .inHandler,
             requestSchema: Schemas.object(
                 [
                     "sender": Schemas.sender, "text": Schemas.text, "external_id": Schemas.text,
                     "reply_to": Schemas.uuid, "thread_id": Schemas.uuid,
+                    "attachments": Attachment.schema,
                 ],
-                required: ["sender", "text"]
+                required: ["sender"]
             ),
             responses: [
                 200: RouteResponse("It was there.", schema: Schemas.reference("PostedMessage")),
@@ -61,7 +63,12 @@ struct MessageRoutes {
         let key = RequestKey(request)
         return try request.fields { fields in
             let sender = MessageRoutes.sender(&fields)
-            let text = fields.string("text", length: 1...textMax)
+            let given = fields.optionalString("text", length: 1...textMax)
+            let files = Attachment.list(&fields)
+            if given == nil, !fields.has("text"), !fields.has("attachments") {
+                fields.fault("text", "is needed unless there are attachments")
+            }
+            let text = given ?? Attachment.words(of: files ?? [])
             return NewMessage(
                 id: .version7(milliseconds: WallClock.milliseconds()),
                 conversation: conversation,
@@ -71,7 +78,8 @@ struct MessageRoutes {
                 replyTo: fields.optionalUUID("reply_to"),
                 thread: fields.optionalUUID("thread_id"),
                 key: key,
-                features: TextFeatures(text)
+                features: TextFeatures(text),
+                attachments: files ?? []
             )
         }
     }

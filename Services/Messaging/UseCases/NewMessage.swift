@@ -51,6 +51,10 @@ struct NewMessage: Sendable {
     let features: TextFeatures
     /// The order to the bot that the text is; `PostMessage` finds it out.
     var control: ControlWord?
+    /// What came with the text.
+    var attachments: [Attachment] = []
+    /// Where the provider shows it: the id of the message there that began the thread.
+    var providerThread: String?
 
     /// What the room's limit counts: the same for a repeat of the request.
     var member: String { externalID ?? key?.key ?? id.text }
