@@ -39,7 +39,7 @@ public struct ParentReference: Sendable, Hashable {
 
     /// The child's `parent` field.
     func field(_ policy: ParentPolicy?) -> String {
-        var object: JSONObject = ["id": .string(id), "queueKey": .string(queue.parentQueueKey)]
+        var object: JSONObject = ["id": .string(id), "queueKey": .string(queue.path)]
         if let policy { object[policy.rawValue] = true }
         return JSON.object(object).text
     }

@@ -44,7 +44,7 @@ extension Queue {
             .int(Int64(wanted)), .int(configuration.lock.milliseconds),
             .string(configuration.name ?? ""), .int(Int64(configuration.limit?.count ?? 0)),
             .int(configuration.limit?.window ?? 0), .int(Int64(configuration.metricsMinutes)),
-            .string(token), .int(first),
+            .string(token), .int(first), .string(configuration.targets?.text ?? ""),
         ]
         for conclusion in conclusions {
             conclusion.outcome.append(

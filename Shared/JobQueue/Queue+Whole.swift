@@ -1,27 +1,10 @@
 internal import EventLoop
 internal import RedisClient
 
-/// The queue as a whole: pausing it and emptying it.
+/// The queue as a whole: its limits, and emptying it.
 extension Queue {
     /// Is told during long work how many jobs were handled so far.
     public typealias ProgressReport = @LoopActor (Int) -> Void
-
-    // MARK: Pausing
-
-    /// Lets no worker begin a job; jobs may still be added.
-    public func pause() async throws(JobQueueError) {
-        while try await number(QueueScripts.pause, []) == 1 {}
-    }
-
-    /// Lets workers go on; jobs in an older client's list of paused ones come first.
-    public func resume() async throws(JobQueueError) {
-        while try await number(QueueScripts.resume, []) == 1 {}
-    }
-
-    /// Whether workers begin no jobs.
-    public func isPaused() async throws(JobQueueError) -> Bool {
-        try await send(["HEXISTS", .string(keys.key("meta")), "paused"]).integer == 1
-    }
 
     /// Sets how many jobs may be active at once in all workers together; nil for any number.
     public func setConcurrency(_ count: Int?) async throws(JobQueueError) {
@@ -195,7 +178,7 @@ extension Queue {
         }
     }
 
-    private func number(
+    func number(
         _ script: RedisScript,
         _ arguments: [RedisArgument]
     ) async throws(JobQueueError) -> Int64 {

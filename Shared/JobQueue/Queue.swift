@@ -56,12 +56,16 @@ public final class Queue {
 
     /// Adds jobs in their order, some hundred in one step.
     ///
+    /// - Parameter waitingMax: how many jobs may wait in the queue; 0 for any number.
     /// - Returns: an id for each, as ``add(_:parent:)`` does.
-    /// - Throws: what is wrong with one of them, before any is added; or why Redis failed, when those
-    ///   before may have been added.
+    /// - Throws: what is wrong with one of them, before any is added; or why Redis failed, or
+    ///   ``JobQueueError/Code/backlogFull``, when those before may have been added.
     @discardableResult
-    public func add(contentsOf jobs: [NewJob]) async throws(JobQueueError) -> [String] {
-        try await submit(jobs.map { Addition(keys: keys, job: $0) })
+    public func add(
+        contentsOf jobs: [NewJob],
+        waitingMax: Int = 0
+    ) async throws(JobQueueError) -> [String] {
+        try await submit(jobs.map { Addition(keys: keys, job: $0, waitingMax: waitingMax) })
     }
 
     func submit(_ additions: [Addition]) async throws(JobQueueError) -> [String] {
@@ -155,10 +159,11 @@ struct Addition {
     /// How many jobs may wait in the queue; 0 for any number.
     var waitingMax = 0
 
-    init(keys: QueueKeys, job: NewJob, parent: ParentReference? = nil) {
+    init(keys: QueueKeys, job: NewJob, parent: ParentReference? = nil, waitingMax: Int = 0) {
         self.keys = keys
         self.job = job
         self.parent = parent
+        self.waitingMax = waitingMax
     }
 
     func check() throws(JobQueueError) {
@@ -177,7 +182,7 @@ struct Addition {
         var stored = options.json
         if let parent {
             stored["parent"] = [
-                "id": .string(parent.id), "queue": .string(parent.queue.parentQueueKey),
+                "id": .string(parent.id), "queue": .string(parent.queue.path),
             ]
         }
         arguments += [

@@ -39,7 +39,7 @@ public final class QueueEvents {
     /// - Parameter start: the event after which to begin; `$` for those from now on, `0` for all.
     public init(_ keys: QueueKeys, connection: RedisConfiguration, after start: String = "$") {
         self.keys = keys
-        var connection = connection
+        var connection = connection.serving(keys.base)
         connection.clientName = Worker.clientName(keys, worker: nil) + ":qe"
         self.connection = RedisBlockingConnection(connection)
         last = start

@@ -35,8 +35,8 @@ public struct QueueKeys: Sendable, Hashable {
     /// The key of a job's hash.
     public func job(_ id: String) -> String { base + id }
 
-    /// The parent's place in a child's `parent` field: the base without its last colon.
-    var parentQueueKey: String { String(base.dropLast()) }
+    /// Prefix and name: the base without its last colon, as a child's `parent` field has it.
+    public var path: String { String(base.dropLast()) }
 
     /// The base and the id of a job's key; cut at the last colon, as peers do.
     public static func split(jobKey: String) -> (base: String, id: String)? {

@@ -10,6 +10,9 @@ final class Workbench {
         let active: ActiveJob
         var task: Task<Void, Never>?
         var renewed: MonotonicTime
+        let begun: MonotonicTime
+        /// Why it is to end, where somebody cancelled it.
+        var cancellation: String?
     }
 
     /// An outcome that is not recorded yet.
@@ -24,11 +27,11 @@ final class Workbench {
 
     let configuration: WorkerConfiguration
     private let processor: Processor
-    private let observer: @LoopActor (Worker.Event) -> Void
+    let observer: @LoopActor (Worker.Event) -> Void
     /// Tells this worker's locks from all others'.
     let tokenPrefix = UUID().uuidString
     private var tokens: Int64 = 0
-    private var held: [String: Held] = [:]
+    var held: [String: Held] = [:]
     private(set) var outcomes: [Waiting] = []
     /// Whether jobs may be begun; those taken meanwhile go back.
     var takesJobs = true
@@ -112,7 +115,8 @@ final class Workbench {
 
     /// Starts a job that was just taken.
     func begin(_ active: ActiveJob) {
-        held[active.token] = Held(active: active, task: nil, renewed: MonotonicTime.now())
+        let now = MonotonicTime.now()
+        held[active.token] = Held(active: active, task: nil, renewed: now, begun: now)
         if !takesJobs {
             end(active, .giveBack)
         } else if let reason = refusal(of: active.job) {
@@ -141,8 +145,10 @@ final class Workbench {
         } catch {
             // A worker that is ended by force leaves the job to others.
             if isEnding { return }
-            let isFinal = error is UnrecoverableError
-            end(active, failure(of: active.job, reason: "\(error)", isFinal: isFinal))
+            let cancellation = held[active.token]?.cancellation
+            let isFinal = error is UnrecoverableError || cancellation != nil
+            let reason = cancellation ?? "\(error)"
+            end(active, failure(of: active.job, reason: reason, isFinal: isFinal))
         }
     }
 
@@ -202,41 +208,5 @@ final class Workbench {
     func cancelAll() {
         isEnding = true
         for entry in held.values { entry.task?.cancel() }
-    }
-
-    // MARK: Locks
-
-    /// Renews the locks of all jobs in hand, until their outcomes are recorded.
-    func renewLocks() async {
-        let interval = configuration.lock / 4
-        while !Task.isCancelled {
-            do { try await EventLoop.shared.sleep(for: interval) } catch { return }
-            let now = MonotonicTime.now()
-            let due = held.values.filter { now - $0.renewed >= interval }
-            for (_, entries) in Dictionary(grouping: due, by: { $0.active.queue.keys.base }) {
-                await renew(entries.map(\.active), at: now)
-            }
-        }
-    }
-
-    private func renew(_ jobs: [ActiveJob], at time: MonotonicTime) async {
-        guard let queue = jobs.first?.queue else { return }
-        var arguments: [RedisArgument] = [.int(configuration.lock.milliseconds)]
-        for active in jobs { arguments += [.string(active.job.id), .string(active.token)] }
-        do throws(JobQueueError) {
-            let lost = try await queue.run(LockScripts.extend, arguments).array ?? []
-            let ids = Set(lost.compactMap(\.text))
-            for active in jobs {
-                if ids.contains(active.job.id) {
-                    // Another worker may be running it: this one need not go on.
-                    active.isLost = true
-                    held[active.token]?.task?.cancel()
-                } else {
-                    held[active.token]?.renewed = time
-                }
-            }
-        } catch {
-            observer(.trouble(error))
-        }
     }
 }

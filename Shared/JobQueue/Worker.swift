@@ -61,7 +61,7 @@ public final class Worker: Flushable {
         self.configuration = configuration
         self.observer = observer
         bench = Workbench(configuration, observer: observer, processor: processor)
-        var connection = connection
+        var connection = connection.serving(queue.keys.base)
         connection.clientName = Worker.clientName(queue.keys, worker: configuration.name)
         blocking = RedisBlockingConnection(connection)
         state = WorkerStateMachine(
@@ -90,6 +90,7 @@ public final class Worker: Flushable {
         for latch in exchangeLatches { loops.append(Task { await exchange(latch) }) }
         loops.append(Task { await sleepUntilWoken() })
         pauses.append(Task { await bench.renewLocks() })
+        pauses.append(Task { await bench.watchCancellations() })
         pauses.append(Task { await recoverStalled() })
         EventLoop.shared.flushLater(self)
     }

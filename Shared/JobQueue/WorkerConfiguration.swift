@@ -26,6 +26,9 @@ public struct WorkerConfiguration: Sendable {
     public var drainDelay: Duration = .seconds(5)
     /// How many jobs are begun in a time; a limit of the queue's settings comes before it.
     public var limit: Limit?
+    /// How long jobs of each priority may wait before they overtake; nil to serve strictly by
+    /// priority, as peers do, where a job may wait for ever.
+    public var targets: PriorityTargets?
     /// What others see as the worker of a job; nil for nothing.
     public var name: String?
     /// What stays of completed jobs that do not say.

@@ -5,7 +5,7 @@ struct Greeting {
     /// The oldest version whose commands the project uses.
     static let leastVersion = (major: 7, minor: 0)
 
-    private enum Step { case authentication, name, database, server, memory }
+    private enum Step { case authentication, name, database, server, memory, role }
 
     private let steps: [(step: Step, command: [RedisArgument])]
     private let database: Int
@@ -13,9 +13,8 @@ struct Greeting {
     init(_ configuration: RedisConfiguration) {
         database = configuration.database
         var steps: [(step: Step, command: [RedisArgument])] = []
-        if let password = configuration.password {
-            let user = configuration.username.map { [RedisArgument.string($0)] } ?? []
-            steps.append((.authentication, ["AUTH"] + user + [.string(password)]))
+        if let command = Greeting.authentication(configuration) {
+            steps.append((.authentication, command))
         }
         if let name = configuration.clientName {
             steps.append((.name, ["CLIENT", "SETNAME", .string(name)]))
@@ -24,7 +23,16 @@ struct Greeting {
         steps.append((.server, ["INFO", "server"]))
         // The policy stands in INFO too, which hosted servers leave open where they close CONFIG.
         steps.append((.memory, ["INFO", "memory"]))
+        // A directory may not know yet that a server is no primary any more.
+        if configuration.directory != nil { steps.append((.role, ["ROLE"])) }
         self.steps = steps
+    }
+
+    /// How a client says who it is; nil when it need not.
+    static func authentication(_ configuration: RedisConfiguration) -> [RedisArgument]? {
+        configuration.password.map { password in
+            ["AUTH"] + (configuration.username.map { [.string($0)] } ?? []) + [.string(password)]
+        }
     }
 
     var commands: [[RedisArgument]] { steps.map(\.command) }
@@ -49,7 +57,11 @@ struct Greeting {
                 throw RedisError(reply: message, command: name)
             case (.server, nil): server = Greeting.fields(of: answer)
             case (.memory, nil): memory = Greeting.fields(of: answer)
-            case (.name, _), (.memory, _), (.authentication, nil), (.database, nil): break
+            case (.role, nil) where answer.array?.first?.text != "master":
+                throw RedisError(.unavailable, command: name, message: "the server is no primary")
+            case (.role, let message?): throw RedisError(reply: message, command: name)
+            case (.role, nil), (.name, _), (.memory, _), (.authentication, nil), (.database, nil):
+                break
             }
         }
         return RedisServerFacts(

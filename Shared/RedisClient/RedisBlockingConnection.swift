@@ -50,7 +50,7 @@ public final class RedisBlockingConnection {
             throw RedisError(.queueFull, command: name, message: "another command waits")
         }
         guard let connection = link.connection else {
-            let message = "no connection to \(link.configuration.endpoint)"
+            let message = "no connection to \(link.configuration.place)"
             throw RedisError(.notConnected, command: name, message: message)
         }
         isBusy = true

@@ -91,7 +91,7 @@ public final class RedisClient {
         RedisError(
             .notConnected,
             command: RedisClient.name(of: command),
-            message: "no connection to \(link.configuration.endpoint)"
+            message: "no connection to \(link.configuration.place)"
         )
     }
 

@@ -7,6 +7,7 @@ extension RedisConfiguration {
     /// | `REDIS_HOST` | `serviceDefault` | host, `REDIS_PORT` or 6379, `REDIS_PASSWORD` |
     /// | neither | `optional` | localhost:`REDIS_PORT` or 6379, as a probe |
     ///
+    /// A URL may name sentinels (`redis+sentinel://`), whose password is `REDIS_SENTINEL_PASSWORD`.
     /// `REDIS_CACHE_URL` and `REDIS_QUEUE_URL` stand before `REDIS_URL` for their purposes. An empty
     /// variable counts as unset, as Compose files write `${NAME:-}`.
     ///
@@ -29,7 +30,15 @@ extension RedisConfiguration {
                     message: "has a user without a password; REDIS_PASSWORD may hold it"
                 )
             }
+            if case .cluster = url.directory, purpose != .queue {
+                throw RedisConfigurationError(
+                    variable: name,
+                    message: "names a cluster; services need one primary for their keys, and only "
+                        + "single queues work on a cluster"
+                )
+            }
             self.init(mode: mode ?? serviceDefault, isProbe: false, url: url)
+            sentinelPassword = settings["REDIS_SENTINEL_PASSWORD"]
             return
         }
         var url = try RedisURL("redis://", variable: "REDIS_URL")

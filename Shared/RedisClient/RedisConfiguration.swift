@@ -52,8 +52,14 @@ public struct RedisConfiguration: Sendable {
     /// Whether neither URL nor host was given, so that a server at the default address is only a
     /// chance: it gets ``probeTimeout`` at start.
     public let isProbe: Bool
-    /// The server.
+    /// The server, or where a directory was first asked for it.
     public var endpoint: Endpoint
+    /// Who tells where the server is; nil when it is ``endpoint``.
+    public var directory: RedisDirectory?
+    /// The password of sentinels, which have users of their own; nil for none.
+    public var sentinelPassword: String?
+    /// The slot of a cluster whose node is the server; see ``serving(_:)``.
+    public private(set) var slot = 0
     /// The user; nil for the default one.
     public var username: String?
     /// The password; nil for none.
@@ -98,27 +104,37 @@ public struct RedisConfiguration: Sendable {
         mode: Mode = .required
     ) throws(RedisConfigurationError) {
         let url = try RedisURL(url, variable: variable)
-        self.init(endpoint: url.endpoint, mode: mode)
-        username = url.username
-        password = url.password
-        database = url.database
+        self.init(mode: mode, isProbe: false, url: url)
     }
 
     init(mode: Mode, isProbe: Bool, url: RedisURL) {
         self.mode = mode
         self.isProbe = isProbe
         endpoint = url.endpoint
+        directory = url.directory
         username = url.username
         password = url.password
         database = url.database
         if isProbe { attemptTimeout = RedisConfiguration.probeTimeout }
     }
+
+    /// The same; on a cluster for the node that has the slot of `key`.
+    ///
+    /// One connection is with one node, so all keys that are used on it need the same tag.
+    public func serving(_ key: String) -> RedisConfiguration {
+        var copy = self
+        copy.slot = RedisKeySlot.slot(of: key)
+        return copy
+    }
+
+    /// The server as messages show it.
+    var place: String { directory?.description ?? endpoint.description }
 }
 
 extension RedisConfiguration: CustomStringConvertible, CustomDebugStringConvertible {
     /// User, server and database; never the password.
     public var description: String {
-        "\(username.map { "\($0)@" } ?? "")\(endpoint)/\(database) \(mode.rawValue)"
+        "\(username.map { "\($0)@" } ?? "")\(place)/\(database) \(mode.rawValue)"
     }
 
     /// The same.

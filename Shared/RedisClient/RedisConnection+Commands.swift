@@ -93,6 +93,7 @@ extension RedisConnection {
         case (.group(let group)?, let value?): group.add(value)
         case (let waiter?, nil): waiter.fail(lossReason)
         }
+        if case .error(let message) = value { heed(message) }
         endWhenDrained()
     }
 

@@ -41,9 +41,14 @@ final class RedisConnection: Channel, Flushable {
     private var reason: RedisError?
     private var isEnded = false
 
+    private let directory: RedisDirectory?
+    private let slot: Int
+
     init(_ configuration: RedisConfiguration, meter: RedisMeter) {
         self.meter = meter
         idleLimit = configuration.idleLimit
+        directory = configuration.directory
+        slot = configuration.slot
         pending = PendingCommands(
             countLimit: configuration.pendingLimit,
             bytesLimit: configuration.pendingBytesLimit
@@ -147,6 +152,12 @@ final class RedisConnection: Channel, Flushable {
         draining = error
         isOpen = false
         endWhenDrained()
+    }
+
+    /// Ends when the server says that another one has taken its place: the next connection asks where.
+    func heed(_ error: String) {
+        guard let directory, directory.isOutdated(by: error, slot: slot) else { return }
+        drain(RedisError(.connectionLost, message: error))
     }
 
     /// Ends a draining connection that owes nothing any more.

@@ -2,20 +2,137 @@ internal import EventLoop
 
 @LoopActor
 extension RedisLink {
-    /// Looks the host up, connects to the first address that answers, and greets the server.
-    func establish() async throws(RedisError) -> (RedisConnection, RedisServerFacts) {
+    /// Finds the server, connects to it, and greets it.
+    func establish() async throws(RedisError) -> (
+        RedisConnection, RedisServerFacts, RedisConfiguration.Endpoint
+    ) {
         let deadline = MonotonicTime.now() + configuration.attemptTimeout
-        let endpoints = try await numericEndpoints(until: deadline)
-        var failure = RedisError(.notConnected, message: "\(configuration.endpoint): no address")
+        let server = try await locate(until: deadline)
+        do throws(RedisError) {
+            let (connection, facts) = try await greeted(server, until: deadline)
+            return (connection, facts, server)
+        } catch {
+            // Another member may know better.
+            rotate()
+            throw error
+        }
+    }
+
+    private func greeted(
+        _ server: RedisConfiguration.Endpoint,
+        until deadline: MonotonicTime
+    ) async throws(RedisError) -> (RedisConnection, RedisServerFacts) {
+        let greeting = Greeting(configuration)
+        var facts: RedisServerFacts?
+        let connection = try await connect(to: server, until: deadline) {
+            connection,
+            share throws(RedisError) in
+            let answers = try await answers(of: connection, greeting.commands, until: share)
+            facts = try greeting.facts(from: answers)
+        }
+        guard let facts else { throw RedisError(.protocolViolation, message: "no greeting") }
+        return (connection, facts)
+    }
+
+    // MARK: Directories
+
+    /// How often sentinels are asked whether another server is the primary by now.
+    private static let watchInterval: Duration = .seconds(1)
+
+    /// Ends a connection to a server that is the primary no more.
+    ///
+    /// Sentinels let an old primary that is alive take writes for about ten seconds, and those are
+    /// lost when it becomes a replica; a cluster's node says `MOVED` at once.
+    func watch(_ connection: RedisConnection, _ server: RedisConfiguration.Endpoint) async {
+        guard case .sentinels = configuration.directory else { return }
+        while true {
+            do { try await EventLoop.shared.sleep(for: RedisLink.watchInterval) } catch { return }
+            let deadline = MonotonicTime.now() + configuration.attemptTimeout
+            // Without an answer there is no reason to leave a server that works.
+            guard let present = try? await locate(until: deadline), present != server else {
+                continue
+            }
+            connection.close(RedisError(.connectionLost, message: "\(present) is the primary now"))
+            return
+        }
+    }
+
+    /// Asks one member of the directory after the other where the server is.
+    private func locate(
+        until deadline: MonotonicTime
+    ) async throws(RedisError) -> RedisConfiguration.Endpoint {
+        guard let directory = configuration.directory else { return configuration.endpoint }
+        var failure = RedisError(.notConnected, message: "\(directory): nobody to ask")
+        for left in (1...max(1, self.directory.count)).reversed() {
+            guard let member = self.directory.first else { break }
+            // One more share is for the server itself.
+            let share = RedisLink.share(of: deadline, among: left + 1)
+            do throws(RedisError) {
+                return try await ask(member, directory, until: share)
+            } catch {
+                failure = error
+                rotate()
+            }
+        }
+        throw failure
+    }
+
+    private func ask(
+        _ member: RedisConfiguration.Endpoint,
+        _ directory: RedisDirectory,
+        until deadline: MonotonicTime
+    ) async throws(RedisError) -> RedisConfiguration.Endpoint {
+        let commands = authentication(by: directory) + [directory.question]
+        var server: RedisConfiguration.Endpoint?
+        let connection = try await connect(to: member, until: deadline) {
+            connection,
+            share throws(RedisError) in
+            let answers = try await answers(of: connection, commands, until: share)
+            if answers.count > 1, let message = answers[0].errorMessage {
+                throw RedisError(.authentication, command: "AUTH", message: message)
+            }
+            server = try directory.server(
+                in: answers.last ?? .null,
+                of: member,
+                slot: configuration.slot
+            )
+        }
+        connection.close(RedisError(.connectionLost, message: "no longer needed"))
+        guard let server else { throw RedisError(.protocolViolation, message: "no answer") }
+        return server
+    }
+
+    private func authentication(by directory: RedisDirectory) -> [[RedisArgument]] {
+        switch directory {
+        case .sentinels: configuration.sentinelPassword.map { [["AUTH", .string($0)]] } ?? []
+        case .cluster: Greeting.authentication(configuration).map { [$0] } ?? []
+        }
+    }
+
+    /// Asks another member first next time.
+    private func rotate() {
+        guard !directory.isEmpty else { return }
+        directory.append(directory.removeFirst())
+    }
+
+    // MARK: Connecting
+
+    /// Looks the host up and connects to the first address where `body` succeeds too.
+    private func connect(
+        to server: RedisConfiguration.Endpoint,
+        until deadline: MonotonicTime,
+        _ body: (RedisConnection, MonotonicTime) async throws(RedisError) -> Void
+    ) async throws(RedisError) -> RedisConnection {
+        let endpoints = try await numericEndpoints(of: server, until: deadline)
+        var failure = RedisError(.notConnected, message: "\(server): no address")
         for (index, endpoint) in endpoints.enumerated() {
-            let now = MonotonicTime.now()
-            let left = endpoints.count - index
             // An address that swallows packets must not use up the time of the next one.
-            let share = now + .nanoseconds((deadline - now).nanoseconds / Int64(left))
+            let share = RedisLink.share(of: deadline, among: endpoints.count - index)
             let connection = RedisConnection(configuration, meter: meter)
             do throws(RedisError) {
                 try await connection.open(endpoint, deadline: share)
-                return (connection, try await greet(connection, deadline: share))
+                try await body(connection, share)
+                return connection
             } catch {
                 connection.close(error)
                 failure = RedisError(
@@ -28,25 +145,28 @@ extension RedisLink {
         throw failure
     }
 
-    private func greet(
-        _ connection: RedisConnection,
-        deadline: MonotonicTime
-    ) async throws(RedisError) -> RedisServerFacts {
-        let greeting = Greeting(configuration)
-        let commands = greeting.commands
+    private static func share(of deadline: MonotonicTime, among count: Int) -> MonotonicTime {
+        let now = MonotonicTime.now()
+        return now + .nanoseconds((deadline - now).nanoseconds / Int64(count))
+    }
+
+    private func answers(
+        of connection: RedisConnection,
+        _ commands: [[RedisArgument]],
+        until deadline: MonotonicTime
+    ) async throws(RedisError) -> [RedisValue] {
         let outcome = await withCheckedContinuation { continuation in
             let group = ReplyGroup(count: commands.count, continuation)
             connection.submit(commands, deadline: deadline, group)
         }
-        return try greeting.facts(from: try outcome.get())
+        return try outcome.get()
     }
 
     private func numericEndpoints(
+        of server: RedisConfiguration.Endpoint,
         until deadline: MonotonicTime
     ) async throws(RedisError) -> [RedisConfiguration.Endpoint] {
-        guard case .tcp(let host, let port) = configuration.endpoint else {
-            return [configuration.endpoint]
-        }
+        guard case .tcp(let host, let port) = server else { return [server] }
         let outcome = await withCheckedContinuation { continuation in
             let lookUp = LookUp(continuation)
             Task { await lookUp.run(host) }

@@ -10,14 +10,19 @@ final class RedisLink {
     /// Called with every connection that is ready, before anybody can use it.
     var onReady: (@LoopActor (RedisConnection) -> Void)?
 
+    /// Whom to ask where the server is, in this order.
+    var directory: [RedisConfiguration.Endpoint]
+
     private var current: RedisConnection?
     private(set) var server: RedisServerFacts?
     private var runner: Task<Void, Never>?
+    private var watcher: Task<Void, Never>?
     private var isStopping = false
     private var starters: [CheckedContinuation<Result<Void, RedisError>, Never>] = []
 
     init(_ configuration: RedisConfiguration, observer: RedisObserver?) {
         self.configuration = configuration
+        directory = configuration.directory?.members ?? []
         meter = RedisMeter(observer)
     }
 
@@ -81,9 +86,11 @@ final class RedisLink {
         let begun = MonotonicTime.now()
         let random = Double.random(in: 0...1)
         do throws(RedisError) {
-            let (connection, facts) = try await establish()
+            let (connection, facts, server) = try await establish()
             let ready = MonotonicTime.now()
+            watcher = Task { await watch(connection, server) }
             let loss = await hold(connection, facts)
+            watcher?.cancel()
             let held = MonotonicTime.now() - ready
             let pause = delay.afterLoss(held: held, random: random)
             if !isStopping { meter.note(.connectionLost(loss, retryIn: pause)) }

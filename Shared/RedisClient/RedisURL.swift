@@ -1,13 +1,17 @@
 /// A URL of a Redis server, taken apart.
 ///
 /// Forms: `redis://[user][:password]@host[:port][/database]` (the registered scheme) and
-/// `unix://[user:password@]/path/to/socket[?db=n]`.
+/// `unix://[user:password@]/path/to/socket[?db=n]`; where the server may move,
+/// `redis+sentinel://[user][:password]@host[:port][,host…]/primary[/database]` and
+/// `redis+cluster://[user][:password]@host[:port][,host…]`.
 struct RedisURL: Hashable {
     static let defaultPort = 6379
+    static let defaultSentinelPort = 26_379
     /// The length of `sun_path` (unix(7)) less the closing zero.
     static let socketPathLimit = 107
 
     var endpoint: RedisConfiguration.Endpoint
+    var directory: RedisDirectory?
     var username: String?
     var password: String?
     var database = 0
@@ -27,26 +31,69 @@ struct RedisURL: Hashable {
         switch text[..<mark.lowerBound].lowercased() {
         case "redis": try readNetwork(rest)
         case "unix": try readSocket(rest)
+        case "redis+sentinel": try readSentinels(rest)
+        case "redis+cluster": try readCluster(rest)
         case "rediss":
             throw refusal(
                 "asks for TLS (rediss://), which this build's hiredis lacks; use redis:// over a "
                     + "private network or a local TLS proxy"
             )
         case let scheme:
-            throw refusal("has the scheme '\(scheme)'; redis:// and unix:// are known")
+            throw refusal(
+                "has the scheme '\(scheme)'; redis://, unix://, redis+sentinel:// and "
+                    + "redis+cluster:// are known"
+            )
         }
     }
 
     private mutating func readNetwork(_ text: Substring) throws(RedisConfigurationError) {
-        if text.contains("?") || text.contains("#") {
-            throw refusal("has a query or fragment; a redis:// URL takes none")
-        }
-        let authorityEnd = text.firstIndex(of: "/") ?? text.endIndex
-        let authority = try takeCredentials(text[..<authorityEnd])
-        let (host, port) = try readHost(authority)
-        endpoint = .tcp(host: host, port: port)
-        let path = text[authorityEnd...].dropFirst()
+        let (authority, path) = try split(text)
+        endpoint = try readHost(authority, defaultPort: RedisURL.defaultPort)
         if !path.isEmpty { database = try readDatabase(path) }
+    }
+
+    private mutating func readSentinels(_ text: Substring) throws(RedisConfigurationError) {
+        let (authority, path) = try split(text)
+        let members = try readHosts(authority, defaultPort: RedisURL.defaultSentinelPort)
+        let parts = path.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let name = parts.first, !name.isEmpty else {
+            throw refusal("has no primary's name; write redis+sentinel://host,host/name")
+        }
+        directory = .sentinels(members, service: try decoded(name, "name"))
+        endpoint = members[0]
+        if parts.count == 2, !parts[1].isEmpty { database = try readDatabase(parts[1]) }
+    }
+
+    private mutating func readCluster(_ text: Substring) throws(RedisConfigurationError) {
+        let (authority, path) = try split(text)
+        let members = try readHosts(authority, defaultPort: RedisURL.defaultPort)
+        guard path.isEmpty || path == "0" else {
+            throw refusal("has a database; a cluster has none but 0")
+        }
+        directory = .cluster(members)
+        endpoint = members[0]
+    }
+
+    /// Takes the credentials off, and the rest apart at the first slash.
+    private mutating func split(
+        _ text: Substring
+    ) throws(RedisConfigurationError) -> (authority: Substring, path: Substring) {
+        if text.contains("?") || text.contains("#") {
+            throw refusal("has a query or fragment; a URL of this kind takes none")
+        }
+        let end = text.firstIndex(of: "/") ?? text.endIndex
+        return (try takeCredentials(text[..<end]), text[end...].dropFirst())
+    }
+
+    private func readHosts(
+        _ text: Substring,
+        defaultPort: Int
+    ) throws(RedisConfigurationError) -> [RedisConfiguration.Endpoint] {
+        var hosts: [RedisConfiguration.Endpoint] = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            hosts.append(try readHost(part, defaultPort: defaultPort))
+        }
+        return hosts
     }
 
     private mutating func readSocket(_ text: Substring) throws(RedisConfigurationError) {
@@ -85,7 +132,10 @@ struct RedisURL: Hashable {
         return authority[authority.index(after: at)...]
     }
 
-    private func readHost(_ text: Substring) throws(RedisConfigurationError) -> (String, Int) {
+    private func readHost(
+        _ text: Substring,
+        defaultPort: Int
+    ) throws(RedisConfigurationError) -> RedisConfiguration.Endpoint {
         var host = text
         var port = Substring()
         if text.hasPrefix("[") {
@@ -106,9 +156,9 @@ struct RedisURL: Hashable {
             }
         }
         let name = try decoded(host, "host")
-        return (
-            name.isEmpty ? "localhost" : name,
-            port.isEmpty ? RedisURL.defaultPort : try RedisURL.port(port, variable: variable)
+        return .tcp(
+            host: name.isEmpty ? "localhost" : name,
+            port: port.isEmpty ? defaultPort : try RedisURL.port(port, variable: variable)
         )
     }
 

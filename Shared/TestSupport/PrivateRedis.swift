@@ -23,6 +23,8 @@ public actor PrivateRedis {
     /// The server's folder.
     public nonisolated let folder: URL
     private let arguments: [String]
+    /// The whole configuration, of a server that keeps its file up to date itself.
+    private let configuration: String?
     private var shell: Process?
     private var lifeline: Pipe?
 
@@ -37,23 +39,58 @@ public actor PrivateRedis {
     /// The server's address.
     public nonisolated var url: String { "redis://127.0.0.1:\(port)" }
 
-    private init(port: Int, folder: URL, arguments: [String]) {
+    private init(port: Int, folder: URL, arguments: [String], configuration: String? = nil) {
         self.port = port
         self.folder = folder
         self.arguments = arguments
+        self.configuration = configuration
     }
 
     /// Starts a server on the first free port it finds.
     ///
     /// - Parameter arguments: further arguments, such as `["--requirepass", "secret"]`.
     public static func start(_ arguments: [String] = []) async throws -> PrivateRedis {
+        try await start { port, folder in
+            PrivateRedis(port: port, folder: folder, arguments: arguments)
+        }
+    }
+
+    /// Starts a sentinel that watches the server on `primary` by the name `primary`, and appoints
+    /// another when `quorum` sentinels have missed it for a second.
+    public static func startSentinel(
+        watching primary: Int,
+        quorum: Int,
+        password: String? = nil
+    ) async throws -> PrivateRedis {
+        try await start { port, folder in
+            PrivateRedis(
+                port: port,
+                folder: folder,
+                arguments: ["--sentinel"],
+                configuration: """
+                    port \(port)
+                    bind 127.0.0.1
+                    dir "\(folder.path)"
+                    logfile "\(folder.appendingPathComponent("log").path)"
+                    \(password.map { "requirepass \($0)\nsentinel sentinel-pass \($0)" } ?? "")
+                    sentinel monitor primary 127.0.0.1 \(primary) \(quorum)
+                    sentinel down-after-milliseconds primary 1000
+                    sentinel failover-timeout primary 5000
+
+                    """
+            )
+        }
+    }
+
+    private static func start(
+        _ make: (Int, URL) -> PrivateRedis
+    ) async throws -> PrivateRedis {
         var failure = Failure(description: "no port was tried")
         for _ in 0..<portAttempts {
             let folder = FileManager.default.temporaryDirectory
                 .appendingPathComponent("redis-\(UUID().uuidString)")
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            let port = Int.random(in: ports)
-            let server = PrivateRedis(port: port, folder: folder, arguments: arguments)
+            let server = make(Int.random(in: ports), folder)
             do {
                 try await server.launch()
                 return server
@@ -66,7 +103,8 @@ public actor PrivateRedis {
         throw failure
     }
 
-    /// Starts it again after ``kill()``, on the same port and without data.
+    /// Starts it again after ``kill()``, on the same port and without data, unless its arguments
+    /// let it keep some in its folder.
     public func restart() async throws { try await launch() }
 
     /// Ends it at once, as a crash would.
@@ -124,11 +162,11 @@ public actor PrivateRedis {
         try? FileManager.default.removeItem(at: log)
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        let own = [
-            "--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-            "--dir", folder.path, "--logfile", log.path,
-            "--unixsocket", folder.appendingPathComponent("socket").path,
-        ]
+        let file = folder.appendingPathComponent("redis.conf")
+        if let configuration, !FileManager.default.fileExists(atPath: file.path) {
+            try Data(configuration.utf8).write(to: file)
+        }
+        let own = configuration == nil ? options(log) : [file.path]
         process.arguments =
             ["-c", PrivateRedis.script, "sh", folder.path, program] + own + arguments
         let pipe = Pipe()
@@ -141,11 +179,21 @@ public actor PrivateRedis {
         try await awaitReadiness(log)
     }
 
+    private func options(_ log: URL) -> [String] {
+        [
+            "--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--dir", folder.path, "--logfile", log.path,
+            "--unixsocket", folder.appendingPathComponent("socket").path,
+        ]
+    }
+
     private func awaitReadiness(_ log: URL) async throws {
         var words = ""
         for _ in 0..<PrivateRedis.waitLimit {
             words = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
-            if words.contains("Ready to accept connections") { return }
+            if words.contains("Ready to accept connections") || words.contains("Sentinel ID is") {
+                return
+            }
             if words.contains("Failed listening") || words.contains("Fatal") { break }
             try await EventLoop.shared.sleep(for: .milliseconds(20))
         }

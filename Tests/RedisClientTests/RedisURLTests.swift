@@ -47,6 +47,26 @@ struct RedisURLTests {
         ),
     ]
 
+    typealias Endpoint = RedisConfiguration.Endpoint
+
+    @Test("a URL of sentinels names them, the primary, and how to reach it")
+    func sentinels() throws {
+        let url = try RedisURL("redis+sentinel://me:pw@a,b:7000,[::1]/prime/3", variable: "X")
+        let members: [Endpoint] = [
+            .tcp(host: "a", port: 26_379), .tcp(host: "b", port: 7000),
+            .tcp(host: "::1", port: 26_379),
+        ]
+        #expect(url.directory == .sentinels(members, service: "prime"))
+        #expect(url.username == "me" && url.password == "pw" && url.database == 3)
+    }
+
+    @Test("a URL of a cluster names nodes")
+    func cluster() throws {
+        let url = try RedisURL("redis+cluster://:pw@a,b:7000/", variable: "X")
+        let members: [Endpoint] = [.tcp(host: "a", port: 6379), .tcp(host: "b", port: 7000)]
+        #expect(url.directory == .cluster(members) && url.password == "pw")
+    }
+
     @Test("a good URL is taken apart", arguments: good)
     func parts(row: Row) throws {
         let url = try RedisURL(row.text, variable: "X")
@@ -81,6 +101,10 @@ struct RedisURLTests {
             ("unix://", "has no path"),
             ("unix://h/run/redis.sock", "has a host"),
             ("unix:///run/redis.sock?x=1", "db=number"),
+            ("redis+sentinel://:secret@a,b", "no primary's name"),
+            ("redis+sentinel://a,b:0/prime", "1 to 65535"),
+            ("redis+sentinel://a/prime/x", "database 'x'"),
+            ("redis+cluster://a,b/1", "has a database"),
             ("unix:///" + String(repeating: "a", count: 107), "over 107 bytes"),
         ]
     )

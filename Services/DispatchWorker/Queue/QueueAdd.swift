@@ -1,6 +1,8 @@
 internal import ArgumentParser
+internal import EventLoop
 internal import JSON
 internal import JobQueue
+internal import RedisClient
 
 /// `queue add`.
 struct QueueAdd: ParsableCommand {
@@ -44,18 +46,36 @@ struct QueueAdd: ParsableCommand {
     @Option(help: "How many; {i} in the data becomes the number of each.")
     var count = 1
 
+    @Option(help: "Refuse what comes when so many jobs wait in the queue; 0 for never.")
+    var queuedMax = 0
+
+    @Flag(help: "Tell workers that serve several queues at once; they look only at times.")
+    var ring = false
+
     func run() throws {
         guard (try? JSON(parsing: Array(data.utf8), limits: .foreign)) != nil || count > 1 else {
             throw ValidationError("the data is not JSON: \(data)")
         }
         let jobOptions = try jobOptions()
-        try options.withQueue { [self] queue, _ in
+        let keys = try options.keys()
+        try options.withRedis(for: keys.base) { [self] redis, _ in
+            let queue = Queue(keys, redis: redis, settings: options.settings)
             let jobs = (0..<max(1, count)).map { number in
                 NewJob(name, data: filled(number), options: jobOptions)
             }
-            let ids = try await queue.add(contentsOf: jobs)
+            let ids = try await queue.add(contentsOf: jobs, waitingMax: queuedMax)
+            if ring { try await tellFairWorkers(redis, delay: jobOptions.delay) }
             options.answer(JSON(ids), ids.joined(separator: "\n"))
         }
+    }
+
+    /// Rings for those that serve all queues of the prefix and, of a tenant, all queues of the name.
+    @LoopActor
+    private func tellFairWorkers(_ redis: RedisClient, delay: Int64) async throws {
+        let (prefix, name) = (options.prefix, options.queue ?? "")
+        try await TenantQueues(of: prefix, redis: redis).ring(options.title, delay: delay)
+        guard let tenant = options.tenant else { return }
+        try await TenantQueues(name, prefix: prefix, redis: redis).ring(tenant, delay: delay)
     }
 
     private func filled(_ number: Int) -> String {

@@ -69,36 +69,26 @@ struct QueuePromote: ParsableCommand {
     }
 }
 
-/// `queue pause`.
-struct QueuePause: ParsableCommand {
+/// `queue cancel`.
+struct QueueCancel: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "pause",
-        abstract: "Lets no worker begin a job; jobs may still be added."
+        commandName: "cancel",
+        abstract:
+            "Cancels a job wherever it is: cancelled, requested (a worker has it) or too_late."
     )
 
     @OptionGroup var options: QueueOptions
 
-    func run() throws {
-        try options.withQueue { [options] queue, _ in
-            try await queue.pause()
-            options.answer(["isPaused": true], "paused")
-        }
-    }
-}
+    @Argument(help: "The job's id.")
+    var id: String
 
-/// `queue resume`.
-struct QueueResume: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "resume",
-        abstract: "Lets workers go on; jobs in an older client's list of paused ones come first."
-    )
-
-    @OptionGroup var options: QueueOptions
+    @Option(help: "Why; stands in the job's failure.")
+    var reason = ""
 
     func run() throws {
-        try options.withQueue { [options] queue, _ in
-            try await queue.resume()
-            options.answer(["isPaused": false], "resumed")
+        try options.withQueue { [self] queue, _ in
+            let outcome = try await queue.cancel(id, reason: reason)
+            options.answer(["outcome": .string(outcome.rawValue)], outcome.rawValue)
         }
     }
 }

@@ -19,7 +19,7 @@ struct QueueRemove: ParsableCommand {
     var keepChildren = false
 
     func run() throws {
-        try confirmation.obtain("Delete job \(id) of \(options.queue)?")
+        try confirmation.obtain("Delete job \(id) of \(options.title)?")
         try options.withQueue { [self] queue, _ in
             guard try await queue.remove(id, withChildren: !keepChildren) else {
                 throw JobQueueError(.lockTaken, "job \(id), or a child of it, is being worked on")
@@ -49,7 +49,7 @@ struct QueueClean: ParsableCommand {
     var count = 0
 
     func run() throws {
-        try confirmation.obtain("Delete \(state.rawValue) jobs of \(options.queue)?")
+        try confirmation.obtain("Delete \(state.rawValue) jobs of \(options.title)?")
         try options.withQueue { [self] queue, _ in
             let ids = try await queue.clean(state, grace: grace, count: count) {
                 QueueProgress.show($0, "deleted")
@@ -73,7 +73,7 @@ struct QueueDrain: ParsableCommand {
     var delayed = false
 
     func run() throws {
-        try confirmation.obtain("Delete all waiting jobs of \(options.queue)?")
+        try confirmation.obtain("Delete all waiting jobs of \(options.title)?")
         try options.withQueue { [self] queue, _ in
             let count = try await queue.drain(delayed: delayed) {
                 QueueProgress.show($0, "deleted")
@@ -97,7 +97,7 @@ struct QueueObliterate: ParsableCommand {
     var force = false
 
     func run() throws {
-        try confirmation.obtain("Delete the queue \(options.queue) with everything in it?")
+        try confirmation.obtain("Delete the queue \(options.title) with everything in it?")
         try options.withQueue { [self] queue, _ in
             let count = try await queue.obliterate(isForced: force) {
                 QueueProgress.show($0, "deleted")

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import EventLoop
 internal import JSON
 internal import JobQueue
 internal import Telemetry
@@ -15,18 +16,19 @@ struct QueueCounts: ParsableCommand {
     func run() throws {
         try options.withQueue { [options] queue, _ in
             let counts = try await queue.counts()
-            let isPaused = try await queue.isPaused()
+            let pause = try await queue.pauseNow()
             let oldest = try await queue.oldestReady()
             let states = JobState.allCases.filter { $0 != .unknown }
             var object = JSONObject(states.map { ($0.rawValue, JSON(counts[$0] ?? 0)) })
-            object["isPaused"] = .bool(isPaused)
+            object["isPaused"] = .bool(pause != nil)
+            object["pause"] = pause?.json ?? .null
             object["oldestReady"] = oldest.map { .int($0) } ?? .null
             options.answer(
                 .object(object),
                 Table.lines(
                     ["state", "jobs"],
                     states.map { [$0.rawValue, "\(counts[$0] ?? 0)"] }
-                        + [["paused", isPaused ? "yes" : "no"]]
+                        + [["paused", pause?.words(now: WallClock.milliseconds()) ?? "no"]]
                 )
             )
         }

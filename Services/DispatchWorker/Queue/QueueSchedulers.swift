@@ -109,7 +109,7 @@ struct SchedulerRemove: ParsableCommand {
     var id: String
 
     func run() throws {
-        try confirmation.obtain("Delete the scheduler \(id) of \(options.queue)?")
+        try confirmation.obtain("Delete the scheduler \(id) of \(options.title)?")
         try options.withQueue { [self] queue, _ in
             guard try await queue.removeScheduler(id) else {
                 throw JobQueueError(.jobMissing, "there is no scheduler \(id)")

@@ -70,7 +70,9 @@ struct FairSchedule {
         tenant.isReady = hasMore
         if !hasMore { tenant.deficit = 0 }
         tenants[id] = tenant
-        if hasMore { enqueue(id) } else { forgetIfIdle(id) }
+        // A turn that was cut short goes on before the next one's begins: with a single place, weights
+        // would count for nothing otherwise.
+        if hasMore { enqueue(id, isFirst: tenant.deficit > 0) } else { forgetIfIdle(id) }
     }
 
     /// A job of the tenant no longer runs.
@@ -81,13 +83,13 @@ struct FairSchedule {
         if tenant.isReady { enqueue(id) } else { forgetIfIdle(id) }
     }
 
-    private mutating func enqueue(_ id: String) {
+    private mutating func enqueue(_ id: String, isFirst: Bool = false) {
         guard var tenant = tenants[id], !tenant.isQueued, !tenant.isAsked,
             tenant.inFlight < tenant.terms.inFlightMax
         else { return }
         tenant.isQueued = true
         tenants[id] = tenant
-        turns.append(id)
+        if isFirst { turns.prepend(id) } else { turns.append(id) }
     }
 
     private mutating func forgetIfIdle(_ id: String) {

@@ -4,8 +4,6 @@ internal import RedisClient
 extension FairWorker {
     /// How many queues the sweep looks at in one go.
     private static let sweepMax = 500
-    /// How often all queues are looked at.
-    static let sweepInterval: Duration = .seconds(5)
     private static let answerSlack: Duration = .seconds(1)
 
     // MARK: Sleeping
@@ -74,7 +72,7 @@ extension FairWorker {
                 // Others' commands get their turn between two parts.
                 do { try await EventLoop.shared.sleep(for: .milliseconds(10)) } catch { return }
             }
-            let pause = min(FairWorker.sweepInterval, configuration.stalledInterval)
+            let pause = min(configuration.drainDelay, configuration.stalledInterval)
             do { try await EventLoop.shared.sleep(for: pause) } catch { return }
         }
     }

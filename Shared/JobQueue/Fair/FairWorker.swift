@@ -33,6 +33,7 @@ public final class FairWorker: Flushable {
     var mustLook = true
     var nextDue: Int64?
     private(set) var isStopping = false
+    private var isPaused = false
     private var tenantOf: [String: String] = [:]
     private let latches = (0..<FairWorker.exchangesMax).map { _ in Latch() }
     let sleepLatch = Latch()
@@ -41,7 +42,8 @@ public final class FairWorker: Flushable {
     /// A worker on `queues`; it does nothing before ``start()``.
     ///
     /// - Parameters:
-    ///   - tenants: all there are, for the sweep that finds what nobody rang for.
+    ///   - tenants: all there are, for the sweep that finds what nobody rang for; asked anew after
+    ///     each pause of the configuration's `drainDelay`, or `stalledInterval` if that is shorter.
     ///   - processor: does the jobs.
     public init(
         _ queues: TenantQueues,
@@ -56,7 +58,7 @@ public final class FairWorker: Flushable {
         self.tenants = tenants
         self.observer = observer
         bench = Workbench(configuration, observer: observer, processor: processor)
-        blocking = RedisBlockingConnection(connection)
+        blocking = RedisBlockingConnection(connection.serving(queues.ring.key))
         bench.onEnd = { [weak self] active in self?.ended(active) }
     }
 
@@ -76,6 +78,7 @@ public final class FairWorker: Flushable {
         loops.append(Task { await sleepUntilWoken() })
         loops.append(Task { await sweep() })
         loops.append(Task { await bench.renewLocks() })
+        loops.append(Task { await bench.watchCancellations() })
         flush()
     }
 
@@ -97,6 +100,19 @@ public final class FairWorker: Flushable {
         loops = []
     }
 
+    /// Takes no more jobs; those that run go on.
+    public func pause() {
+        isPaused = true
+        bench.takesJobs = false
+    }
+
+    /// Takes jobs again.
+    public func resume() {
+        isPaused = false
+        bench.takesJobs = !isStopping
+        ringAll()
+    }
+
     /// At the end of a tick: what ended in it is recorded together.
     public func flush() { for latch in latches { latch.ring() } }
 
@@ -106,7 +122,9 @@ public final class FairWorker: Flushable {
     }
 
     /// Places for further jobs.
-    var free: Int { isStopping ? 0 : max(0, configuration.concurrency - executing - reserved) }
+    var free: Int {
+        isStopping || isPaused ? 0 : max(0, configuration.concurrency - executing - reserved)
+    }
 
     // MARK: Exchanges
 

@@ -1,7 +1,10 @@
 public import EventLoop
 public import RedisClient
 
-/// One queue for each tenant, and the ring that tells which have work.
+/// Queues that are served fairly beside each other, and the ring that tells which have work.
+///
+/// Either one queue for each tenant, `<prefix>:{tenant}:<name>:…`, or all queues of a prefix, each as
+/// a tenant of its own.
 @LoopActor
 public final class TenantQueues {
     /// How a tenant is served.
@@ -17,40 +20,51 @@ public final class TenantQueues {
         public init() {}
     }
 
-    /// The queues' name.
-    public let name: String
     let ring: TenantRing
+    private let layout: TenantLayout
     private let redis: RedisClient
     private let settings: Queue.Settings
     private let termsOf: @LoopActor (String) -> Terms
     private var queues: [String: Queue] = [:]
 
-    /// The queues `name` of all tenants: `bull:{tenant}:<name>:…`.
+    /// The queues `name` of all tenants.
     ///
     /// - Parameter terms: how a tenant is served; asked anew whenever it has work.
     public init(
         _ name: String,
+        prefix: String = QueueKeys.defaultPrefix,
         redis: RedisClient,
         settings: Queue.Settings = Queue.Settings(),
         terms: @escaping @LoopActor (String) -> Terms = { _ in Terms() }
     ) {
-        self.name = name
+        layout = .tenants(prefix: prefix, name: name)
         self.redis = redis
         self.settings = settings
         termsOf = terms
-        ring = TenantRing("\(QueueKeys.defaultPrefix):\(name)", redis: redis)
+        ring = TenantRing(layout.ringName, redis: redis)
+    }
+
+    /// All queues whose keys begin with `prefix`; a tenant is what follows it, such as `mail` or
+    /// `{acme}:mail`.
+    public init(
+        of prefix: String,
+        redis: RedisClient,
+        settings: Queue.Settings = Queue.Settings(),
+        terms: @escaping @LoopActor (String) -> Terms = { _ in Terms() }
+    ) {
+        layout = .all(prefix: prefix)
+        self.redis = redis
+        self.settings = settings
+        termsOf = terms
+        ring = TenantRing(layout.ringName, redis: redis)
     }
 
     /// The tenant's queue.
     ///
-    /// - Throws: for a tenant whose name has a brace or nothing in it: it would be no tag.
+    /// - Throws: for a tenant whose name makes no queue: a tag has no brace in it and is not empty.
     public func queue(of tenant: String) throws(JobQueueError) -> Queue {
         if let queue = queues[tenant] { return queue }
-        guard !tenant.isEmpty, !tenant.contains(where: { $0 == "{" || $0 == "}" }) else {
-            throw JobQueueError(.invalid, "the tenant '\(tenant)' is no tag of a key")
-        }
-        let keys = try QueueKeys(queue: name, prefix: "\(QueueKeys.defaultPrefix):{\(tenant)}")
-        let queue = Queue(keys, redis: redis, settings: settings)
+        let queue = Queue(try layout.keys(of: tenant), redis: redis, settings: settings)
         queues[tenant] = queue
         return queue
     }
@@ -61,6 +75,38 @@ public final class TenantQueues {
             weight: max(1, terms.weight),
             inFlightMax: max(1, terms.inFlightMax)
         )
+    }
+
+    /// How many keys one step of ``find()`` looks at.
+    private static let findMax: Int64 = 1000
+
+    /// The tenants whose queues are there, in no order; looks at every key of the server, some
+    /// hundred thousand a second, with others' commands between.
+    public func find() async throws(JobQueueError) -> [String] {
+        var found: Set<String> = []
+        var cursor = "0"
+        repeat {
+            let answer: RedisValue
+            do {
+                answer = try await redis.send(
+                    [
+                        "SCAN", .string(cursor), "MATCH", .string(layout.pattern), "COUNT",
+                        .int(TenantQueues.findMax), "TYPE", "hash",
+                    ],
+                    within: Queue.callLimit
+                )
+            } catch {
+                throw JobQueueError(error)
+            }
+            guard let parts = answer.array, parts.count == 2, let next = parts[0].text else {
+                throw JobQueueError(.oddAnswer, "SCAN answered \(answer)")
+            }
+            found.formUnion(
+                (parts[1].array ?? []).compactMap(\.text).compactMap(layout.tenant(ofMeta:))
+            )
+            cursor = next
+        } while cursor != "0"
+        return Array(found)
     }
 
     /// Adds jobs of a tenant and rings for it.
@@ -74,17 +120,14 @@ public final class TenantQueues {
         of tenant: String
     ) async throws(JobQueueError) -> [String] {
         let queue = try queue(of: tenant)
-        let most = termsOf(tenant).queuedMax
-        let ids = try await queue.submit(
-            jobs.map { job in
-                var addition = Addition(keys: queue.keys, job: job)
-                addition.waitingMax = most
-                return addition
-            }
-        )
+        let ids = try await queue.add(contentsOf: jobs, waitingMax: termsOf(tenant).queuedMax)
         // Whoever adds and dies before it rings is found by the sweep.
-        let delay = jobs.map(\.options.delay).min() ?? 0
-        try await ring.ring([tenant], due: delay == 0 ? 0 : WallClock.milliseconds() + delay)
+        try await ring(tenant, delay: jobs.map(\.options.delay).min() ?? 0)
         return ids
+    }
+
+    /// Tells workers that a tenant has a job that is ready, or will be in so many ms.
+    public func ring(_ tenant: String, delay: Int64 = 0) async throws(JobQueueError) {
+        try await ring.ring([tenant], due: delay == 0 ? 0 : WallClock.milliseconds() + delay)
     }
 }

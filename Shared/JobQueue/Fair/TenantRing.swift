@@ -14,10 +14,11 @@ public final class TenantRing {
     /// beside it.
     public let key: String
 
-    /// The ring `key`; on a cluster all its keys share a slot by the braces.
+    /// The ring of what begins with `name`; on a cluster all its keys share a slot by the braces,
+    /// which are those of the name if it has some.
     public init(_ name: String, redis: RedisClient) {
         self.redis = redis
-        key = "{\(name)}:ring"
+        key = RedisKeySlot.tag(of: name) == nil ? "{\(name)}:ring" : "\(name):ring"
     }
 
     private var keys: [String] { [key, "\(key):rung", "\(key):marker"] }

@@ -6,13 +6,16 @@ internal import RedisClient
 enum ExchangeScript {
     /// How many arguments each outcome has.
     static let outcomeArity = 9
+    /// Where the first outcome begins in ARGV.
+    static let firstOutcome = 13
 
     /// KEYS[1]: the queue's base.
     ///
     /// ARGV: the header; how many jobs to take; lock in ms; the worker's name (may be empty); the
     /// worker's limit of jobs and its window in ms (0: none); how many points of metrics to keep (0:
-    /// none); the start of tokens and the number of the first one; then for each outcome: kind, id,
-    /// token, value, stack traces, and four more:
+    /// none); the start of tokens and the number of the first one; how many ms each priority may
+    /// wait, with commas (empty: strictly by priority); then for each outcome: kind, id, token,
+    /// value, stack traces, and four more:
     ///
     /// | kind | value | then |
     /// |---|---|---|
@@ -23,13 +26,15 @@ enum ExchangeScript {
     ///
     /// Returns {results, jobs, state, number}: for each outcome 0, a negative code, or the words of
     /// an error; the jobs as {id, token, fields}; and `limited` (ms to wait), `blocked`, `next` (ms
-    /// since 1970 when a job is due) or `empty`.
+    /// since 1970 when a job is due, or a pause ends) or `empty`. On a server that takes no writes it
+    /// is an error, and nothing was done.
     static let script = RedisScript(
-        Lua.queues + Lua.families + Lua.jobs + outcomes + taking + body,
+        Lua.queues + Lua.pausing + Lua.families + Lua.jobs + outcomes + order + taking + body,
         name: "queue-exchange"
     )
 
-    private static let outcomes = """
+    /// Also for cancelling a job, with ARGV of the same form.
+    static let outcomes = """
         local q = open(KEYS[1])
         local active = q.base .. 'active'
         local points = tonumber(ARGV[9])
@@ -78,13 +83,14 @@ enum ExchangeScript {
           return 0
         end
 
-        local function keep(id, key, kind, value, a)
+        -- Ends a job that was taken out of `prev`.
+        local function keep(id, key, kind, value, a, prev)
           local count = tonumber(ARGV[a + 5])
           local job = call('HMGET', key, 'deid', 'parentKey', 'parent')
           if job[1] then endDuplicates(q, id, job[1]) end
           if job[2] and kind == 'completed' then childCompleted(job[2], key, value) end
           if job[2] and kind == 'failed' then childFailed(job[2], job[3], key, value) end
-          local attempts = bump(key, 'atm')
+          local attempts = prev == 'active' and bump(key, 'atm') or 0
           local property = kind == 'completed' and 'returnvalue' or 'failedReason'
           if count == 0 then
             deleteJob(key)
@@ -93,11 +99,11 @@ enum ExchangeScript {
             local set = q.base .. kind
             call('ZADD', set, now, id)
             call('HSET', key, property, value, 'finishedOn', now)
-            if kind == 'failed' then call('HDEL', key, 'defa') end
+            call('HDEL', key, 'defa')
             prune(set, count, tonumber(ARGV[a + 6]), tonumber(ARGV[a + 7]))
           end
-          tell(q, kind, 'jobId', id, property, value, 'prev', 'active')
-          if kind == 'failed' and attempts >= tonumber(ARGV[a + 8]) then
+          tell(q, kind, 'jobId', id, property, value, 'prev', prev)
+          if kind == 'failed' and prev == 'active' and attempts >= tonumber(ARGV[a + 8]) then
             tell(q, 'retries-exhausted', 'jobId', id, 'attemptsMade', attempts)
           end
           if points > 0 then measure(kind) end
@@ -116,7 +122,7 @@ enum ExchangeScript {
           local code = leave(id, key, token, value, ARGV[a + 4])
           if code < 0 then return code end
           if kind == 'completed' or kind == 'failed' then
-            keep(id, key, kind, value, a)
+            keep(id, key, kind, value, a, 'active')
           elseif kind == 'delay' then
             local delay = tonumber(ARGV[a + 5])
             local due = string.format('%.0f', now + delay)
@@ -132,6 +138,46 @@ enum ExchangeScript {
             tell(q, 'waiting', 'jobId', id, 'prev', 'active')
           end
           return 0
+        end
+
+        """
+
+    private static let order = """
+        -- How long each priority may wait; nil where the smaller number always comes first.
+        local targets
+        for target in string.gmatch(ARGV[12], '%d+') do
+          targets = targets or {}
+          targets[#targets + 1] = tonumber(target)
+        end
+
+        -- When a job should be taken at the latest: what waits long overtakes.
+        local function deadline(id, priority)
+          local job = call('HMGET', q.base .. id, 'timestamp', 'opts')
+          local isRead, opts = pcall(cjson.decode, job[2] or '')
+          local delay = isRead and type(opts) == 'table' and whole(opts.delay) or 0
+          return whole(job[1]) + delay + targets[math.min(priority + 1, #targets)]
+        end
+
+        -- The id to take next, now in `active`: of the first of each priority the earliest.
+        local function popEarliest()
+          local wait, prioritized = q.base .. 'wait', q.base .. 'prioritized'
+          local best, time, isWaiting = call('LINDEX', wait, -1), nil, true
+          if best and not isHash(q.base .. best) then return call('RPOPLPUSH', wait, active) end
+          if best then time = deadline(best, 0) end
+          local from = '-inf'
+          for _ = 1, #targets do
+            local head = call('ZRANGEBYSCORE', prioritized, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+            local id = head[1]
+            if not id then break end
+            local priority = math.floor(tonumber(head[2]) / 4294967296)
+            local due = isHash(q.base .. id) and deadline(id, priority) or 0
+            if not time or due < time then best, time, isWaiting = id, due, false end
+            from = (priority + 1) * 4294967296
+          end
+          if not best or isWaiting then return best and call('RPOPLPUSH', wait, active) end
+          call('ZREM', prioritized, best)
+          call('LPUSH', active, best)
+          return best
         end
 
         """
@@ -154,7 +200,12 @@ enum ExchangeScript {
         -- The next id, now in `active`; ids without a job and markers of old versions are dropped.
         local function pop()
           for _ = 1, 1000 do
-            local id = call('RPOPLPUSH', q.base .. 'wait', active)
+            local id
+            if targets then
+              id = popEarliest()
+            else
+              id = call('RPOPLPUSH', q.base .. 'wait', active)
+            end
             if not id then
               id = call('ZPOPMIN', q.base .. 'prioritized')[1]
               if not id then
@@ -191,18 +242,30 @@ enum ExchangeScript {
 
     private static let body = """
         local results, jobs, state, number = {}, {}, 'empty', 0
-        for a = 12, #ARGV, 9 do
+        for a = 13, #ARGV, 9 do
           -- A stray key of the wrong type must not hold up the other jobs.
           local isRun, result = pcall(conclude, a)
           if not isRun and type(result) == 'table' then result = result.err end
+          if not isRun then
+            -- Without writes there was none before either: the caller keeps what it wants recorded.
+            local code = string.match(tostring(result), '^-?(%u+) ')
+            if code == 'READONLY' or code == 'OOM' or code == 'MISCONF' or code == 'NOREPLICAS' then
+              return redis.error_reply(result)
+            end
+          end
           results[#results + 1] = result
         end
         local wanted = tonumber(ARGV[4])
+        if wanted > 0 and q.isPaused and q.pausedUntil > 0 and q.pausedUntil <= now then lift(q) end
         if wanted > 0 then promote(q) end
         for i = 1, wanted do
           number = limited()
           if number > 0 then state = 'limited' break end
-          if isBlocked(q) then state = 'blocked' break end
+          if isBlocked(q) then
+            state = 'blocked'
+            if q.isPaused and q.pausedUntil > 0 then state, number = 'next', q.pausedUntil end
+            break
+          end
           local token = ARGV[10]
           if token ~= '0' then token = token .. ':' .. string.format('%.0f', ARGV[11] + i - 1) end
           local job = take(token)

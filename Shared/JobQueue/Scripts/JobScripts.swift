@@ -150,6 +150,32 @@ enum JobScripts {
         name: "queue-remove"
     )
 
+    /// Cancels a job.
+    ///
+    /// ARGV: as ``ExchangeScript``'s with one failed outcome. Returns `cancelled`, `too_late`, or
+    /// `requested` when a worker has it: `defa` makes whoever fetches a job fail it.
+    static let cancel = RedisScript(
+        Lua.queues + Lua.families + Lua.jobs + removing + ExchangeScript.outcomes + """
+            local id, text = ARGV[14], ARGV[16]
+            local key = q.base .. id
+            if not isHash(key) then return -1 end
+            if call('ZSCORE', q.base .. 'completed', id) or call('ZSCORE', q.base .. 'failed', id) then
+              return 'too_late'
+            end
+            if call('LPOS', active, id) then
+              call('HSET', key, 'defa', text)
+              return 'requested'
+            end
+            if isPending(q.base, id) then return -8 end
+            local before = takeOut(q, id)
+            if before == 'unknown' then return -3 end
+            keep(id, key, 'failed', text, 13, before)
+            settle()
+            return 'cancelled'
+            """,
+        name: "queue-cancel"
+    )
+
     /// Lets a held job wait for its children.
     ///
     /// ARGV: token. Returns 0, or 1 when there are no open children.

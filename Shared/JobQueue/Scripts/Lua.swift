@@ -39,12 +39,12 @@ enum Lua {
           local q = opened[base]
           if q then return q end
           local set = call('HMGET', base .. 'meta', 'paused', 'concurrency', 'max', 'duration',
-            'opts.maxLenEvents')
+            'opts.maxLenEvents', 'pausedUntil')
           local kept = tonumber(set[5])
           if not kept or kept < 0 or kept >= 2^31 then kept = nil end
           q = {base = base, events = base .. 'events', isPaused = set[1] and true,
             concurrency = tonumber(set[2]), max = tonumber(set[3]), duration = tonumber(set[4]),
-            kept = math.floor(kept or eventsDefault), hasSetting = set[5] and true}
+            kept = math.floor(kept or eventsDefault), hasSetting = set[5] and true, pausedUntil = whole(set[6])}
           q.list = base .. ((legacy and q.isPaused) and 'paused' or 'wait')
           opened[base] = q
           return q
@@ -119,6 +119,33 @@ enum Lua {
           call('DEL', lock)
           call('SREM', q.base .. 'stalled', id)
           return 0
+        end
+
+        """
+
+    /// Ending a pause.
+    static let pausing = """
+        -- Ends a pause; what an older client's list of paused jobs holds is older and served first.
+        -- False while more of that is to be moved: then the pause goes on until the next call.
+        local function lift(q)
+          local wait, paused = q.base .. 'wait', q.base .. 'paused'
+          if call('EXISTS', wait) == 0 and call('EXISTS', paused) == 1 then
+            call('RENAME', paused, wait)
+          end
+          for i = 1, 7000 do
+            if not call('LMOVE', paused, wait, 'LEFT', 'RIGHT') then break end
+            if i == 7000 then return false end
+          end
+          call('HDEL', q.base .. 'meta', 'paused', 'pausedReason', 'pausedBy', 'pausedAt',
+            'pausedUntil')
+          q.isPaused, q.list = nil, wait
+          if call('EXISTS', wait, q.base .. 'prioritized') > 0 then
+            q.hasReady = true
+          else
+            q.hasDelayed = true
+          end
+          tell(q, 'resumed')
+          return true
         end
 
         """

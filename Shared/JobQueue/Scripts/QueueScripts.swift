@@ -9,11 +9,17 @@ enum QueueScripts {
 
     /// Lets no job be taken.
     ///
-    /// Returns 1 while more is to be moved to the list of paused jobs, else 0.
+    /// ARGV: why, who, and the ms since 1970 when it ends by itself (empty: it does not). Peers know
+    /// only that it is paused. Returns 1 while more is to be moved to the list of paused jobs, else 0.
     static let pause = RedisScript(
         Lua.queues + """
             local q = open(KEYS[1])
-            call('HSET', q.base .. 'meta', 'paused', 1)
+            local meta = q.base .. 'meta'
+            call('HSET', meta, 'paused', 1, 'pausedAt', now)
+            for i, field in ipairs({'pausedReason', 'pausedBy', 'pausedUntil'}) do
+              local value = ARGV[3 + i]
+              if value == '' then call('HDEL', meta, field) else call('HSET', meta, field, value) end
+            end
             call('DEL', q.base .. 'marker')
             if legacy then
               for i = 1, 7000 do
@@ -31,25 +37,8 @@ enum QueueScripts {
     ///
     /// Returns 1 while more is to be merged from the list of paused jobs, else 0.
     static let resume = RedisScript(
-        Lua.queues + """
-            local q = open(KEYS[1])
-            local wait, paused = q.base .. 'wait', q.base .. 'paused'
-            call('HDEL', q.base .. 'meta', 'paused')
-            q.isPaused, q.list = nil, wait
-            if call('EXISTS', wait) == 0 and call('EXISTS', paused) == 1 then
-              call('RENAME', paused, wait)
-            end
-            -- What was paused is older: it goes to the end that is served first.
-            for i = 1, 7000 do
-              if not call('LMOVE', paused, wait, 'LEFT', 'RIGHT') then break end
-              if i == 7000 then return 1 end
-            end
-            if call('EXISTS', wait, q.base .. 'prioritized') > 0 then
-              q.hasReady = true
-            else
-              q.hasDelayed = true
-            end
-            tell(q, 'resumed')
+        Lua.queues + Lua.pausing + """
+            if not lift(open(KEYS[1])) then return 1 end
             settle()
             return 0
             """,
