@@ -240,7 +240,7 @@ struct SessionActionRoutes {
         Route(
             .post,
             "/v1/sessions/{id}/\(name)",
-            access: .role(.agent),
+            access: .roleOrService(.agent),
             summary: summary,
             tag: "Sessions",
             idempotency: .replayed,
