@@ -18,7 +18,12 @@ struct SessionActionRoutes {
             owners("decline", .decline, "Decline an offer; it is not offered again for 10 minutes"),
             plain("on-hold", .hold, "Put a session aside; its capacity is given back"),
             plain("resume", .resume, "Go on with a session that was put aside"),
-            plain("close", .close, "End a session; its capacity is given back"),
+            plain(
+                "close",
+                .close,
+                "End a session; its capacity is given back",
+                access: .roleOrService(.agent)
+            ),
             plain(
                 "return-to-bot",
                 .returnToBot,

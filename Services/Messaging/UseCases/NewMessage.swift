@@ -56,8 +56,28 @@ struct NewMessage: Sendable {
     /// Where the provider shows it: the id of the message there that began the thread.
     var providerThread: String?
 
+    /// A job finds its thread afterwards, or after this long a timer; `nil`: it has one at once.
+    var laterAfter: Duration?
+
     /// What the room's limit counts: the same for a repeat of the request.
     var member: String { externalID ?? key?.key ?? id.text }
+
+    /// The same in another conversation, where what it refers to is not.
+    func moved(to conversation: UUID) -> NewMessage {
+        NewMessage(
+            id: id,
+            conversation: conversation,
+            sender: sender,
+            text: text,
+            externalID: externalID,
+            replyTo: nil,
+            thread: nil,
+            key: key,
+            features: features,
+            control: control,
+            laterAfter: laterAfter
+        )
+    }
 }
 
 /// An agent's answer, to be stored and delivered.
