@@ -42,7 +42,7 @@ final class Application {
             settings: settings
         )
         self.bot = bot
-        bot.onEnded { await live.changed($0.tenant, $0.conversationID) }
+        bot.onEnded { await live.changed($0.tenant, [$0.conversationID]) }
         let queue = ConversationQueue()
         post = PostMessage(
             messages: messages,
@@ -224,10 +224,10 @@ final class Application {
     }
 
     /// After a commit: events and calls leave at once, and the bot begins.
-    private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
+    private func committed(_ caller: Caller, _ conversation: UUID, _ bot: [UInt8]?) async {
         await live.changed(caller, conversation)
-        guard let said = (try? JSON(parsing: answer))?["bot"] else { return }
-        await bot.committed(caller, conversation, said)
+        guard let said = bot.flatMap({ try? JSON(parsing: $0) }) else { return }
+        await self.bot.committed(caller, conversation, said)
     }
 
     /// What becomes of each operation while Redis is away.

@@ -92,12 +92,10 @@ public enum ThreadScore {
     static func similarity(_ terms: [UInt32], _ messages: [[UInt32]]) -> Double {
         let recent = messages.suffix(messagesConsidered)
         guard !terms.isEmpty, !recent.isEmpty else { return 0 }
-        var frequency: [UInt32: Int] = [:]
-        for message in recent { for term in Set(message) { frequency[term, default: 0] += 1 } }
         var common = 0.0
         var all = 0.0
         for term in terms {
-            let count = frequency[term] ?? 0
+            let count = recent.count { $0.contains(term) }
             let weight = log(1 + Double(recent.count + 1) / Double(count + 1))
             all += weight
             if count > 0 { common += weight }

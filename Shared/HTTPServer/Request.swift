@@ -63,6 +63,8 @@ public struct RequestContext: Sendable {
     public internal(set) var principal: Principal?
     /// The caller's idempotency key, checked for form.
     public internal(set) var idempotencyKey: String?
+    /// The SHA-256 of the body, to which the key is bound; empty without a key.
+    public internal(set) var bodyHash: [UInt8] = []
 
     /// The request's id: the caller's, or one made here.
     public var requestID: String { id.text }
@@ -93,7 +95,7 @@ public struct PathParameters: Sendable, Hashable {
     ///
     /// - Throws: `Problem.notFound` when it is none: nothing has such an id.
     public func uuid(_ name: String) throws(Problem) -> UUID {
-        guard let id = UUID(uuidString: self[name]) else { throw .notFound }
+        guard let id = UUID(text: self[name]) else { throw .notFound }
         return id
     }
 }

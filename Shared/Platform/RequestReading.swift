@@ -53,7 +53,7 @@ public struct AuditNote: Sendable {
 extension Request {
     /// The id in the path; anything but a UUID names nothing.
     public func id(_ name: String = "id") throws(Problem) -> UUID {
-        guard let id = UUID(uuidString: parameters[name]) else { throw .notFound }
+        guard let id = UUID(text: parameters[name]) else { throw .notFound }
         return id
     }
 
@@ -110,7 +110,7 @@ public enum Page {
     public static func read(_ request: Request) throws(Problem) -> (limit: Int, after: UUID?) {
         let limit = try request.query.int("limit", in: limits) ?? limitDefault
         guard let cursor = request.query["cursor"] else { return (limit, nil) }
-        guard let id = UUID(uuidString: cursor) else {
+        guard let id = UUID(text: cursor) else {
             throw Problem.invalid("/query/cursor", "is not a cursor of this list")
         }
         return (limit, id)

@@ -664,7 +664,7 @@ $$;
 -- the assignment comes after this long. p_choice …: the thread that was chosen outside on the
 -- snapshot of version p_seen; p_force takes it although the threads have changed since, if it can.
 --
--- outcome: 'created'       answer is stored and to be sent with 201
+-- outcome: 'created'       answer is stored and to be sent with 201; bot is that part of it
 --          'replayed'      by key: the first answer, 201; 'duplicate': by external_id, 200
 --          'stale_choice'  nothing was written; snapshot is fresh: choose again
 --          'invalid'       answer = {pointer, detail}; nothing was written
@@ -676,14 +676,13 @@ create function messaging.post_message(
   p_algorithm text, p_terms bytea, p_mentions text[], p_deferred interval, p_control text,
   p_debounce interval, p_debounce_max interval, p_debounce_count int, p_key text, p_method text,
   p_path text, p_body_hash bytea, p_actor text,
-  out outcome text, out answer jsonb, out snapshot jsonb
+  out outcome text, out answer jsonb, out snapshot jsonb, out bot jsonb
 ) language plpgsql as $$
 declare
   known record;
   c messaging.conversations;
   m messaging.messages;
   s record;
-  bot jsonb;
 begin
   if p_key is not null then
     select * into known from platform.idempotency_look(
@@ -786,7 +785,7 @@ $$;
 create function messaging.post_messages(
   p_tenant uuid, p_code text, p_conversation uuid, p_seen bigint, p_force bool, p_algorithm text,
   p_debounce interval, p_debounce_max interval, p_debounce_count int, p_items jsonb
-) returns table (outcome text, answer jsonb, snapshot jsonb) language plpgsql as $$
+) returns table (outcome text, answer jsonb, snapshot jsonb, bot jsonb) language plpgsql as $$
 declare
   version bigint;
   i record;
@@ -805,7 +804,7 @@ begin
       mentions text[], deferred interval, control text, key text, method text, path text,
       body_hash text, actor text)) with ordinality order by ordinality
   loop
-    select p.outcome, p.answer into outcome, answer from messaging.post_message(
+    select p.outcome, p.answer, p.bot into outcome, answer, bot from messaging.post_message(
       p_tenant, p_code, p_conversation, i.id, i.sender_kind, i.sender_id, i.text, i.external_id,
       i.reply_to, i.thread, i.choice, i.choice_thread, i.score, p_seen, true, i.title, p_algorithm,
       decode(i.terms, 'hex'), i.mentions, i.deferred, i.control, p_debounce, p_debounce_max,

@@ -77,7 +77,7 @@ final class AutoAssignMessageUseCase {
         }
         guard let text = known["text"]?.stringValue,
             let author = known["sender_id"]?.stringValue,
-            let conversation = known["conversation_id"]?.stringValue.flatMap(UUID.init)
+            let conversation = known["conversation_id"]?.stringValue.flatMap(UUID.init(text:))
         else { throw Problem.internalError }
         if let delay = await limiter.delay(conversation: conversation, member: id.text) {
             throw Problem.tooManyRequests(
