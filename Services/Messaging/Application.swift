@@ -43,7 +43,7 @@ final class Application {
             settings: settings
         )
         self.bot = bot
-        bot.onEnded { await live.changed($0.tenant, $0.conversationID) }
+        bot.onEnded { await live.changed($0.tenant, [$0.conversationID]) }
         let queue = ConversationQueue()
         post = PostMessage(
             messages: messages,
@@ -238,14 +238,13 @@ final class Application {
     }
 
     /// After a commit: events and calls leave at once, and the bot begins.
-    private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
-        let document = try? JSON(parsing: answer)
+    private func committed(_ caller: Caller, _ conversation: UUID, _ bot: [UInt8]?) async {
+        let said = bot.flatMap { try? JSON(parsing: $0) }
         // A message to a closed conversation may have begun the next one.
-        let conversation = document?["message"]?["conversation_id"]?.uuidValue ?? conversation
+        let conversation = said?["conversation_id"]?.uuidValue ?? conversation
         await live.changed(caller, conversation)
-        guard let document, let said = document["bot"] else { return }
-        let files = document["message"]?["attachments"]?.arrayValue ?? []
-        await bot.committed(caller, conversation, said, isLast: !files.isEmpty)
+        guard let said else { return }
+        await self.bot.committed(caller, conversation, said, isLast: said["is_last"] == true)
     }
 
     /// What becomes of each operation while Redis is away.

@@ -124,6 +124,9 @@ public final class RedisLockStore: LockStore {
 }
 
 /// Runs a Redis call and names the operation in its failure.
+///
+/// Part of its callers, so that naming costs no further switch to the loop and back.
+@inline(__always)
 @LoopActor
 func answered<Value: Sendable>(
     _ operation: String,

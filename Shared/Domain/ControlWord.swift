@@ -55,6 +55,7 @@ public enum ThreadTitle {
 
     /// The first line with words in it, cut at a word's end, with `…` where something was left out.
     public static func make(from text: String) -> String {
+        if isTitle(text) { return text }
         let lines = text.unicodeScalars.split(whereSeparator: \.endsLine)
         let words = lines.lazy.map { $0.split(whereSeparator: \.isSpace) }
             .first { line in line.contains { $0.contains(where: \.isReadable) } }
@@ -71,6 +72,23 @@ public enum ThreadTitle {
             title = candidate
         }
         return title
+    }
+
+    /// Whether a text is its own title: one short line of ASCII with single spaces between words.
+    ///
+    /// Most first messages are, and are found out without cutting them up.
+    private static func isTitle(_ text: String) -> Bool {
+        let bytes = text.utf8.span
+        guard bytes.count <= lengthMax else { return false }
+        var isBehindWord = false
+        var isReadable = false
+        for index in bytes.indices {
+            let byte = bytes[index]
+            guard (0x20...0x7e).contains(byte), byte != 0x20 || isBehindWord else { return false }
+            isBehindWord = byte != 0x20
+            isReadable = isReadable || Unicode.Scalar(byte).isReadable
+        }
+        return isBehindWord && isReadable
     }
 }
 

@@ -18,7 +18,12 @@ public struct TextFeatures: Sendable, Hashable {
     /// The features of `text`.
     public init(_ text: String) {
         var scanner = FeatureScanner()
-        for scalar in text.unicodeScalars.prefix(TextFeatures.scalarLimit) { scanner.take(scalar) }
+        var count = 0
+        for scalar in text.unicodeScalars {
+            guard count < TextFeatures.scalarLimit else { break }
+            scanner.take(scalar)
+            count += 1
+        }
         scanner.endWord()
         terms = scanner.terms
         mentions = scanner.mentions
@@ -54,7 +59,6 @@ public struct TextFeatures: Sendable, Hashable {
 private struct FeatureScanner {
     private(set) var terms: [UInt32] = []
     private(set) var mentions: [String] = []
-    private var seen: Set<UInt32> = []
     /// In UTF-8, lower case.
     private var word: [UInt8] = []
     private var isMention = false
@@ -129,14 +133,18 @@ private struct FeatureScanner {
     private mutating func add(_ term: some Sequence<UInt8>) {
         guard terms.count < TextFeatures.termLimit else { return }
         let hash = TextFeatures.hash(term)
-        if seen.insert(hash).inserted { terms.append(hash) }
+        if !terms.contains(hash) { terms.append(hash) }
     }
 
     private static func isWordPart(_ scalar: Unicode.Scalar) -> Bool {
-        if scalar.isASCII {
-            return (0x30...0x39).contains(scalar.value) || (0x41...0x5a).contains(scalar.value)
-                || (0x61...0x7a).contains(scalar.value)
+        switch scalar.value {
+        case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
+        case 0...0x7f: false
+        default: isWordPartByProperties(scalar)
         }
+    }
+
+    private static func isWordPartByProperties(_ scalar: Unicode.Scalar) -> Bool {
         let properties = scalar.properties
         return properties.isAlphabetic || properties.numericType != nil
             || properties.generalCategory == .nonspacingMark

@@ -24,9 +24,9 @@ public struct ThreadChoice: Sendable, Hashable {
     public let score: Double
 
     /// The same choice; a new thread gets this id, so that messages behind it can join it.
-    public func naming(_ newThread: UUID) -> ThreadChoice {
+    public func naming(_ newThread: @autoclosure () -> UUID) -> ThreadChoice {
         guard method == .newThread else { return self }
-        return ThreadChoice(method: method, thread: newThread, score: score)
+        return ThreadChoice(method: method, thread: newThread(), score: score)
     }
 
     /// Chooses in this order: the thread that is named, the thread of the message replied to, the

@@ -40,11 +40,10 @@ public struct MonotonicTime: Sendable, Hashable, Comparable {
 }
 
 extension Duration {
-    /// The whole duration in nanoseconds; saturates at `Int64.max`.
+    /// The whole duration in nanoseconds; saturates at the ends of `Int64`.
     public var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        return overflow ? (seconds < 0 ? .min : .max) : whole &+ attoseconds / 1_000_000_000
+        // `components` does the same division in four times the instructions.
+        Int64(clamping: attoseconds / 1_000_000_000)
     }
 
     /// The whole duration in milliseconds, rounded towards zero.

@@ -45,10 +45,7 @@ enum JSONRead {
     }
 
     static func uuid(_ value: JSON) -> JSONReading<UUID> {
-        guard let text = value.stringValue, text.utf8.count == 36,
-            let uuid = UUID(uuidString: text)
-        else { return .fault("must be a UUID") }
-        return .value(uuid)
+        value.stringValue.flatMap(UUID.init(text:)).map { .value($0) } ?? .fault("must be a UUID")
     }
 
     static func date(_ value: JSON) -> JSONReading<Int64> {

@@ -26,18 +26,17 @@ public struct ApiKey: Sendable {
     }
 
     /// Reads a key; `nil` when it has not the form of one.
-    public init?(parsing text: some StringProtocol) {
-        let parts = text.utf8.split(
-            separator: UInt8(ascii: "_"),
-            maxSplits: 3,
-            omittingEmptySubsequences: false
-        )
-        guard parts.count == 3, parts[0].elementsEqual("sb".utf8),
-            (1...64).contains(parts[1].count), (16...128).contains(parts[2].count),
-            parts[1].allSatisfy(ApiKey.isPlain), parts[2].allSatisfy(ApiKey.isPlain)
+    public init?(parsing text: String) {
+        let bytes = Array(text.utf8)
+        guard bytes.starts(with: "sb_".utf8),
+            let middle = bytes[3...].firstIndex(of: UInt8(ascii: "_"))
         else { return nil }
-        keyID = String(decoding: parts[1], as: UTF8.self)
-        secret = Secret(String(decoding: parts[2], as: UTF8.self))
+        let (id, secret) = (bytes[3..<middle], bytes[(middle + 1)...])
+        guard (1...64).contains(id.count), (16...128).contains(secret.count),
+            id.allSatisfy(ApiKey.isPlain), secret.allSatisfy(ApiKey.isPlain)
+        else { return nil }
+        keyID = String(decoding: id, as: UTF8.self)
+        self.secret = Secret(String(decoding: secret, as: UTF8.self))
     }
 
     /// The whole key, to be shown once.

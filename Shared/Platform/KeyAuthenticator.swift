@@ -63,11 +63,11 @@ public final class KeyAuthenticator: Authenticator {
     /// The one who sent `request`.
     public func authenticate(_ request: Request) async throws -> Principal {
         guard let field = request.fields["Authorization"],
-            field.count > 7, field.prefix(7).lowercased() == "bearer "
+            field.utf8.count > 7, field.prefix(7).lowercased() == "bearer "
         else { throw Problem.unauthorized() }
-        let token = field.dropFirst(7)
+        let token = String(field.dropFirst(7))
         if let key = ApiKey(parsing: token) { return try await tenantKey(key) }
-        guard constantTimeEquals(ApiKey.digest(Secret(String(token))), serviceDigest) else {
+        guard constantTimeEquals(ApiKey.digest(Secret(token)), serviceDigest) else {
             throw Problem.unauthorized()
         }
         return try await service(for: request)

@@ -23,7 +23,7 @@ public enum Page {
     public static func read(_ request: Request) throws(Problem) -> (limit: Int, after: UUID?) {
         let limit = try request.query.int("limit", in: limits) ?? limitDefault
         guard let cursor = request.query["cursor"] else { return (limit, nil) }
-        guard let id = UUID(uuidString: cursor) else {
+        guard let id = UUID(text: cursor) else {
             throw Problem.invalid("/query/cursor", "is not a cursor of this list")
         }
         return (limit, id)

@@ -48,17 +48,12 @@ struct CommandEncoder {
 
     private mutating func appendDecimal(_ number: Int64) {
         if number < 0 { bytes.append(UInt8(ascii: "-")) }
-        // From the last digit to the first, into places that exist already.
-        var rest = number.magnitude
-        let digits = CommandEncoder.digits(of: rest)
-        let start = bytes.count
-        for _ in 0..<digits { bytes.append(UInt8(ascii: "0")) }
-        var place = start + digits - 1
-        while rest > 0 {
-            bytes[place] += UInt8(rest % 10)
-            rest /= 10
-            place -= 1
-        }
+        appendDigits(number.magnitude)
+    }
+
+    private mutating func appendDigits(_ magnitude: UInt64) {
+        if magnitude >= 10 { appendDigits(magnitude / 10) }
+        bytes.append(UInt8(ascii: "0") + UInt8(magnitude % 10))
     }
 
     private static func width(of number: Int64) -> Int {

@@ -17,13 +17,16 @@ public enum RedisArgument: Sendable, Hashable {
     }
 
     /// About how many bytes it takes on the wire.
-    var size: Int {
+    private var size: Int {
         switch self {
         case .string(let text): text.utf8.count
         case .bytes(let content): content.count
         case .int: 8
         }
     }
+
+    /// About how many bytes a command takes on the wire.
+    static func size(of command: [RedisArgument]) -> Int { command.reduce(0) { $0 + $1.size } }
 }
 
 extension RedisArgument: ExpressibleByStringInterpolation {

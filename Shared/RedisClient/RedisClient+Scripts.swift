@@ -20,7 +20,12 @@ extension RedisClient {
             "the tagged keys of a script share a slot"
         )
         let deadline = deadline(limit)
-        let digest = try await digest(of: script, deadline: deadline)
+        let digest: String
+        if let known = script.digest {
+            digest = known
+        } else {
+            digest = try await load(script, deadline: deadline)
+        }
         var command: [RedisArgument] = []
         command.reserveCapacity(3 + keys.count + arguments.count)
         command.append("EVALSHA")
@@ -39,11 +44,10 @@ extension RedisClient {
         }
     }
 
-    private func digest(
-        of script: RedisScript,
+    private func load(
+        _ script: RedisScript,
         deadline: MonotonicTime
     ) async throws(RedisError) -> String {
-        if let digest = script.digest { return digest }
         let reply = try await send(
             ["SCRIPT", "LOAD", .string(script.source)],
             deadline: deadline

@@ -19,7 +19,7 @@ enum ReplyWaiter: Sendable {
 extension RedisConnection {
     /// Sends one command; the waiter gets the answer, or why there is none.
     func submit(_ command: [RedisArgument], deadline: MonotonicTime, _ waiter: ReplyWaiter) {
-        let size = command.reduce(0) { $0 + $1.size }
+        let size = RedisArgument.size(of: command)
         if let refusal = refusal(count: 1, bytes: size) ?? write(command) {
             waiter.fail(refusal)
             return
@@ -29,7 +29,7 @@ extension RedisConnection {
 
     /// Sends commands of which either all or none are taken.
     func submit(_ commands: [[RedisArgument]], deadline: MonotonicTime, _ group: ReplyGroup) {
-        let sizes = commands.map { $0.reduce(0) { $0 + $1.size } }
+        let sizes = commands.map(RedisArgument.size)
         let total = sizes.reduce(0, +)
         if let refusal = refusal(count: commands.count, bytes: total) {
             group.fail(refusal)
@@ -169,7 +169,10 @@ private func isForSubscribers(_ command: [RedisArgument]) -> Bool {
     guard case .string(let name)? = command.first else {
         preconditionFailure("a command begins with its name")
     }
-    guard name.utf8.count == 7 || (9...12).contains(name.utf8.count) else { return false }
+    // Asked for every command: most are told apart by length and last letter.
+    guard name.utf8.count == 7 || (9...12).contains(name.utf8.count),
+        let last = name.utf8.last, [UInt8(ascii: "E"), UInt8(ascii: "R")].contains(last & ~0x20)
+    else { return false }
     let upper = name.uppercased()
     return upper == "MONITOR" || upper.hasSuffix("SUBSCRIBE")
 }

@@ -17,4 +17,27 @@ struct UUIDTextTests {
             #expect(id.text == id.uuidString.lowercased())
         }
     }
+
+    @Test("any id is read back, in either case")
+    func read() {
+        for _ in 0..<1000 {
+            let id = UUID()
+            #expect(UUID(text: id.text) == id)
+            #expect(UUID(text: id.uuidString) == id)
+        }
+    }
+
+    @Test(
+        "what is no id is not read",
+        arguments: [
+            "", "01923abc-def0-7123-89ab-ffffffffff0", "01923abc-def0-7123-89ab-ffffffffff0a0",
+            "01923abcdef0-7123-89ab-ffffffffff0a1", "01923abc-def0-7123-89ab-ffffffffff0g",
+            "01923abc-def0-7123-89ab+ffffffffff0a", "{1923abc-def0-7123-89ab-ffffffffff0a",
+            "01923abc-def0-7123-89ab-ffffffffff é", " 1923abc-def0-7123-89ab-ffffffffff0a",
+            "0x923abc-def0-7123-89ab-ffffffffff0a", "-1923abc-def0-7123-89ab-ffffffffff0a",
+        ]
+    )
+    func refused(_ text: String) {
+        #expect(UUID(text: text) == nil)
+    }
 }

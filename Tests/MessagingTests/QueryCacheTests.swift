@@ -78,7 +78,7 @@ struct QueryCacheTests {
             try await cache.value(query(), ttl: .seconds(300)) { await look.load("old") }
         }
         try await until { look.begun > 0 }
-        await cache.invalidate("t", room)
+        await cache.invalidate("t", [room])
         let fresh = try await cache.value(query(), ttl: .seconds(300)) { Array("new".utf8) }
         #expect(fresh == Array("new".utf8))
         look.end()

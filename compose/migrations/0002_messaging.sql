@@ -743,7 +743,8 @@ $$;
 -- p_attachments: what came with the text; the bot then waits for no more. p_provider_thread: where
 -- the provider shows it.
 --
--- outcome: 'created'       answer is stored and to be sent with 201
+-- outcome: 'created'       answer is stored and to be sent with 201; bot is that part of it,
+--                         with where it was stored and whether the bot waits for no more
 --          'replayed'      by key: the first answer, 201; 'duplicate': by external_id, 200
 --          'stale_choice'  nothing was written; snapshot is fresh: choose again
 --          'invalid'       answer = {pointer, detail}; nothing was written
@@ -761,14 +762,13 @@ create function messaging.post_message(
   p_debounce interval, p_debounce_max interval, p_debounce_count int, p_key text, p_method text,
   p_path text, p_body_hash bytea, p_actor text, p_attachments jsonb default null,
   p_provider_thread text default null,
-  out outcome text, out answer jsonb, out snapshot jsonb
+  out outcome text, out answer jsonb, out snapshot jsonb, out bot jsonb
 ) language plpgsql as $$
 declare
   known record;
   c messaging.conversations;
   m messaging.messages;
   s record;
-  bot jsonb;
 begin
   if p_key is not null then
     select * into known from platform.idempotency_look(
@@ -863,6 +863,8 @@ begin
   outcome := 'created';
   answer := jsonb_build_object('message', messaging.message_json(m),
     'assignment', messaging.assignment_json(m, false), 'bot', bot);
+  bot := bot || jsonb_build_object(
+    'conversation_id', c.id, 'is_last', p_attachments is not null);
   if p_external is not null then
     update messaging.messages q set answer = post_message.answer
      where q.tenant_id = p_tenant and q.id = m.id;
@@ -885,7 +887,7 @@ $$;
 create function messaging.post_messages(
   p_tenant uuid, p_code text, p_conversation uuid, p_seen bigint, p_force bool, p_algorithm text,
   p_debounce interval, p_debounce_max interval, p_debounce_count int, p_items jsonb
-) returns table (outcome text, answer jsonb, snapshot jsonb) language plpgsql as $$
+) returns table (outcome text, answer jsonb, snapshot jsonb, bot jsonb) language plpgsql as $$
 declare
   version bigint;
   i record;
@@ -902,9 +904,10 @@ begin
       id uuid, sender_kind text, sender_id text, text text, external_id text, reply_to uuid,
       thread uuid, choice text, choice_thread uuid, score float8, title text, terms text,
       mentions text[], deferred interval, control text, key text, method text, path text,
-      body_hash text, actor text, attachments jsonb, provider_thread text)) with ordinality order by ordinality
+      body_hash text, actor text, attachments jsonb, provider_thread text)) with ordinality
+     order by ordinality
   loop
-    select p.outcome, p.answer into outcome, answer from messaging.post_message(
+    select p.outcome, p.answer, p.bot into outcome, answer, bot from messaging.post_message(
       p_tenant, p_code, p_conversation, i.id, i.sender_kind, i.sender_id, i.text, i.external_id,
       i.reply_to, i.thread, i.choice, i.choice_thread, i.score, p_seen, true, i.title, p_algorithm,
       decode(i.terms, 'hex'), i.mentions, i.deferred, i.control, p_debounce, p_debounce_max,

@@ -1,4 +1,3 @@
-internal import Crypto
 internal import EventLoop
 internal import FaultPoints
 internal import FoundationEssentials
@@ -76,7 +75,7 @@ struct MessageRequestRoutes {
                 IdempotentCall(
                     key: $0,
                     path: request.path,
-                    bodyHash: Array(SHA256.hash(data: request.body))
+                    bodyHash: request.context.bodyHash
                 )
             },
             audit: AuditNote(request)

@@ -105,7 +105,7 @@ final class BackgroundJobManager {
 
     /// A job was made: shows its lock and its state.
     func created(_ caller: Caller, _ conversation: UUID, job: String, lockID: String) async {
-        guard let id = UUID(uuidString: job) else { return }
+        guard let id = UUID(text: job) else { return }
         // Together: one wait instead of two.
         async let lock: Void = locks.show(
             caller,
@@ -123,7 +123,7 @@ final class BackgroundJobManager {
 
     /// A job ended by what somebody wrote: its call is aborted and its lock taken down.
     func ended(_ caller: Caller, _ conversation: UUID, job: String?) async {
-        if let id = job.flatMap(UUID.init(uuidString:)) {
+        if let id = job.flatMap(UUID.init(text:)) {
             runner.abort(id)
             await mirror.show(caller.code, id, ["status": "cancelled"])
         }
@@ -168,7 +168,7 @@ final class BackgroundJobManager {
         switch outcome.name {
         case "ended":
             let job = try JSON(parsing: outcome.answer)
-            let conversation = job["conversation_id"]?.stringValue.flatMap(UUID.init(uuidString:))
+            let conversation = job["conversation_id"]?.stringValue.flatMap(UUID.init(text:))
             if let conversation { await ended(caller, conversation, job: id.text) }
             return .json(bytes: outcome.answer)
         case "over":
@@ -201,7 +201,7 @@ final class BackgroundJobManager {
     }
 
     private func superseded(_ caller: Caller, _ conversation: UUID, _ job: String?) async {
-        if let id = job.flatMap(UUID.init(uuidString:)) {
+        if let id = job.flatMap(UUID.init(text:)) {
             runner.abort(id)
             await mirror.show(caller.code, id, ["status": "superseded"])
         }

@@ -26,9 +26,9 @@ struct JobWork: Sendable {
     ///
     /// - Throws: `SecretBoxError` when the token does not open; `UnexpectedAnswer`.
     init(_ work: JSON, secrets: SecretBox) throws {
-        guard let id = work["id"]?.stringValue.flatMap(UUID.init(uuidString:)),
-            let tenantID = work["tenant_id"]?.stringValue.flatMap(UUID.init(uuidString:)),
-            let conversation = work["conversation_id"]?.stringValue.flatMap(UUID.init(uuidString:)),
+        guard let id = work["id"]?.stringValue.flatMap(UUID.init(text:)),
+            let tenantID = work["tenant_id"]?.stringValue.flatMap(UUID.init(text:)),
+            let conversation = work["conversation_id"]?.stringValue.flatMap(UUID.init(text:)),
             let tenant = work["tenant"]?.stringValue, let fence = work["fence"]?.intValue
         else { throw UnexpectedAnswer(function: "claim_ai_jobs") }
         self.id = id

@@ -72,7 +72,7 @@ final class OfflineJobs {
 
     /// A request that meets a job of this process is its next turn; one elsewhere cannot take it.
     private func join(_ info: LockInfo, _ caller: Caller, _ request: HandleRequest) -> JobStart {
-        guard let id = info.job.flatMap(UUID.init(uuidString:)), running[id] != nil,
+        guard let id = info.job.flatMap(UUID.init(text:)), running[id] != nil,
             entries[id]?.tenant == caller.tenant
         else { return .locked(buffered: false, pending: 0) }
         entries[id]?.next = request

@@ -15,6 +15,8 @@ final class QueryCache {
     enum Namespace: String, CaseIterable, Sendable {
         case threads = "threads:room"
         case messages = "messages:room"
+
+        func group(_ tenant: String, _ room: String) -> String { "{\(tenant)}:\(rawValue):\(room)" }
     }
 
     /// Larger values are not kept.
@@ -30,7 +32,7 @@ final class QueryCache {
         /// In a fixed order.
         let params: String
 
-        var group: String { "{\(tenant)}:\(namespace.rawValue):\(room.text)" }
+        var group: String { namespace.group(tenant, room.text) }
 
         /// SHA-1 of the parameters, in hex.
         var key: String {
@@ -80,18 +82,21 @@ final class QueryCache {
         }
     }
 
-    /// Throws out everything that was kept of a room.
-    func invalidate(_ tenant: String, _ room: UUID) async {
+    /// Throws out everything that was kept of a tenant's rooms.
+    func invalidate(_ tenant: String, _ rooms: [UUID]) async {
         guard let store else { return }
         do {
-            try await store.invalidate(
-                Namespace.allCases.map {
-                    Query(namespace: $0, tenant: tenant, room: room, params: "").group
-                }
-            )
+            try await store.invalidate(QueryCache.groups(tenant, rooms))
         } catch {
             // What is kept stays until its time is up.
             Degradation.note("cache")
+        }
+    }
+
+    private nonisolated static func groups(_ tenant: String, _ rooms: [UUID]) -> [String] {
+        rooms.flatMap { room in
+            let room = room.text
+            return Namespace.allCases.map { $0.group(tenant, room) }
         }
     }
 

@@ -17,7 +17,7 @@ final class InboundApplication {
         _ configuration: MessagingConfiguration,
         conversations: ConversationRepository,
         post: PostMessage,
-        committed: @escaping @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
+        committed: @escaping @LoopActor (Caller, UUID, _ bot: [UInt8]?) async -> Void
     ) {
         self.runtime = runtime
         inbound = InboundRepository(

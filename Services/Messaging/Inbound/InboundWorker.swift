@@ -23,7 +23,7 @@ final class InboundWorker {
     private let inbound: InboundRepository
     private let conversations: ConversationRepository
     private let post: PostMessage
-    private let committed: @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
+    private let committed: @LoopActor (Caller, UUID, _ bot: [UInt8]?) async -> Void
     private let logger: Logger
     private let wakeup = Wakeup()
     private var isStopped = false
@@ -34,7 +34,7 @@ final class InboundWorker {
         conversations: ConversationRepository,
         post: PostMessage,
         logger: Logger,
-        committed: @escaping @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
+        committed: @escaping @LoopActor (Caller, UUID, _ bot: [UInt8]?) async -> Void
     ) {
         self.inbound = inbound
         self.conversations = conversations
@@ -153,7 +153,7 @@ final class InboundWorker {
             )
         )
         switch outcome.name {
-        case "created": await committed(work.caller, conversation, outcome.answer)
+        case "created": await committed(work.caller, conversation, outcome.bot)
         case "duplicate": break
         default: throw Problem.conflict(outcome.name, "the message was not stored")
         }

@@ -2,6 +2,7 @@ internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
+internal import JSON
 internal import Outbox
 internal import Platform
 
@@ -106,23 +107,25 @@ final class LiveApplication {
     func changed(_ caller: Caller, _ conversation: UUID?) async {
         runtime.relay.wake()
         guard let conversation else { return }
-        await changed(caller.code, conversation)
+        await changed(caller.code, [conversation])
     }
 
     /// The same, where a tenant's code is all that is known.
-    func changed(_ tenant: String, _ conversation: UUID) async {
-        await cache.invalidate(tenant, conversation)
-        hub.changed(LiveRoom(tenant: tenant, conversation: conversation))
+    func changed(_ tenant: String, _ conversations: [UUID]) async {
+        await cache.invalidate(tenant, conversations)
+        for conversation in conversations {
+            hub.changed(LiveRoom(tenant: tenant, conversation: conversation))
+        }
     }
 
     /// The same for what no request changed (the bot, a timer, a process that died after its
     /// commit): its events come by here on their way out.
     private func published(_ rows: [OutboxRow]) async {
-        var rooms: Set<LiveRoom> = []
+        var rooms: [String: Set<UUID>] = [:]
         for row in rows {
-            guard let conversation = UUID(uuidString: row.key) else { continue }
-            rooms.insert(LiveRoom(tenant: row.tenant, conversation: conversation))
+            guard let conversation = UUID(text: row.key) else { continue }
+            rooms[row.tenant, default: []].insert(conversation)
         }
-        for room in rooms { await changed(room.tenant, room.conversation) }
+        for (tenant, conversations) in rooms { await changed(tenant, Array(conversations)) }
     }
 }

@@ -98,7 +98,7 @@ struct SessionRoutes {
                 let caller = try request.caller()
                 var session: UUID?
                 if let text = request.query["session_id"] {
-                    session = UUID(uuidString: text)
+                    session = UUID(text: text)
                     guard session != nil else {
                         throw Problem.invalid("/query/session_id", "must be a UUID")
                     }

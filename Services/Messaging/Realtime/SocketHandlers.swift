@@ -155,7 +155,7 @@ struct MessageOperationsHandler: SocketHandler {
 @LoopActor
 struct SendMessageHandler: SocketHandler {
     let post: PostMessage
-    let committed: @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
+    let committed: @LoopActor (Caller, UUID, _ bot: [UInt8]?) async -> Void
 
     var events: [String: SocketEvent] { ["message.send": SocketEvent(.agent, send)] }
 
@@ -177,7 +177,7 @@ struct SendMessageHandler: SocketHandler {
         }
         let outcome = try await post.execute(call.caller, message)
         if outcome.name == "created" {
-            await committed(call.caller, message.conversation, outcome.answer)
+            await committed(call.caller, message.conversation, outcome.bot)
         }
         return try MessageRoutes.response(to: outcome).bytes
     }

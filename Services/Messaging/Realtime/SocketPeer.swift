@@ -133,7 +133,7 @@ final class SocketPeer: LiveClient {
                 try await sessions.disconnectUser(
                     caller,
                     session.socket,
-                    session: UUID(uuidString: session.id)
+                    session: UUID(text: session.id)
                 )
             } catch {
                 // The session ends by itself; presence already says that nobody is there.

@@ -19,7 +19,7 @@ struct StreamPosition: Sendable, Equatable {
     /// `Last-Event-ID` is newer than the `since` of the address, and wins.
     init(_ request: Request) throws(Problem) {
         let named = request.query.values("conversation_id") + request.query.values("room_id")
-        let ids = named.compactMap(UUID.init(uuidString:))
+        let ids = named.compactMap(UUID.init(text:))
         guard (1...StreamPosition.conversationsMax).contains(named.count),
             ids.count == named.count, Set(ids).count == ids.count
         else {
@@ -60,7 +60,7 @@ struct StreamPosition: Sendable, Equatable {
         }
         for part in text.split(separator: ",", omittingEmptySubsequences: false) {
             let pair = part.split(separator: ":", omittingEmptySubsequences: false)
-            guard pair.count == 2, let id = UUID(uuidString: String(pair[0])),
+            guard pair.count == 2, let id = UUID(text: String(pair[0])),
                 let seq = StreamPosition.seq(pair[1]), conversations.contains(id)
             else { return false }
             seqs[id] = seq

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import HTTPServer
+internal import JSON
 internal import PostgresClient
 
 /// On whose behalf something is done.
@@ -34,9 +35,17 @@ struct Outcome: Sendable {
     let name: String
     /// The document, as JSON text.
     let answer: [UInt8]
+    /// What a new message means for the bot, as JSON text.
+    var bot: [UInt8]?
 
     init(_ row: PostgresRow) throws(PostgresError) {
         name = try row.string("outcome")
         answer = try row.optionalUTF8("answer") ?? Array("null".utf8)
+    }
+
+    /// The same with the column `bot` of `post_message`.
+    init(posted row: PostgresRow) throws(PostgresError) {
+        try self.init(row)
+        bot = try row.optionalUTF8("bot")
     }
 }

@@ -63,7 +63,7 @@ struct MessageRepository {
         guard rows.count == placed.posts.count else {
             throw UnexpectedAnswer(function: "post_messages")
         }
-        return .written(try rows.map { try Outcome($0) })
+        return .written(try rows.map { try Outcome(posted: $0) })
     }
 
     private func postAlone(
@@ -90,18 +90,18 @@ struct MessageRepository {
             Attachment.document(of: message.attachments).map { .json($0.text) } ?? .null,
             PostgresValue(message.providerThread),
         ]
-        let result = try MessageOutcome(
-            try await postgres.query(
-                """
-                select * from messaging.post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-                  $12, $13, $14, $15, $16, $17, $18, $19, $20::interval, $21, $22::interval,
-                  $23::interval, $24, $25, $26, $27, $28, $29, $30, $31)
-                """,
-                parameters
-            ).one()
-        )
-        if let snapshot = result.snapshot { return .stale(snapshot) }
-        return .written([result.outcome])
+        let row = try await postgres.query(
+            """
+            select * from messaging.post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+              $12, $13, $14, $15, $16, $17, $18, $19, $20::interval, $21, $22::interval,
+              $23::interval, $24, $25, $26, $27, $28, $29, $30, $31)
+            """,
+            parameters
+        ).one()
+        if let snapshot = try row.optionalUTF8("snapshot") {
+            return .stale(try ThreadSnapshot(parsing: snapshot))
+        }
+        return .written([try Outcome(posted: row)])
     }
 
     func assign(

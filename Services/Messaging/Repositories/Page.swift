@@ -55,7 +55,7 @@ struct Page: Sendable {
     /// The key as an id.
     func afterID() throws(Problem) -> UUID? {
         guard let after else { return nil }
-        guard let id = UUID(uuidString: after) else {
+        guard let id = UUID(text: after) else {
             throw .invalid("/query/cursor", "is not a cursor of this list")
         }
         return id

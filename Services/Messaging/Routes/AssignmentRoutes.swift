@@ -26,7 +26,7 @@ struct AssignmentRoutes {
                 200: RouteResponse("Its thread.", schema: Schemas.reference("Assignment"))
             ],
             handler: ErrorMapping.translating { request in
-                guard let id = UUID(uuidString: request.parameters["id"]) else {
+                guard let id = UUID(text: request.parameters["id"]) else {
                     throw AutoAssignMessageUseCase.invalidMessage
                 }
                 return .json(
@@ -75,7 +75,7 @@ struct AssignmentRoutes {
             writer.beginObject()
             writer.member("message_id", id)
             do {
-                guard let text = id.stringValue, let message = UUID(uuidString: text) else {
+                guard let text = id.stringValue, let message = UUID(text: text) else {
                     throw AutoAssignMessageUseCase.invalidMessage
                 }
                 let assignment = try await useCase.execute(caller, message: message)

@@ -19,7 +19,7 @@ struct MessageRoutes {
     let messagesTTL: Duration
     let assignments: AssignmentQueue
     /// Called after a commit that left something to do.
-    let committed: @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
+    let committed: @LoopActor (Caller, UUID, _ bot: [UInt8]?) async -> Void
 
     var routes: [Route] { [write, list, find, reply] }
 
@@ -64,7 +64,7 @@ struct MessageRoutes {
                 if mode == "async" { message.laterAfter = assignments.delay }
                 let outcome = try await post.execute(caller, message)
                 if outcome.name == "created" {
-                    await committed(caller, message.conversation, outcome.answer)
+                    await committed(caller, message.conversation, outcome.bot)
                     try await FaultPoints.reached("message.shown")
                 }
                 let response = try MessageRoutes.response(to: outcome)
@@ -176,7 +176,7 @@ struct MessageRoutes {
                 let page = try Page(request.query)
                 var thread: UUID?
                 if let text = request.query["thread_id"] {
-                    thread = UUID(uuidString: text)
+                    thread = UUID(text: text)
                     guard thread != nil else {
                         throw Problem.invalid("/query/thread_id", "must be a UUID")
                     }
@@ -256,7 +256,7 @@ struct MessageRoutes {
                 var response = try MessageRoutes.response(to: outcome)
                 response.status = 202
                 if outcome.name == "created" {
-                    await committed(caller, conversation, outcome.answer)
+                    await committed(caller, conversation, outcome.bot)
                 }
                 return response
             }

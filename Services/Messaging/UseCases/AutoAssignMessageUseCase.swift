@@ -86,7 +86,7 @@ final class AutoAssignMessageUseCase {
             return assignment.serialized()
         }
         guard let text = known["text"]?.stringValue,
-            let conversation = known["conversation_id"]?.stringValue.flatMap(UUID.init)
+            let conversation = known["conversation_id"]?.stringValue.flatMap(UUID.init(text:))
         else { throw Problem.internalError }
         if let delay = await limiter.delay(conversation: conversation, member: id.text) {
             throw Problem.tooManyRequests(

@@ -98,7 +98,7 @@ struct Handover {
     /// The owner that follows from the answer; the engine tells the same through its outbox, later.
     private static func change(_ handover: HandoverRequest, _ body: JSON) -> OwnerChange? {
         guard let session = body["session"],
-            let id = session["id"]?.stringValue.flatMap(UUID.init(uuidString:)),
+            let id = session["id"]?.stringValue.flatMap(UUID.init(text:)),
             let state = session["state"]?.stringValue
         else { return nil }
         return OwnerChange(
@@ -107,7 +107,7 @@ struct Handover {
             version: Int(session["version"]?.intValue ?? 0),
             state: state,
             owner: nil,
-            assignee: session["assignee_id"]?.stringValue.flatMap(UUID.init(uuidString:)),
+            assignee: session["assignee_id"]?.stringValue.flatMap(UUID.init(text:)),
             reason: handover.reason
         )
     }

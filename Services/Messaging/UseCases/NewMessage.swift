@@ -27,7 +27,7 @@ struct RequestKey: Sendable {
         self.key = key
         method = request.method.name
         path = request.path
-        bodyHash = Array(SHA256.hash(data: request.body))
+        bodyHash = request.context.bodyHash
     }
 
     /// SHA-256 in hex.
@@ -103,7 +103,7 @@ extension UUID {
     /// A version 7 id: it grows with time, so indexes stay dense.
     static func version7(milliseconds: Int64) -> UUID {
         let time = UInt64(bitPattern: milliseconds) << 16
-        return UUID(time | 0x7000 | UInt64.random(in: 0...0xfff), .random(in: 0...UInt64.max))
+        return UUID(time | 0x7000 | UInt64.random(in: 0...0xfff), UUID.randomLowHalf)
     }
 
     /// A version 4 id, for tokens.
@@ -111,22 +111,11 @@ extension UUID {
     /// As secret as `UUID()`, which opens the system's random device for each id.
     static func version4() -> UUID {
         let random = UInt64.random(in: 0...UInt64.max)
-        return UUID(random & ~0xf000 | 0x4000, .random(in: 0...UInt64.max))
+        return UUID(random & ~0xf000 | 0x4000, UUID.randomLowHalf)
     }
 
-    /// The halves of an id, without the variant's bits (RFC 9562 section 4.1).
-    private init(_ high: UInt64, _ low: UInt64) {
-        let low = low & ~(3 << 62) | 2 << 62
-        func byte(_ half: UInt64, _ shift: UInt64) -> UInt8 {
-            UInt8(truncatingIfNeeded: half >> shift)
-        }
-        self.init(
-            uuid: (
-                byte(high, 56), byte(high, 48), byte(high, 40), byte(high, 32),
-                byte(high, 24), byte(high, 16), byte(high, 8), byte(high, 0),
-                byte(low, 56), byte(low, 48), byte(low, 40), byte(low, 32),
-                byte(low, 24), byte(low, 16), byte(low, 8), byte(low, 0)
-            )
-        )
+    /// Random behind the variant's bits (RFC 9562 section 4.1).
+    private static var randomLowHalf: UInt64 {
+        UInt64.random(in: 0...UInt64.max) & ~(3 << 62) | 2 << 62
     }
 }

@@ -96,11 +96,9 @@ final class PostMessage {
     private func attempt(_ caller: Caller, _ message: NewMessage) async throws -> Outcome {
         // Both are asked at the same time: one wait instead of two.
         async let held = lock.acquire(message.id)
-        async let delay = delay(message)
-        let post = WaitingPost(
-            PendingPost(caller: caller, message: message, delay: await delay)
-        )
+        let delay = await delay(message)
         let hold = await held
+        let post = WaitingPost(PendingPost(caller: caller, message: message, delay: delay))
         let result = await written(post)
         await lock.release(message.id, hold)
         return try result.get()

@@ -41,7 +41,7 @@ struct ThreadSnapshot: Sendable {
     }
 
     private static func facts(_ value: JSON) -> ThreadFacts? {
-        guard let id = value["id"]?.stringValue.flatMap(UUID.init(uuidString:)) else { return nil }
+        guard let id = value["id"]?.stringValue.flatMap(UUID.init(text:)) else { return nil }
         func strings(_ name: String) -> [String] {
             (value[name]?.arrayValue ?? []).compactMap(\.stringValue)
         }

@@ -1,7 +1,7 @@
 internal import EventLoop
 
 extension HTTPConnection {
-    /// Answers the request that has just become whole; its handler may end before this returns.
+    /// Answers the request that has just become whole; a handler that may wait begins after this.
     func answerCurrent() {
         guard let progress = current else { preconditionFailure("there is no request") }
         server.readings.bodyBytes -= progress.body.count
@@ -30,12 +30,13 @@ extension HTTPConnection {
         exchange &+= 1
         let exchange = exchange
         server.readings.requestsInFlight += 1
-        let started = Task.immediate { @LoopActor [self] in
+        // Not `Task.immediate`: a task that was started so pays twice for each call that it makes
+        // (the runtime looks for a preferred executor under a lock; Swift 6.3.1).
+        task = Task { @LoopActor [self] in
             let (response, principal) = await server.pipeline.respond(request, entry)
             server.readings.requestsInFlight -= 1
             finished(exchange, response, principal)
         }
-        if machine.isHandling { task = started }
     }
 
     /// A handler has ended; nobody wants the answer of a request that was given up.

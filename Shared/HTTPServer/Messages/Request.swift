@@ -63,6 +63,8 @@ public struct RequestContext: Sendable {
     public internal(set) var principal: Principal?
     /// The caller's idempotency key, checked for form.
     public internal(set) var idempotencyKey: String?
+    /// The SHA-256 of the body, to which the key is bound; empty without a key.
+    public internal(set) var bodyHash: [UInt8] = []
 
     /// The request's id: the caller's, or one made here.
     public var requestID: String { id.text }
@@ -95,7 +97,7 @@ extension Request {
     ///
     /// - Throws: 404 when it is no UUID: nothing has such an id.
     public func id(_ name: String = "id") throws(Problem) -> UUID {
-        guard let id = UUID(uuidString: parameters[name]) else {
+        guard let id = UUID(text: parameters[name]) else {
             throw Problem(status: 404, detail: "nothing has this id: ids are UUIDs")
         }
         return id

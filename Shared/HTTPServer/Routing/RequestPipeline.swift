@@ -127,13 +127,14 @@ final class RequestPipeline {
         var request = request
         let key = try IdempotencyKey.parse(value)
         request.context.idempotencyKey = key
+        request.context.bodyHash = Array(SHA256.hash(data: request.body))
         let keyed = IdempotentRequest(
             tenant: request.context.principal?.tenant ?? "",
             tenantID: request.context.principal?.tenantID,
             method: request.method.name,
             path: request.target,
             key: key,
-            bodyHash: Array(SHA256.hash(data: request.body))
+            bodyHash: request.context.bodyHash
         )
         let scope = IdempotencyGate.Scope(keyed)
         switch await gate.enter(scope, wait: idempotencyWait) {

@@ -114,7 +114,7 @@ final class LibPQ {
                     capacity: parameters.offsets.count
                 ) { pointers in
                     for (index, offset) in parameters.offsets.enumerated() {
-                        let start = offset < 0 ? nil : text.baseAddress.map { $0 + offset }
+                        let start = offset < 0 ? nil : text.baseAddress?.advanced(by: offset)
                         pointers.initializeElement(at: index, to: start)
                     }
                     let count = Int32(parameters.offsets.count)

@@ -69,20 +69,14 @@ extension PostgresRows: RandomAccessCollection {
     }
 }
 
-/// The names of a result's columns, looked up once per result and shared by its rows.
+/// The names of a result's columns, shared by its rows.
 final class PostgresColumns: Sendable {
     static let none = PostgresColumns([])
 
     let names: [String]
-    private let indices: [String: Int]
 
-    init(_ names: [String]) {
-        self.names = names
-        indices = Dictionary(
-            names.enumerated().map { ($0.element, $0.offset) },
-            uniquingKeysWith: { first, _ in first }
-        )
-    }
+    init(_ names: [String]) { self.names = names }
 
-    func index(of name: String) -> Int? { indices[name] }
+    /// The first column of this name; results have few, so that looking along them is cheapest.
+    func index(of name: String) -> Int? { names.firstIndex(of: name) }
 }
