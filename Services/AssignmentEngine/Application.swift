@@ -18,6 +18,9 @@ final class Application {
     private let reconciler: LoadReconciler
     private let streams: RedisClient?
     private let processor: Processor?
+    private let contactMessages: ContactMessages?
+    private let positions: QueuePositions
+    private let instances: InstanceWatch
     private let presence: Duration
     /// What becomes of each operation while Redis is away.
     private let policies: JSON
@@ -57,6 +60,18 @@ final class Application {
         // A client of its own: closing it stops no assignment, and the other way round.
         let redis = configuration.common.redis
         streams = redis.mode == .disabled ? nil : RedisClient(redis)
+        positions = QueuePositions(sessions: sessions, logger: logger)
+        instances = InstanceWatch(postgres: runtime.postgres, contexts: contexts, logger: logger)
+        contactMessages = streams.map { [service] streams in
+            ContactMessages(
+                redis: streams,
+                configuration: redis,
+                sessions: sessions,
+                service: service,
+                claimIdle: configuration.claimIdle,
+                logger: logger
+            )
+        }
         processor = streams.map { streams in
             Processor(
                 redis: streams,
@@ -75,9 +90,12 @@ final class Application {
         timers.start()
         drainer.start()
         reconciler.start()
+        positions.start()
+        await instances.start()
         // Without Redis there is nothing to read yet; the client goes on trying.
         try? await streams?.start()
         await processor?.start()
+        await contactMessages?.start()
         let roster = RosterRepository(postgres: runtime.postgres)
         let routes =
             TeamRoutes(roster: roster, drainer: drainer).routes
@@ -99,11 +117,15 @@ final class Application {
             health: { [contexts, policies] in
                 ["rr_provider": .string(contexts.name), "policies": policies]
             },
-            stop: { [timers, drainer, reconciler, processor, streams] in
+            readiness: { [instances] in instances.fault },
+            stop: { [self] in
                 reconciler.stop()
+                positions.stop()
+                await instances.stop()
                 await timers.stop()
                 await drainer.stop()
                 await processor?.stop()
+                await contactMessages?.stop()
                 await streams?.stop()
             }
         )

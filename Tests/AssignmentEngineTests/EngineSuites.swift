@@ -145,21 +145,34 @@ struct FairSuite {
         return zip(got, due).map { abs($0 - $1) }.max() ?? 0
     }
 
-    @Test("a fixed roster: equal weights within one session, others within one and a half")
-    @LoopActor func fixed() async throws {
-        let equal = try await deviation(weights: [100, 100, 100, 100], churn: 0, seed: 1)
-        #expect(equal <= 1.0 + 1e-9)
-        // Who has the least weight may be served first: ties go by id.
-        for seed: UInt64 in 1...3 {
-            let found = try await deviation(weights: [100, 100, 200, 50], churn: 0, seed: seed)
-            #expect(found <= 1.5)
-        }
+    @Test(
+        "a fixed roster: each is within one session of its share, whatever the weights",
+        arguments: [
+            [100, 100, 100, 100], [100, 100, 200, 50], [300, 100], [1000, 100, 100, 100, 100],
+            [10, 20, 500, 70, 100, 300, 30], [1000, 1, 1, 1],
+        ]
+    )
+    @LoopActor func fixed(weights: [Int]) async throws {
+        let found = try await deviation(weights: weights, churn: 0, seed: 1)
+        #expect(found <= 1.0 + 1e-9)
     }
 
-    @Test("under churn each gets its share within one session and a half", arguments: 1...10)
+    // Whoever leaves while a part of a session is owed takes that along; the others cannot be even
+    // then. A model of this over 300 seeds is never further off than 1.09.
+    @Test("under churn each gets its share within one session and that part", arguments: 1...10)
     @LoopActor func churn(seed: Int) async throws {
         let found = try await deviation(
             weights: [100, 100, 100, 100],
+            churn: 0.15,
+            seed: UInt64(seed)
+        )
+        #expect(found <= 1.1)
+    }
+
+    @Test("under churn with other weights within one session and a half", arguments: 1...5)
+    @LoopActor func weightedChurn(seed: Int) async throws {
+        let found = try await deviation(
+            weights: [100, 100, 200, 50],
             churn: 0.15,
             seed: UInt64(seed)
         )

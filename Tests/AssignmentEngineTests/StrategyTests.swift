@@ -57,7 +57,7 @@ struct StrategyTests {
         #expect(order[1] == id((index + 1) % 3 + 1))
     }
 
-    @Test("fair takes the lowest virtual time, ties by id")
+    @Test("fair takes the earliest deadline, ties by id")
     func fair() {
         var (one, two, three) = (agent(1), agent(2), agent(3))
         one.virtualTime = 2

@@ -99,7 +99,7 @@ final class TestStore {
     ) async throws -> UUID {
         let tenant = tenant ?? self.tenant
         try await run(
-            "select assignment.put_agent($1, $2, $3, 'Agent', $4, 'manual', null, null, "
+            "select assignment.put_agent($1, $2, $3, 'Agent', $4, 'manual', null, null, null, "
                 + "interval '90 s', 'test', 'r')",
             [.uuid(tenant.id), .string(tenant.code), .uuid(id), .int(capacity)]
         )

@@ -18,7 +18,8 @@ setup() {
 }
 
 teardown() {
-    [[ -z $ENGINE ]] || kill -KILL "$ENGINE" 2>/dev/null || true
+    local pid
+    for pid in $ENGINE; do kill -KILL "$pid" 2>/dev/null || true; done
     [[ -z $REDIS ]] || kill -KILL "$REDIS" 2>/dev/null || true
 }
 
@@ -70,6 +71,38 @@ provider() {
     # Nothing else of it is in Redis but the streams.
     redis-cli -p "$REDIS_PORT" KEYS "*" >"$BATS_TEST_TMPDIR/keys"
     [[ $(grep -vc -e "^assignment:rr:" -e ":events$" "$BATS_TEST_TMPDIR/keys") == 0 ]]
+}
+
+@test "two instances that count in memory are not ready; with Redis both are" {
+    engine_up
+    local first=$ENGINE port=$PORT log=$BATS_TEST_TMPDIR/log
+    PORT=$((PORT + 1)) BATS_TEST_TMPDIR=$BATS_TEST_TMPDIR/second
+    mkdir "$BATS_TEST_TMPDIR"
+    engine_up
+    local second=$ENGINE
+    ENGINE="$first $second"
+    ready() {
+        local tenths=300
+        until [[ $(curl -s -o "$BATS_TEST_TMPDIR/ready" -w '%{http_code}' \
+            "http://127.0.0.1:$1/readyz") == "$2" ]]; do
+            ((tenths-- > 0)) || { cat "$BATS_TEST_TMPDIR/ready" "$log" && return 1; }
+            sleep 0.1
+        done
+    }
+    ready "$port" 503
+    grep -q "counts in memory here and in" "$BATS_TEST_TMPDIR/ready"
+    ready "$PORT" 503
+    redis_up
+    ready "$port" 200
+    ready "$PORT" 200
+    # Alone again it may count in memory: whoever is gone is forgotten.
+    redis_down
+    kill -KILL "$first" "$second"
+    PORT=$((PORT + 1)) BATS_TEST_TMPDIR=$BATS_TEST_TMPDIR/third
+    mkdir "$BATS_TEST_TMPDIR"
+    engine_up
+    ENGINE="$first $second $ENGINE"
+    ready "$PORT" 200
 }
 
 @test "Redis stopped at run time: outcome error, nothing of the owner changes, a timer tries again" {

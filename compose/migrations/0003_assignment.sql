@@ -25,6 +25,9 @@ create table assignment.tenant_settings (
   tenant_id uuid primary key references platform.tenants,
   policy jsonb not null default '{}',
   channel_units jsonb not null default '{}',
+  -- Seconds after which each priority from 0 to 4 is due.
+  priority_targets_s int[] not null default '{0,120,600,1800,7200}'
+    check (cardinality(priority_targets_s) = 5),
   policy_version int,
   updated_at timestamptz not null default now()
 );
@@ -75,6 +78,8 @@ create table assignment.agents (
   -- What the agent chose, and whether it wants new work.
   status text not null default 'offline' check (status in ('online', 'busy', 'away', 'offline')),
   accepting boolean not null default true,
+  -- Who may not answer customers is given nothing.
+  can_reply boolean not null default true,
   -- Offers and first replies missed in a row; at two the agent accepts no more.
   misses int not null default 0,
   -- strict: chosen and measured; manual: chosen alone; schedule: the shift alone decides.
@@ -149,6 +154,17 @@ create index team_candidates_away on assignment.team_candidates
   where not (eligible and has_room and auto_assign);
 create index team_candidates_of_agent on assignment.team_candidates (tenant_id, agent_id);
 
+-- The virtual time of a team under `fair`, as it was when somebody last came or went, with the sums
+-- of those who were there then.
+create table assignment.team_clocks (
+  tenant_id uuid not null,
+  team_id uuid not null,
+  vt double precision not null default 0,
+  weighted double precision not null default 0,
+  weight double precision not null default 0,
+  primary key (tenant_id, team_id)
+);
+
 create table assignment.sessions (
   tenant_id uuid not null references platform.tenants,
   id uuid not null default platform.uuid_v7(),
@@ -174,7 +190,6 @@ create table assignment.sessions (
   -- Survives decline, timeout and requeue; a new handover starts a new one.
   enqueued_at timestamptz not null default now(),
   sla_due_at timestamptz,
-  -- P0 at once, P1 2 min, P2 10 min, P3 30 min, P4 2 h: an old unimportant item overtakes.
   sort_key timestamptz not null,
   assigned_at timestamptz,
   closed_at timestamptz,
@@ -224,10 +239,16 @@ create table assignment.assignment_decisions (
 insert into platform.partitioned values ('assignment.assignment_decisions', '90 days');
 select platform.ensure_partitions();
 
-create function assignment.sort_key(p_priority int, p_enqueued timestamptz, p_sla timestamptz)
-returns timestamptz language sql immutable as $$
-  select least(coalesce(p_sla, 'infinity'), p_enqueued
-    + (array['0', '2 min', '10 min', '30 min', '2 h'])[p_priority + 1]::interval)
+-- By when a session is to be served: an old unimportant item overtakes a new important one.
+create function assignment.sort_key(
+  p_tenant uuid, p_priority int, p_enqueued timestamptz, p_sla timestamptz
+) returns timestamptz language plpgsql stable as $$
+begin
+  return least(coalesce(p_sla, 'infinity'), p_enqueued + interval '1 s' * coalesce(
+    (select priority_targets_s[p_priority + 1] from assignment.tenant_settings
+      where tenant_id = p_tenant),
+    (array[0, 120, 600, 1800, 7200])[p_priority + 1]));
+end
 $$;
 
 -- What holds for a team: its own word, else the tenant's, else the default.
@@ -259,7 +280,8 @@ language sql stable as $$
     'reassigns', s.reassigns, 'replied_at', platform.rfc3339(s.replied_at), 'version', s.version,
     'assignment_seq', s.assignment_seq, 'enqueued_at', platform.rfc3339(s.enqueued_at),
     'assigned_at', platform.rfc3339(s.assigned_at), 'closed_at', platform.rfc3339(s.closed_at),
-    'created_at', platform.rfc3339(s.created_at), 'queue_position', null)
+    'created_at', platform.rfc3339(s.created_at), 'sla_due_at', platform.rfc3339(s.sla_due_at),
+    'queue_position', null)
 $$;
 
 -- The rank of a queued session in its team; null beyond the first thousand.
@@ -327,18 +349,19 @@ $$;
 -- Returns {created, session}. A session that somebody owns is returned unchanged.
 create function assignment.open_session(
   p_tenant uuid, p_tenant_code text, p_id uuid, p_conversation uuid, p_contact text, p_team uuid,
-  p_priority int, p_context jsonb, p_source text, p_actor text, p_request_id text
+  p_priority int, p_context jsonb, p_sla timestamptz, p_source text, p_actor text,
+  p_request_id text
 ) returns jsonb language plpgsql as $$
 declare
   s assignment.sessions;
 begin
   insert into assignment.sessions
     (tenant_id, id, conversation_id, contact_id, team_id, priority, context, source, units,
-     sort_key)
+     sla_due_at, sort_key)
   values (p_tenant, coalesce(p_id, platform.uuid_v7()), p_conversation, p_contact, p_team,
           coalesce(p_priority, 2), coalesce(p_context, '{}'), p_source,
           assignment.units_of(p_tenant, p_context->>'channel'),
-          assignment.sort_key(coalesce(p_priority, 2), now(), null))
+          p_sla, assignment.sort_key(p_tenant, coalesce(p_priority, 2), now(), p_sla))
   on conflict (tenant_id, conversation_id) where state <> 'closed' do nothing
   returning * into s;
   if found then
@@ -354,27 +377,29 @@ begin
   if not found then
     -- It was closed in between: the next attempt opens a new one.
     return assignment.open_session(p_tenant, p_tenant_code, p_id, p_conversation, p_contact,
-                                   p_team, p_priority, p_context, p_source, p_actor,
+                                   p_team, p_priority, p_context, p_sla, p_source, p_actor,
                                    p_request_id);
   end if;
   perform platform.note_audit(p_tenant, p_actor, 'session.ask', s.id::text,
     assignment.session_json(s), jsonb_build_object('team_id', p_team, 'priority', p_priority),
     null, p_request_id);
   return jsonb_build_object('created', false, 'session', assignment.session_json(
-    assignment.ask_again(s, p_team, p_priority, p_context)));
+    assignment.ask_again(s, p_team, p_priority, p_context, p_sla)));
 end
 $$;
 
 -- A new request for a session that nobody owns: its wishes are set, and it queues again.
 create function assignment.ask_again(
-  s assignment.sessions, p_team uuid, p_priority int, p_context jsonb
+  s assignment.sessions, p_team uuid, p_priority int, p_context jsonb, p_sla timestamptz
 ) returns assignment.sessions language plpgsql as $$
 begin
   if s.state not in ('queued', 'parked') then return s; end if;
   update assignment.sessions
      set team_id = coalesce(p_team, team_id), priority = coalesce(p_priority, priority),
          context = context || coalesce(p_context, '{}'), state = 'queued',
-         sort_key = assignment.sort_key(coalesce(p_priority, priority), enqueued_at, sla_due_at),
+         sla_due_at = coalesce(p_sla, sla_due_at),
+         sort_key = assignment.sort_key(tenant_id, coalesce(p_priority, priority), enqueued_at,
+                                        coalesce(p_sla, sla_due_at)),
          version = version + 1
    where tenant_id = s.tenant_id and id = s.id
   returning * into s;
@@ -400,8 +425,8 @@ create function assignment.roster_json(
 ) returns json language sql stable as $$
   select json_build_object('id', a.id, 'name', a.name, 'member', c.agent_id is not null,
     'weight', c.weight, 'auto_assign', c.auto_assign, 'vt', c.vt, 'status', a.status,
-    'accepting', a.accepting, 'present', a.presence_expires_at > now(),
-    'capacity', a.capacity_units, 'active', a.active_units, 'team_units', c.team_units,
+    'accepting', a.accepting, 'can_reply', a.can_reply,
+    'present', a.presence_expires_at > now(), 'capacity', a.capacity_units, 'active', a.active_units, 'team_units', c.team_units,
     'window_began_ms', assignment.milliseconds(c.window_began_at),
     'window_count', c.window_count, 'skills', a.skills, 'schedule_id', a.schedule_id,
     'last_ms', assignment.milliseconds(c.last_assigned_at))
@@ -562,7 +587,8 @@ create function assignment.away_counts(p_tenant uuid, p_team uuid, p_known uuid[
 language plpgsql stable as $$
 begin
   return (select coalesce(jsonb_object_agg(w.reason, w.n), '{}') from (
-    select case when not c.auto_assign then 'auto_assign_off'
+    select case when not a.can_reply then 'no_reply_permission'
+                when not c.auto_assign then 'auto_assign_off'
                 when not a.accepting or a.status = 'busy' then 'not_accepting'
                 when a.status <> 'online' or a.presence_expires_at <= now() then 'offline'
                 else 'at_capacity' end as reason, count(*) as n
@@ -574,51 +600,101 @@ begin
 end
 $$;
 
--- The virtual time of a team: that of those who can be chosen, by weight. Null when nobody can.
-create function assignment.team_time(p_tenant uuid, p_team uuid, p_without uuid)
-returns table (vt double precision, weight double precision) language sql stable as $$
-  select sum(o.weight * o.vt) / sum(o.weight), sum(o.weight)::float8
-    from assignment.team_candidates o
-   where o.tenant_id = p_tenant and o.team_id = p_team and o.eligible and o.auto_assign
-     and o.agent_id is distinct from p_without
+-- Brings a team's virtual time up to now. It goes on by 100 for each unit that is given, divided by
+-- the weight of those who are there: what was given since the last look is the growth of their own
+-- times, so that no claim has to touch this row. The caller changes who is there, or their weights,
+-- and then calls `keep_clock`.
+create function assignment.read_clock(p_tenant uuid, p_team uuid) returns double precision
+language plpgsql as $$
+declare
+  clock assignment.team_clocks;
+  weighted double precision;
+begin
+  insert into assignment.team_clocks (tenant_id, team_id) values (p_tenant, p_team)
+  on conflict do nothing;
+  select * into clock from assignment.team_clocks
+   where tenant_id = p_tenant and team_id = p_team for update;
+  if clock.weight = 0 then return clock.vt; end if;
+  select coalesce(sum(weight * vt), 0) into weighted from assignment.team_candidates
+   where tenant_id = p_tenant and team_id = p_team and eligible and auto_assign;
+  return clock.vt + (weighted - clock.weighted) / clock.weight;
+end
+$$;
+
+create function assignment.keep_clock(p_tenant uuid, p_team uuid, p_vt double precision)
+returns void language plpgsql as $$
+begin
+  update assignment.team_clocks k set vt = p_vt, weighted = n.weighted, weight = n.weight
+    from (select coalesce(sum(c.weight * c.vt), 0) as weighted, coalesce(sum(c.weight), 0) as weight
+            from assignment.team_candidates c
+           where c.tenant_id = p_tenant and c.team_id = p_team and c.eligible and c.auto_assign) n
+   where k.tenant_id = p_tenant and k.team_id = p_team;
+end
+$$;
+
+-- An agent comes to, or leaves, those of a team who share its work. Who comes back is as far from the
+-- team's time as when it went: what it was owed or had too much is neither lost nor grown. A new one
+-- starts at the team's time.
+create function assignment.join_turns(c assignment.team_candidates, p_eligible boolean)
+returns void language plpgsql as $$
+declare
+  at double precision := assignment.read_clock(c.tenant_id, c.team_id);
+begin
+  update assignment.team_candidates k
+     set eligible = p_eligible, lag = case when p_eligible then k.lag else k.vt - at end,
+         vt = case when p_eligible then at + k.lag else k.vt end
+   where k.tenant_id = c.tenant_id and k.team_id = c.team_id and k.agent_id = c.agent_id;
+  perform assignment.keep_clock(c.tenant_id, c.team_id, at);
+end
+$$;
+
+-- Takes an agent out of the turns of a team, before its membership is changed or ended; refreshing its
+-- rows brings it back. The caller holds the agent's row.
+create function assignment.leave_turns(p_tenant uuid, p_team uuid, p_agent uuid) returns void
+language plpgsql as $$
+declare
+  c assignment.team_candidates;
+begin
+  select * into c from assignment.team_candidates
+   where tenant_id = p_tenant and team_id = p_team and agent_id = p_agent;
+  if c.eligible and c.auto_assign then perform assignment.join_turns(c, false); end if;
+end
 $$;
 
 -- Keeps the facts on an agent's candidate rows equal to the agent's own. The caller holds the
--- agent's row.
+-- agent's row. Clocks come last in the order of locks, by team.
 --
--- Who comes back is as far from the team's time as when it went: what it was owed or had too much is
--- neither lost nor grown, so shares stay within one session however often people come and go; a new
--- one starts at the team's time. (A mere lift to the lowest loses up to one session at each return.)
 -- Who only had no room for a while is lifted to the lowest of those who had: no flood.
 create function assignment.refresh_candidates(p_tenant uuid, p_agent uuid)
 returns void language plpgsql as $$
+declare
+  a assignment.agents;
+  membership assignment.team_candidates;
+  can_work boolean;
+  with_room boolean;
 begin
+  select * into a from assignment.agents where tenant_id = p_tenant and id = p_agent;
+  can_work := a.status = 'online' and a.accepting and a.can_reply and a.deleted_at is null
+    and a.presence_expires_at > now();
+  with_room := a.active_units < a.capacity_units;
+  for membership in select * from assignment.team_candidates k
+      where k.tenant_id = p_tenant and k.agent_id = p_agent and k.eligible <> can_work
+      order by k.team_id loop
+    if membership.auto_assign then
+      perform assignment.join_turns(membership, can_work);
+    end if;
+  end loop;
   update assignment.team_candidates c
-     set eligible = n.eligible, has_room = n.has_room, load_units = a.active_units,
+     set eligible = can_work, has_room = with_room, load_units = a.active_units,
          free_units = a.capacity_units - a.active_units,
-         lag = case when c.eligible and not n.eligible then c.vt - coalesce(
-                      (select t.vt from assignment.team_time(c.tenant_id, c.team_id, null) t), c.vt)
-                    else c.lag end,
-         vt = case
-           when n.eligible and not c.eligible then coalesce(
-             (select t.vt + c.lag * (t.weight + c.weight) / t.weight
-                from assignment.team_time(c.tenant_id, c.team_id, c.agent_id) t),
-             (select max(o.vt) from assignment.team_candidates o
-               where o.tenant_id = c.tenant_id and o.team_id = c.team_id))
-           when n.has_room and not c.has_room then greatest(c.vt, coalesce(
+         vt = case when not with_room or c.has_room then c.vt else greatest(c.vt, coalesce(
              (select o.vt from assignment.team_candidates o
                where o.tenant_id = c.tenant_id and o.team_id = c.team_id and o.eligible
                  and o.has_room and o.auto_assign and o.agent_id <> c.agent_id
-               order by o.vt, o.agent_id limit 1), c.vt))
-           else c.vt end
-    from assignment.agents a, lateral (select
-           a.status = 'online' and a.accepting and a.deleted_at is null
-             and a.presence_expires_at > now() as eligible,
-           a.active_units < a.capacity_units as has_room) n
-   where a.tenant_id = p_tenant and a.id = p_agent
-     and c.tenant_id = p_tenant and c.agent_id = p_agent
+               order by o.vt, o.agent_id limit 1), c.vt)) end
+   where c.tenant_id = p_tenant and c.agent_id = p_agent
      and (c.eligible, c.has_room, c.load_units, c.free_units) is distinct from
-         (n.eligible, n.has_room, a.active_units, a.capacity_units - a.active_units);
+         (can_work, with_room, a.active_units, a.capacity_units - a.active_units);
 end
 $$;
 
@@ -675,7 +751,7 @@ begin
   update assignment.agents
      set active_units = active_units + s.units, last_assigned_at = clock_timestamp()
    where tenant_id = s.tenant_id and id = p_agent and deleted_at is null
-     and (p_mode = 'force' or (active_units + s.units <= capacity_units
+     and (p_mode = 'force' or (can_reply and active_units + s.units <= capacity_units
        and (p_mode = 'offline'
             or (status = 'online' and accepting and presence_expires_at > now()))))
   returning active_units, capacity_units into carried, capacity;
@@ -726,7 +802,7 @@ begin
   s.team_id := case when p_set ? 'team_id' then (p_set->>'team_id')::uuid else s.team_id end;
   s.priority := coalesce((p_set->>'priority')::smallint, s.priority);
   s.required_skills := coalesce(p_set->'skills', s.required_skills);
-  s.sort_key := assignment.sort_key(s.priority, s.enqueued_at, s.sla_due_at);
+  s.sort_key := assignment.sort_key(s.tenant_id, s.priority, s.enqueued_at, s.sla_due_at);
   return s;
 end
 $$;
@@ -737,15 +813,21 @@ $$;
 create function assignment.first_free(
   s assignment.sessions, p_agents uuid[], p_rank text
 ) returns uuid language plpgsql as $$
+declare
+  pool uuid := coalesce(s.team_id, s.tenant_id);
+  reached double precision;
 begin
+  if p_rank = 'fair' then
+    select sum(weight * vt) / sum(weight) + 1e-9 into reached from assignment.team_candidates
+     where tenant_id = s.tenant_id and team_id = pool and agent_id = any (p_agents);
+  end if;
   return (select a.id from assignment.agents a join assignment.team_candidates c
-      on c.tenant_id = a.tenant_id and c.agent_id = a.id
-     and c.team_id = coalesce(s.team_id, s.tenant_id)
+      on c.tenant_id = a.tenant_id and c.agent_id = a.id and c.team_id = pool
    where a.tenant_id = s.tenant_id and a.id = any (p_agents) and a.deleted_at is null
      and a.active_units + s.units <= a.capacity_units
-   order by case p_rank when 'fair' then c.vt when 'least_active' then a.active_units
-                        when 'most_available' then a.active_units - a.capacity_units
-                        else 0 end,
+   order by c.vt > reached,
+         case p_rank when 'fair' then c.vt + 100.0 / c.weight when 'least_active' then a.active_units
+                     when 'most_available' then a.active_units - a.capacity_units else 0 end,
          case when p_rank <> 'fair' then c.last_assigned_at end nulls first, a.id
    limit 1 for update of a skip locked);
 end
@@ -1049,6 +1131,34 @@ begin
 end
 $$;
 
+-- A contact wrote in a conversation. Its owner may be gone, and the team want the session back then:
+-- returns it when it queues again, for a run.
+create function assignment.contact_wrote(
+  p_tenant uuid, p_tenant_code text, p_conversation uuid
+) returns jsonb language plpgsql as $$
+declare
+  s assignment.sessions;
+  a assignment.agents;
+  held jsonb;
+begin
+  select * into s from assignment.sessions
+   where tenant_id = p_tenant and conversation_id = p_conversation and state <> 'closed';
+  if s.assignee_id is null then return null; end if;
+  held := assignment.policy(p_tenant, s.team_id);
+  if held->>'on_offline' <> 'requeue_on_reply' then return null; end if;
+  select * into s from assignment.sessions where tenant_id = p_tenant and id = s.id
+     and assignee_id = s.assignee_id and state in ('assigned', 'on_hold') for update;
+  if not found then return null; end if;
+  select * into a from assignment.agents
+   where tenant_id = p_tenant and id = s.assignee_id for update;
+  if a.deleted_at is null and a.status <> 'offline'
+     and a.presence_expires_at + (held->>'offline_grace_s')::int * interval '1 s' > now()
+  then return null; end if;
+  return assignment.session_json(
+    assignment.requeue(s, p_tenant_code, 'timer', 'agent_offline', true, false));
+end
+$$;
+
 -- Why a person may not be given a session by hand, or null. Skills and hours do not count: whoever
 -- takes it knows. The caller holds the agent.
 create function assignment.objection(
@@ -1058,6 +1168,7 @@ create function assignment.objection(
     when not exists (select 1 from assignment.team_candidates c where c.tenant_id = s.tenant_id
            and c.team_id = coalesce(s.team_id, s.tenant_id) and c.agent_id = a.id)
       then 'not_member'
+    when not a.can_reply then 'no_reply_permission'
     when exists (select 1 from assignment.contacts k where k.tenant_id = s.tenant_id
            and k.contact_id = s.contact_id and a.id = any (k.blocked_agent_ids))
       then 'blocked_for_contact'
@@ -1251,8 +1362,8 @@ $$;
 
 -- A new request for a person on a session that is there. Returns {result: done|closed|missing, …}.
 create function assignment.hand_over(
-  p_tenant uuid, p_session uuid, p_team uuid, p_priority int, p_context jsonb, p_actor text,
-  p_reason text, p_request text
+  p_tenant uuid, p_session uuid, p_team uuid, p_priority int, p_context jsonb, p_sla timestamptz,
+  p_actor text, p_reason text, p_request text
 ) returns jsonb language plpgsql as $$
 declare
   s assignment.sessions;
@@ -1263,7 +1374,7 @@ begin
   if s.state = 'closed' then
     return jsonb_build_object('result', 'closed', 'session', assignment.session_json(s));
   end if;
-  s := assignment.ask_again(s, p_team, p_priority, p_context);
+  s := assignment.ask_again(s, p_team, p_priority, p_context, p_sla);
   perform platform.note_audit(p_tenant, p_actor, 'session.handover', s.id::text, null,
     assignment.session_json(s), p_reason, p_request);
   return jsonb_build_object('result', 'done', 'session', assignment.session_json(s));
@@ -1289,7 +1400,7 @@ begin
   end if;
   update assignment.sessions
      set state = 'queued', closed_at = null, enqueued_at = now(), reassigns = 0, declined = '{}',
-         sort_key = assignment.sort_key(priority, now(), sla_due_at), last_reason = 'reopened',
+         sla_due_at = null, sort_key = assignment.sort_key(tenant_id, priority, now(), null), last_reason = 'reopened',
          assignment_seq = assignment_seq + 1, version = version + 1
    where tenant_id = p_tenant and id = p_session
   returning * into s;
@@ -1307,7 +1418,7 @@ create function assignment.agent_json(a assignment.agents) returns jsonb languag
   select jsonb_build_object(
     'id', a.id, 'name', a.name, 'status', a.status, 'accepting', a.accepting,
     'present', a.presence_expires_at > now(), 'capacity_units', a.capacity_units,
-    'active_units', a.active_units, 'presence_mode', a.presence_mode, 'skills', a.skills,
+    'active_units', a.active_units, 'can_reply', a.can_reply, 'presence_mode', a.presence_mode, 'skills', a.skills,
     'schedule_id', a.schedule_id, 'last_assigned_at', platform.rfc3339(a.last_assigned_at))
 $$;
 
@@ -1315,7 +1426,8 @@ $$;
 -- so the agent counts as online. Returns {created, agent} or {missing: schedule_id}.
 create function assignment.put_agent(
   p_tenant uuid, p_tenant_code text, p_id uuid, p_name text, p_capacity int, p_presence_mode text,
-  p_skills jsonb, p_schedule uuid, p_presence_ttl interval, p_actor text, p_request text
+  p_skills jsonb, p_schedule uuid, p_can_reply boolean, p_presence_ttl interval, p_actor text,
+  p_request text
 ) returns jsonb language plpgsql as $$
 declare
   old assignment.agents;
@@ -1328,13 +1440,14 @@ begin
   select * into old from assignment.agents
    where tenant_id = p_tenant and id = p_id for update;
   insert into assignment.agents
-    (tenant_id, id, name, capacity_units, presence_mode, skills, schedule_id)
+    (tenant_id, id, name, capacity_units, presence_mode, skills, schedule_id, can_reply)
   values (p_tenant, p_id, p_name, coalesce(p_capacity, 3), coalesce(p_presence_mode, 'strict'),
-          coalesce(p_skills, '[]'), p_schedule)
+          coalesce(p_skills, '[]'), p_schedule, coalesce(p_can_reply, true))
   on conflict (tenant_id, id) do update
     set name = excluded.name, capacity_units = coalesce(p_capacity, agents.capacity_units),
         presence_mode = coalesce(p_presence_mode, agents.presence_mode),
         schedule_id = coalesce(p_schedule, agents.schedule_id),
+        can_reply = coalesce(p_can_reply, agents.can_reply),
         presence_expires_at = case
           when coalesce(p_presence_mode, agents.presence_mode) <> 'strict'
             and agents.status <> 'offline' then 'infinity'::timestamptz
@@ -1524,6 +1637,7 @@ begin
   update assignment.sessions set team_id = instead, version = version + 1
    where tenant_id = p_tenant and coalesce(team_id, tenant_id) = p_id and state = 'queued';
   delete from assignment.team_candidates where tenant_id = p_tenant and team_id = p_id;
+  delete from assignment.team_clocks where tenant_id = p_tenant and team_id = p_id;
   perform platform.note_audit(p_tenant, p_actor, 'team.delete', p_id::text,
     assignment.team_json(t), null, null, p_request);
   return true;
@@ -1533,7 +1647,8 @@ $$;
 -- What holds for all teams of a tenant, and what a channel's sessions weigh.
 -- Returns {policy} or {missing: field}.
 create function assignment.put_tenant_policy(
-  p_tenant uuid, p_policy jsonb, p_channel_units jsonb, p_actor text, p_request text
+  p_tenant uuid, p_policy jsonb, p_channel_units jsonb, p_targets int[], p_actor text,
+  p_request text
 ) returns jsonb language plpgsql as $$
 declare
   missing text := assignment.missing_in_policy(p_tenant, p_policy);
@@ -1544,6 +1659,13 @@ begin
   on conflict (tenant_id) do update
     set policy = t.policy || p_policy,
         channel_units = coalesce(p_channel_units, t.channel_units), updated_at = now();
+  if p_targets is not null then
+    update assignment.tenant_settings set priority_targets_s = p_targets
+     where tenant_id = p_tenant;
+    update assignment.sessions
+       set sort_key = assignment.sort_key(tenant_id, priority, enqueued_at, sla_due_at)
+     where tenant_id = p_tenant and state = 'queued';
+  end if;
   perform assignment.unpark(p_tenant, 'off_hours');
   perform platform.note_audit(p_tenant, p_actor, 'assignment_policy.put', p_tenant::text, null,
     p_policy, null, p_request);
@@ -1554,7 +1676,9 @@ $$;
 create function assignment.tenant_policy(p_tenant uuid) returns jsonb language sql stable as $$
   select assignment.policy(p_tenant, null) || jsonb_build_object('channel_units',
     '{"chat": 1, "email": 1, "voice": 4}'::jsonb || coalesce(
-      (select channel_units from assignment.tenant_settings where tenant_id = p_tenant), '{}'))
+      (select channel_units from assignment.tenant_settings where tenant_id = p_tenant), '{}'),
+    'priority_targets_s', coalesce((select to_jsonb(priority_targets_s)
+      from assignment.tenant_settings where tenant_id = p_tenant), '[0, 120, 600, 1800, 7200]'))
 $$;
 
 -- Makes an agent a member of a team, or changes its membership. Returns the team, or
@@ -1572,6 +1696,7 @@ begin
   perform 1 from assignment.agents
    where tenant_id = p_tenant and id = p_agent and deleted_at is null for update;
   if not found then return '{"missing": "agent"}'; end if;
+  perform assignment.leave_turns(p_tenant, p_team, p_agent);
   insert into assignment.team_candidates (tenant_id, team_id, agent_id, weight, auto_assign)
   values (p_tenant, p_team, p_agent, coalesce(p_weight, 100), coalesce(p_auto_assign, true))
   on conflict (tenant_id, team_id, agent_id) do update
@@ -1595,6 +1720,8 @@ begin
   select * into t from assignment.teams
    where tenant_id = p_tenant and id = p_team and deleted_at is null;
   if not found then return '{"missing": "team"}'; end if;
+  perform 1 from assignment.agents where tenant_id = p_tenant and id = p_agent for update;
+  perform assignment.leave_turns(p_tenant, p_team, p_agent);
   delete from assignment.team_candidates
    where tenant_id = p_tenant and team_id = p_team and agent_id = p_agent;
   if not found then return '{"missing": "agent"}'; end if;
@@ -1781,6 +1908,86 @@ create function assignment.queue_heads(
      where c.tenant_id = p_tenant and c.team_id = pools.pool and c.eligible and c.has_room
        and c.auto_assign)
    order by h.sort_key, h.enqueued_at, h.id limit p_limit
+$$;
+
+-- What was told of a session's place in the queue, and when.
+create table assignment.told_positions (
+  tenant_id uuid not null,
+  session_id uuid not null,
+  place int not null,
+  told_at timestamptz not null default now(),
+  primary key (tenant_id, session_id)
+);
+
+-- Tells who waits of a changed place: the first `p_per_team` of each team, each at most once in ten
+-- seconds, by whichever instance comes first. Returns how many were told.
+create function assignment.tell_positions(
+  p_tenant uuid, p_tenant_code text, p_per_team int
+) returns int language plpgsql as $$
+declare
+  s assignment.sessions;
+  row record;
+  told int := 0;
+begin
+  delete from assignment.told_positions t where t.tenant_id = p_tenant and not exists (
+    select 1 from assignment.sessions w
+     where w.tenant_id = p_tenant and w.id = t.session_id and w.state = 'queued');
+  for row in select w.id, r.place from assignment.places(p_tenant, p_per_team) r
+      join assignment.sessions w on w.tenant_id = p_tenant and w.id = r.session_id
+      order by w.id loop
+    insert into assignment.told_positions as t (tenant_id, session_id, place)
+    values (p_tenant, row.id, row.place)
+    on conflict (tenant_id, session_id) do update set place = row.place, told_at = now()
+      where t.place <> row.place and t.told_at <= now() - interval '10 s';
+    if not found then continue; end if;
+    select * into s from assignment.sessions where tenant_id = p_tenant and id = row.id;
+    told := told + 1;
+    perform platform.emit('assignment-engine', p_tenant, p_tenant_code, 'session.position',
+      s.id::text, s.version, jsonb_build_object('id', s.id, 'conversation_id', s.conversation_id,
+        'team_id', s.team_id, 'queue_position', row.place, 'estimated_wait_s',
+        round((row.place * assignment.assignment_gap_s(p_tenant, s.team_id))::numeric, 1)));
+  end loop;
+  return told;
+end
+$$;
+
+-- The first of each of a tenant's queues, with their places.
+create function assignment.places(p_tenant uuid, p_per_team int)
+returns table (session_id uuid, place int) language sql stable as $$
+  with recursive pools as (
+    (select coalesce(team_id, tenant_id) as pool from assignment.sessions
+      where tenant_id = p_tenant and state = 'queued' order by coalesce(team_id, tenant_id) limit 1)
+    union all
+    select (select coalesce(s.team_id, s.tenant_id) from assignment.sessions s
+             where s.tenant_id = p_tenant and s.state = 'queued'
+               and coalesce(s.team_id, s.tenant_id) > pools.pool
+             order by coalesce(s.team_id, s.tenant_id) limit 1)
+      from pools where pools.pool is not null)
+  select h.id, h.place::int from pools cross join lateral (
+    select s.id, row_number() over (order by s.sort_key, s.enqueued_at, s.id) as place
+      from assignment.sessions s
+     where s.tenant_id = p_tenant and s.state = 'queued'
+       and coalesce(s.team_id, s.tenant_id) = pools.pool
+     order by s.sort_key, s.enqueued_at, s.id limit p_per_team) h
+   where pools.pool is not null
+$$;
+
+-- The processes of the engine, and where each counts its turns.
+create table assignment.instances (
+  id uuid primary key,
+  rr_provider text not null,
+  seen_at timestamptz not null default now()
+);
+
+-- A sign of life of one process. Returns how many others that count in memory live, too.
+create function assignment.note_instance(p_id uuid, p_provider text, p_ttl interval) returns int
+language plpgsql as $$
+begin
+  delete from assignment.instances where seen_at < now() - p_ttl;
+  insert into assignment.instances (id, rr_provider) values (p_id, p_provider)
+  on conflict (id) do update set rr_provider = p_provider, seen_at = now();
+  return (select count(*) from assignment.instances where id <> p_id and rr_provider = 'memory');
+end
 $$;
 
 -- Agents whose load does not look like the sum of their sessions: a hint, looked at without locks.

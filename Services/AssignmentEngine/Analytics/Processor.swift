@@ -89,7 +89,7 @@ final class Processor {
         )
     }
 
-    private static func note(_ event: StreamEvent, _ logger: Logger) {
+    static func note(_ event: StreamEvent, _ logger: Logger) {
         switch event {
         case .failed(let entry, let reason):
             logger.warning(

@@ -14,6 +14,8 @@ struct HandoverRequest: Sendable {
     /// 0 is the most urgent; nil leaves it as it is.
     var priority: Int?
     var context: JSON = [:]
+    /// By when somebody must have it, milliseconds since 1970; nil leaves that to the priority.
+    var dueAt: Int64?
     var source = RunSource.handover
 }
 

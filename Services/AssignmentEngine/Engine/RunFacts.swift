@@ -93,6 +93,7 @@ extension Candidate {
         autoAssign = json["auto_assign"]?.boolValue ?? true
         virtualTime = json["vt"]?.doubleValue ?? 0
         status = json["status"]?.stringValue ?? "offline"
+        mayReply = json["can_reply"]?.boolValue ?? true
         isAccepting = json["accepting"]?.boolValue ?? false
         isPresent = json["present"]?.boolValue ?? false
         capacityUnits = json["capacity"]?.intValue.map(Int.init) ?? 0

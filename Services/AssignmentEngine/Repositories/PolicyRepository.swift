@@ -24,12 +24,16 @@ struct PolicyRepository {
         _ tenant: Tenant,
         policy: JSON,
         channelUnits: JSON?,
+        priorityTargets: [Int]?,
         audit: AuditNote
     ) async throws -> JSON {
-        try await call(
-            "select assignment.put_tenant_policy($1, $2::jsonb, $3::jsonb, $4, $5) as answer",
+        let targets = priorityTargets.map { "{\($0.map(String.init).joined(separator: ","))}" }
+        return try await call(
+            "select assignment.put_tenant_policy($1, $2::jsonb, $3::jsonb, $4::int[], $5, $6) "
+                + "as answer",
             [
                 .uuid(tenant.id), .json(policy.text), channelUnits.map { .json($0.text) } ?? .null,
+                PostgresValue(targets),
                 .string(audit.actor), .string(audit.requestID),
             ]
         )

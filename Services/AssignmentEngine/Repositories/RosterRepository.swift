@@ -100,12 +100,13 @@ struct RosterRepository {
         audit: AuditNote
     ) async throws -> JSON {
         try await call(
-            "select assignment.put_agent($1, $2, $3, $4, $5, $6, $7::jsonb, $8, "
-                + "$9 * interval '1 ms', $10, $11) as answer",
+            "select assignment.put_agent($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, "
+                + "$10 * interval '1 ms', $11, $12) as answer",
             [
                 .uuid(tenant.id), .string(tenant.code), .uuid(id), .string(agent.name),
                 PostgresValue(agent.capacityUnits), PostgresValue(agent.presenceMode?.rawValue),
                 agent.skills.map { .json($0.text) } ?? .null, PostgresValue(agent.scheduleID),
+                agent.canReply.map { .bool($0) } ?? .null,
                 .int(presence.milliseconds), .string(audit.actor), .string(audit.requestID),
             ]
         )
@@ -178,4 +179,5 @@ struct AgentBody: Sendable {
     let presenceMode: PresenceMode?
     let skills: JSON?
     let scheduleID: UUID?
+    let canReply: Bool?
 }

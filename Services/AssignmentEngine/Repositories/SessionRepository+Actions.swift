@@ -93,14 +93,17 @@ extension SessionRepository {
         team: UUID?,
         priority: Int?,
         context: JSON,
+        due: Int64?,
         audit: AuditNote
     ) async throws -> ActionResult {
         ActionResult(
             try await call(
-                "select assignment.hand_over($1, $2, $3, $4, $5::jsonb, $6, $7, $8) as answer",
+                "select assignment.hand_over($1, $2, $3, $4, $5::jsonb, $6::timestamptz, $7, $8, "
+                    + "$9) as answer",
                 [
                     .uuid(tenant.id), .uuid(session), PostgresValue(team),
-                    PostgresValue(priority), .json(context.text), .string(audit.actor),
+                    PostgresValue(priority), .json(context.text),
+                    PostgresValue(due.map(RFC3339.string)), .string(audit.actor),
                     PostgresValue(audit.reason), .string(audit.requestID),
                 ]
             )
@@ -161,6 +164,44 @@ extension SessionRepository {
             "select assignment.release_absent($1, $2, $3, $4)",
             [.uuid(tenant.id), .string(tenant.code), .uuid(session), .uuid(agent)]
         )
+    }
+
+    /// A contact wrote: the session that queues again for that, because its owner is gone.
+    func contactWrote(
+        _ tenant: String,
+        _ conversation: UUID
+    ) async throws -> (Tenant, Session)? {
+        let rows = try await postgres.query(
+            "select id, assignment.contact_wrote(id, code, $2) as answer from platform.tenants "
+                + "where code = $1",
+            [.string(tenant), .uuid(conversation)]
+        )
+        guard let row = rows.first, let session = Session(try JSON(stored: row)) else { return nil }
+        return (Tenant(id: try row.uuid("id"), code: tenant), session)
+    }
+
+    /// Tells who waits of a changed place.
+    func tellPositions(_ tenant: Tenant, perTeam: Int) async throws {
+        _ = try await postgres.query(
+            "select assignment.tell_positions($1, $2, $3)",
+            [.uuid(tenant.id), .string(tenant.code), .int(perTeam)]
+        )
+    }
+
+    /// Sessions as they were when they were opened, oldest first.
+    func opened(_ tenant: Tenant, from: Int64, to: Int64, limit: Int) async throws -> [JSON] {
+        let rows = try await postgres.query(
+            """
+            select after as answer from platform.audit
+            where tenant_id = $1 and action = 'session.open'
+              and at >= $2::timestamptz and at < $3::timestamptz order by at, id limit $4
+            """,
+            [
+                .uuid(tenant.id), .string(RFC3339.string(from)), .string(RFC3339.string(to)),
+                .int(limit),
+            ]
+        )
+        return try rows.map { try JSON(stored: $0) }
     }
 
     /// Looks at an agent again then.

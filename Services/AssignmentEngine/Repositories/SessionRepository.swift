@@ -21,13 +21,14 @@ struct SessionRepository {
         let answer = try await call(
             """
             select assignment.open_session(
-              $1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, $10, $11) as answer
+              $1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::timestamptz, $10, $11, $12) as answer
             """,
             [
                 .uuid(tenant.id), .string(tenant.code), .null,
                 .uuid(request.conversationID), .string(request.contactID),
                 PostgresValue(request.teamID), PostgresValue(request.priority),
-                .json(request.context.text), .string(request.source.rawValue),
+                .json(request.context.text), PostgresValue(request.dueAt.map(RFC3339.string)),
+                .string(request.source.rawValue),
                 .string(audit.actor), .string(audit.requestID),
             ]
         )

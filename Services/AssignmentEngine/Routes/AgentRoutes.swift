@@ -55,7 +55,8 @@ struct AgentRoutes {
             capacityUnits: body.optionalInt("capacity_units", in: 0...1000),
             presenceMode: body.optionalChoice("presence_mode", of: PresenceMode.self),
             skills: skills.map(JSON.array),
-            scheduleID: body.optionalUUID("schedule_id")
+            scheduleID: body.optionalUUID("schedule_id"),
+            canReply: body.optionalBool("can_reply")
         )
     }
 

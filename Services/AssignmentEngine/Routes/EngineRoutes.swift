@@ -10,7 +10,7 @@ struct EngineRoutes {
     let service: AssignmentService
     let sessions: SessionRepository
 
-    var routes: [Route] { [simulate] }
+    var routes: [Route] { [simulate, replay] }
 
     private var simulate: Route {
         Route(
@@ -46,6 +46,45 @@ struct EngineRoutes {
                 }
                 return .json(200, decision)
             }
+        )
+    }
+}
+
+extension EngineRoutes {
+    private var replay: Route {
+        Route(
+            .post,
+            "/v1/engine/replay",
+            access: .role(.operator),
+            summary: "What other rules would have made of past sessions",
+            description:
+                "Decides the sessions that were opened in that time once by `policy_version` and "
+                + "once by `against` (else the version in force), and answers those that differ; "
+                + "nothing is written and no turn is counted. People are as they are now.",
+            tag: "Engine",
+            requestSchema: Shapes.replay,
+            responses: [200: RouteResponse("What would differ.", schema: Shapes.any)],
+            handler: ErrorMapping.mapped { request in
+                let body = try request.read(Replay.init)
+                guard let answer = try await service.replay(Tenant(request), body) else {
+                    throw Problem.invalid("/policy_version", "was never published")
+                }
+                return .json(200, answer)
+            }
+        )
+    }
+}
+
+extension Replay {
+    fileprivate init(_ body: inout JSONFields) {
+        let versions = 1...1_000_000_000
+        self.init(
+            from: body.date("from"),
+            to: body.date("to"),
+            policyVersion: body.int("policy_version", in: versions),
+            against: body.optionalInt("against", in: versions),
+            limit: body.optionalInt("limit", in: 1...Replay.sessionsLimit)
+                ?? Replay.sessionsLimit
         )
     }
 }

@@ -36,13 +36,17 @@ struct PolicyRoutes {
         put("/v1/tenant/assignment-policy", "Change it", "Policy", Shapes.tenantPolicy) {
             request,
             tenant in
-            let (policy, units) = try request.read { body in
-                (PolicyBody.read(&body), PolicyRoutes.channelUnits(&body))
+            let (policy, units, targets) = try request.read { body in
+                (
+                    PolicyBody.read(&body), PolicyRoutes.channelUnits(&body),
+                    PolicyRoutes.priorityTargets(&body)
+                )
             }
             let answer = try await policies.putTenantPolicy(
                 tenant,
                 policy: policy,
                 channelUnits: units,
+                priorityTargets: targets,
                 audit: AuditNote(request)
             )
             return (200, answer, "policy")
@@ -56,6 +60,18 @@ struct PolicyRoutes {
             body.fault("channel_units", "must have at most 50 integers from 1 to 100")
         }
         return .object(units)
+    }
+
+    /// Seconds for each priority from 0 to 4.
+    private nonisolated static func priorityTargets(_ body: inout JSONFields) -> [Int]? {
+        guard let given = body.optionalJSON("priority_targets_s"), !given.isNull else { return nil }
+        let targets = (given.arrayValue ?? []).compactMap(\.intValue).map(Int.init)
+        if targets.count != 5 || given.arrayValue?.count != 5
+            || !targets.allSatisfy({ 0...604_800 ~= $0 }) || targets != targets.sorted()
+        {
+            body.fault("priority_targets_s", "must have 5 rising integers from 0 to 604800")
+        }
+        return targets
     }
 
     private var getSchedule: Route {

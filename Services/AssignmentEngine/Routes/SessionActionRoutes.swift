@@ -43,10 +43,11 @@ struct SessionActionRoutes {
             schema: Shapes.again,
             responses: RunAnswer.responses
         ) { request in
-            let (team, priority, context, reason) = try request.readOptional { body in
+            let (team, priority, context, due, reason) = try request.readOptional { body in
                 (
                     body.optionalUUID("team_id"), body.optionalInt("priority", in: 0...4),
                     body.optionalJSONObject("context").map(JSON.object) ?? [:],
+                    body.optionalDate("sla_due_at"),
                     body.optionalString("reason", length: 0...500)
                 )
             }
@@ -57,6 +58,7 @@ struct SessionActionRoutes {
                 team: team,
                 priority: priority,
                 context: context,
+                due: due,
                 audit: AuditNote(request, reason: reason)
             )
             let session = try result.accepted()

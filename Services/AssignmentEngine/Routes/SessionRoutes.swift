@@ -47,7 +47,8 @@ struct SessionRoutes {
             contactID: body.string("contact_id", length: 1...200),
             teamID: body.optionalUUID("team_id"),
             priority: body.optionalInt("priority", in: 0...4),
-            context: body.optionalJSONObject("context").map(JSON.object) ?? [:]
+            context: body.optionalJSONObject("context").map(JSON.object) ?? [:],
+            dueAt: body.optionalDate("sla_due_at")
         )
         _ = body.choice("source", of: Source.self)
         return request

@@ -59,6 +59,11 @@ enum Shapes {
             "type": ["object", "null"],
             "additionalProperties": ["type": "integer", "minimum": 1, "maximum": 100],
         ]
+        fields["priority_targets_s"] = [
+            "type": ["array", "null"], "minItems": 5, "maxItems": 5,
+            "items": ["type": "integer", "minimum": 0, "maximum": 604_800],
+            "description": "Seconds after which priorities 0 to 4 are due; rising.",
+        ]
         return object(fields)
     }()
 
@@ -75,6 +80,7 @@ enum Shapes {
                 "type": ["string", "null"], "enum": ["strict", "manual", "schedule", nil],
             ],
             "schedule_id": optionalID,
+            "can_reply": ["type": ["boolean", "null"]],
             "skills": [
                 "type": ["array", "null"], "maxItems": 100,
                 "items": object(
@@ -94,6 +100,8 @@ enum Shapes {
         required: ["status"]
     )
 
+    private static let dueAt: JSON = ["type": ["string", "null"], "format": "date-time"]
+
     static let handover = object(
         [
             "conversation_id": id,
@@ -104,6 +112,7 @@ enum Shapes {
                 "description": "0 is the most urgent.",
             ],
             "context": ["type": ["object", "null"]],
+            "sla_due_at": dueAt,
             "source": ["type": "string", "enum": ["handover"]],
         ],
         required: ["conversation_id", "contact_id", "source"]
@@ -131,7 +140,7 @@ enum Shapes {
 
     static let again = object([
         "team_id": optionalID, "priority": ["type": ["integer", "null"]],
-        "context": ["type": ["object", "null"]], "reason": reason,
+        "context": ["type": ["object", "null"]], "sla_due_at": dueAt, "reason": reason,
     ])
     static let assignee = object(["agent_id": optionalID, "force": force, "reason": reason])
     static let taking = object(
@@ -164,6 +173,16 @@ enum Shapes {
     static let rollback = object(
         ["policy_version": ["type": "integer", "minimum": 1]],
         required: ["policy_version"]
+    )
+    static let replay = object(
+        [
+            "from": ["type": "string", "format": "date-time"],
+            "to": ["type": "string", "format": "date-time"],
+            "policy_version": ["type": "integer", "minimum": 1],
+            "against": ["type": ["integer", "null"], "minimum": 1],
+            "limit": ["type": ["integer", "null"], "minimum": 1, "maximum": 200],
+        ],
+        required: ["from", "to", "policy_version"]
     )
     static let simulation = object([
         "session_id": optionalID, "session": ["type": ["object", "null"]],

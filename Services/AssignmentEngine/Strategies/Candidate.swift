@@ -6,6 +6,8 @@ struct Candidate: Sendable, Hashable {
     let name: String
     /// Whether the agent belongs to the team; others are looked at when somebody names them.
     var isMember = true
+    /// Whether the agent may answer customers.
+    var mayReply = true
     /// The agent's share under `fair`; 100 is a whole one.
     var weight = 100
     /// Whether the membership takes part in automatic choice.
@@ -37,6 +39,7 @@ struct Candidate: Sendable, Hashable {
 /// The order is the order of the checks, and an agent keeps the first that applies.
 enum Rejection: String, Sendable, Hashable, CaseIterable {
     case notMember = "not_member"
+    case noReplyPermission = "no_reply_permission"
     case autoAssignOff = "auto_assign_off"
     case blockedForContact = "blocked_for_contact"
     case excludedPreviousOwner = "excluded_previous_owner"
@@ -52,6 +55,7 @@ enum Rejection: String, Sendable, Hashable, CaseIterable {
     var explanation: String {
         switch self {
         case .notMember: "not in the team"
+        case .noReplyPermission: "without the permission to reply"
         case .autoAssignOff: "taking no automatic assignments in this team"
         case .blockedForContact: "blocked for this contact"
         case .excludedPreviousOwner: "the owner before"
@@ -69,7 +73,7 @@ enum Rejection: String, Sendable, Hashable, CaseIterable {
     var mayPass: Bool {
         switch self {
         case .notAccepting, .offline, .atCapacity, .agentRateLimited, .offSchedule: true
-        case .notMember, .autoAssignOff, .blockedForContact, .excludedPreviousOwner,
+        case .notMember, .noReplyPermission, .autoAssignOff, .blockedForContact, .excludedPreviousOwner,
             .declinedRecently, .missingSkill:
             false
         }
@@ -112,6 +116,7 @@ struct Demands: Sendable {
     /// What does not pass by waiting.
     private func matching(_ agent: Candidate) -> Rejection? {
         if !agent.isMember { return .notMember }
+        if !agent.mayReply { return .noReplyPermission }
         if !agent.autoAssign { return .autoAssignOff }
         if blocked.contains(agent.id) { return .blockedForContact }
         if excluded.contains(agent.id) { return .excludedPreviousOwner }

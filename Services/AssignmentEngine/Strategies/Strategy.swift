@@ -21,7 +21,7 @@ enum Strategy: String, Sendable, CaseIterable {
     func order(_ candidates: [Candidate], index: Int = 0) -> [Candidate] {
         switch self {
         case .roundRobin: Strategy.pickRoundRobinFromCandidates(candidates, index: index)
-        case .fair: candidates.sorted { Strategy.before($0, $1, by: \.virtualTime) }
+        case .fair: Strategy.byDeadline(candidates)
         case .leastRecentlyAssigned: candidates.sorted(by: Strategy.longestWithout)
         case .leastActive:
             candidates.sorted { left, right in
@@ -46,13 +46,23 @@ enum Strategy: String, Sendable, CaseIterable {
         return Array(candidates[start...] + candidates[..<start])
     }
 
-    private static func before(
-        _ left: Candidate,
-        _ right: Candidate,
-        by key: KeyPath<Candidate, Double>
-    ) -> Bool {
-        let (one, other) = (left[keyPath: key], right[keyPath: key])
-        return one == other ? left.id < right.id : one < other
+    /// Earliest virtual deadline first, among those who have not had more than their share so far:
+    /// with a fixed roster nobody is ever a whole session away from it, whatever the weights. (The
+    /// lowest virtual time alone serves each of many small weights before a large one.)
+    private static func byDeadline(_ candidates: [Candidate]) -> [Candidate] {
+        let weight = candidates.reduce(0) { $0 + $1.weight }
+        let reached =
+            candidates.reduce(0) { $0 + Double($1.weight) * $1.virtualTime } / Double(max(1, weight))
+        func rank(_ agent: Candidate) -> (Int, Double) {
+            (
+                agent.virtualTime > reached + 1e-9 ? 1 : 0,
+                agent.virtualTime + 100 / Double(agent.weight)
+            )
+        }
+        return candidates.sorted { left, right in
+            let (one, other) = (rank(left), rank(right))
+            return one == other ? left.id < right.id : one < other
+        }
     }
 
     private static func longestWithout(_ left: Candidate, _ right: Candidate) -> Bool {

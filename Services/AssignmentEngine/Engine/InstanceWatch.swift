@@ -1,0 +1,63 @@
+internal import Coordination
+internal import EventLoop
+internal import FoundationEssentials
+internal import Logging
+internal import PostgresClient
+
+/// Knows how many processes of the engine live, because a counter in memory is right for one alone.
+@LoopActor
+final class InstanceWatch {
+    static let interval: Duration = .seconds(5)
+    /// A process that gave no sign of life for so long is gone.
+    static let goneAfter: Duration = .seconds(15)
+
+    private let id = UUID()
+    private let postgres: PostgresClient
+    private let contexts: any RoundRobinContextProvider
+    private let logger: Logger
+    private var others = 0
+    private var timer: LoopTimer?
+    private var isStopped = false
+
+    init(postgres: PostgresClient, contexts: any RoundRobinContextProvider, logger: Logger) {
+        self.postgres = postgres
+        self.contexts = contexts
+        self.logger = logger
+    }
+
+    /// Why this process must not serve; nil when it may.
+    var fault: String? {
+        guard contexts.name == "memory", others > 0 else { return nil }
+        return "round robin counts in memory here and in \(others) other live instances"
+    }
+
+    /// Gives the first sign of life, and goes on.
+    func start() async {
+        guard !isStopped else { return }
+        do {
+            others = try await postgres.query(
+                "select assignment.note_instance($1, $2, $3 * interval '1 ms') as others",
+                [
+                    .uuid(id), .string(contexts.name),
+                    .int(InstanceWatch.goneAfter.milliseconds),
+                ]
+            ).one().int("others")
+        } catch {
+            logger.warning("the instances are not known", metadata: ["reason": "\(error)"])
+        }
+        timer = EventLoop.shared.schedule(after: InstanceWatch.interval) { [weak self] in
+            guard let self else { return }
+            Task { await self.start() }
+        }
+    }
+
+    /// Says goodbye.
+    func stop() async {
+        isStopped = true
+        if let timer { EventLoop.shared.cancel(timer) }
+        _ = try? await postgres.query(
+            "delete from assignment.instances where id = $1",
+            [.uuid(id)]
+        )
+    }
+}
