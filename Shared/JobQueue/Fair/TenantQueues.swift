@@ -19,7 +19,8 @@ public final class TenantQueues {
 
     /// The queues' name.
     public let name: String
-    let ring: TenantRing
+    /// Which tenants have work.
+    public let ring: TenantRing
     private let redis: RedisClient
     private let settings: Queue.Settings
     private let termsOf: @LoopActor (String) -> Terms
