@@ -150,8 +150,8 @@ let package = Package(
         tests(
             "DispatchWorkerTests",
             [
-                "dispatch-worker", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "Platform",
-                "Processes",
+                "dispatch-worker", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "JobQueue",
+                "Platform", "Processes",
             ]
         ),
         tests("Simulation", ["dispatch-worker", "EventLoop", "PostgresClient", "TestSupport"]),

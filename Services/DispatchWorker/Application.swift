@@ -71,17 +71,23 @@ final class Application {
 
     private var routes: [Route] {
         let committed: @LoopActor () -> Void = { [weak self] in self?.committed() }
+        // Its event makes the job; nothing has to be looked for.
+        let accepted: @LoopActor () -> Void = { [weak self] in self?.runtime.relay.wake() }
         let postgres = runtime.postgres
         let operations = OperationsRepository(postgres: postgres)
         let templates = TemplateRepository(postgres: postgres)
         return MessageRequestRoutes(
             repository: requests,
             templates: templates,
-            committed: committed
+            isFull: { [weak self] in await self?.sender?.isFull($0.code) ?? false },
+            committed: accepted
         ).routes
-            + ReplayRoutes(repository: operations, committed: committed).routes
+            + ReplayRoutes(repository: operations, committed: accepted).routes
             + PauseRoutes(repository: operations, committed: committed).routes
-            + QueueRoutes(repository: operations, requests: requests).routes
+            + QueueRoutes(repository: operations, requests: requests) { [weak self] in
+                self?.sender?.parts.tenants.forgetPolicies()
+                self?.sender?.keeper.wake()
+            }.routes
             + TemplateRoutes(repository: templates).routes
             + WebhookRoutes(
                 repository: WebhookRepository(
@@ -104,7 +110,7 @@ final class Application {
 
     private func committed() {
         runtime.relay.wake()
-        sender?.worker.wake()
+        sender?.keeper.wake()
     }
 
     private func settled(_ tenant: Tenant, _ id: UUID) async {

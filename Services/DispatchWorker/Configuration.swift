@@ -10,6 +10,8 @@ struct DispatchConfiguration: Sendable {
     let concurrency: Int
     /// How long an attempt owns its request unless it is renewed.
     let sendLease: Duration
+    /// How often all that is overdue is gone through for jobs that Redis has lost.
+    let sweepInterval: Duration
     /// How long a post may take: a third of the lease, and 20 s at most.
     var sendTimeout: Duration { min(.seconds(20), sendLease / SendMessageProcessor.startsPerLease) }
     /// Slack's Web API, for workspaces that name no other.
@@ -32,6 +34,7 @@ struct DispatchConfiguration: Sendable {
             "SEND_LEASE_MS",
             default: Int(SendRepository.leaseDefault.milliseconds)
         )
+        sweepInterval = settings.milliseconds("DISPATCH_SWEEP_MS", default: 30_000)
         slackBaseURL = settings.optional("SLACK_API_BASE_URL") ?? "https://slack.com/api"
         service = try ServiceConfiguration(
             name: "dispatch-worker",

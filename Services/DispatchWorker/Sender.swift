@@ -2,12 +2,13 @@ internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import JobQueue
 internal import Logging
 internal import Outbox
 internal import Platform
 internal import RedisClient
 
-/// Everything that runs beside the routes: projector, worker, sweeper, timers.
+/// Everything that runs beside the routes: projector, queue, worker, sweeper, timers.
 @LoopActor
 final class Sender {
     /// How long what is being sent may still take at the end.
@@ -15,6 +16,7 @@ final class Sender {
 
     let parts: SendParts
     let worker: SendMessageWorker
+    let keeper: JobKeeper
     private let sweeper: SendSweeper
     private let consumer: StreamConsumer
     private let blocking: RedisBlockingConnection
@@ -31,7 +33,21 @@ final class Sender {
         let logger = runtime.logger
         let parts = Sender.parts(runtime, redis, configuration, slack)
         self.parts = parts
-        let worker = SendMessageWorker(parts, redis: redis, concurrency: configuration.concurrency)
+        let projector = MessageRequestProjector(parts)
+        let keeper = JobKeeper(
+            parts,
+            projector,
+            redis: redis,
+            interval: configuration.sweepInterval
+        )
+        self.keeper = keeper
+        let worker = SendMessageWorker(
+            parts,
+            connection: configuration.service.redis,
+            concurrency: configuration.concurrency,
+            lease: configuration.sendLease,
+            threadEnded: { keeper.wake() }
+        )
         self.worker = worker
         let webhooks = WebhookSender(
             WebhookRepository(postgres: runtime.postgres, box: configuration.service.secretBox),
@@ -42,11 +58,10 @@ final class Sender {
         self.webhooks = webhooks
         let committed: @LoopActor () -> Void = { [weak runtime] in
             runtime?.relay.wake()
-            worker.wake()
+            keeper.wake()
             webhooks.wake()
         }
         sweeper = SendSweeper(parts, reading: { worker.reading }, wake: committed)
-        let projector = MessageRequestProjector(parts, wake: committed)
         blocking = RedisBlockingConnection(configuration.service.redis)
         consumer = StreamConsumer(
             redis: redis,
@@ -55,7 +70,7 @@ final class Sender {
             group: MessageRequestProjector.group,
             consumer: "dispatch-worker-\(UUID().text)",
             observer: { Sender.note($0, logger) },
-            handler: { try await projector.handle($0) }
+            batchHandler: { try await projector.handle($0) }
         )
         let verifier = UnknownVerifier(parts, requests: requests, wake: committed)
         let prober = WorkspaceProber(
@@ -87,8 +102,12 @@ final class Sender {
             postgres: runtime.postgres,
             lease: configuration.sendLease
         )
+        let tenants = TenantDirectory(runtime.postgres)
         return SendParts(
             repository: repository,
+            dispatches: DispatchRepository(postgres: runtime.postgres),
+            tenants: tenants,
+            queue: MessageRequestQueueService(redis: redis) { tenants.terms(of: $0) },
             resolver: MessageResolver(
                 repository: repository,
                 projection: MessageRequestProjection(redis: redis),
@@ -139,10 +158,18 @@ final class Sender {
             parts.logger.warning("redis is away at start", metadata: ["error": "\(error)"])
         }
         consumer.start()
-        worker.start()
+        keeper.start()
+        await worker.start()
         sweeper.start()
         timers.start()
         webhooks.start()
+    }
+
+    /// Whether as many of a tenant's messages wait as its policy allows; no while Redis is away, which
+    /// says how many there are.
+    func isFull(_ tenant: String) async -> Bool {
+        guard let backlog = await parts.queue.backlog(tenant) else { return false }
+        return backlog >= parts.tenants.queuedMax(of: tenant)
     }
 
     /// Events that nobody of the group has read yet; nil when Redis does not say.
@@ -151,6 +178,7 @@ final class Sender {
     /// Takes nothing more and finishes what is being sent.
     func stop() async {
         await consumer.stop()
+        await keeper.stop()
         await timers.stop()
         await webhooks.stop()
         await sweeper.stop()

@@ -18,6 +18,16 @@ package enum Outcome: Sendable, Hashable {
 }
 
 extension Outcome {
+    /// In how many ms the job is ready again; nil when it has ended.
+    var comesAgainAfter: Int64? {
+        switch self {
+        case .completed, .failed: nil
+        case .retry, .giveBack: 0
+        case .retryAfter(let wait, _, _): wait
+        case .delay(let wait): wait
+        }
+    }
+
     /// How many bytes of a failure's words are kept.
     private static let reasonBytesMax = 16 * 1024
 

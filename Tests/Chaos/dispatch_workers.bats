@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Several workers that are killed and stand still. Needs `compose/local run --replicas 3`, which it
+# Several workers that are killed and stand still. Needs `compose/local run --replicas 4`, which it
 # starts itself; leases are at a twentieth of their length.
 # bats file_tags=local
 
@@ -10,8 +10,8 @@ setup() {
     export BATS_TEST_TIMEOUT=$((NEMESIS * 2 + 300))
 }
 
-@test "three workers, killed and stopped at random, send each message once" {
-    SEND_LEASE_MS=3000 run timeout $((NEMESIS * 2 + 280)) compose/local run --replicas 3 -- \
+@test "four workers, killed and stopped at random, send each message once" {
+    SEND_LEASE_MS=3000 run timeout $((NEMESIS * 2 + 280)) compose/local run --replicas 4 -- \
         bash Tests/Integration/dispatch_workers.sh "$COUNT" "$NEMESIS"
     echo "$output" | tail -n 5
     [ "$status" -eq 0 ]

@@ -9,11 +9,11 @@ import Testing
 struct SlackHistoryTests {
     private static let id = "01234567-89ab-7def-8123-456789abcdef"
 
-    private let job: SendMessageJob
+    private let job: MessageReference
     private let channel: ChannelConfiguration
 
     init() throws {
-        job = SendMessageJob(
+        job = MessageReference(
             tenantID: UUID(),
             tenant: "acme",
             messageRequestID: try #require(UUID(uuidString: SlackHistoryTests.id)),

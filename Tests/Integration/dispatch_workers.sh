@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Many messages through several dispatch-workers, one of which is killed, or stands still for longer
-# than its lease, again and again. Needs `compose/local run --replicas 3`.
+# than its lease, again and again. Needs `compose/local run --replicas N`.
 #
 # Usage: dispatch_workers.sh COUNT SECONDS
 # Ends with a line that says what became of them, and 0 only if each is with Slack once or unknown.
@@ -13,6 +13,8 @@ STAND_IN=${SLACK_STANDIN_URL%/api}
 TAG=workers-$RANDOM$RANDOM
 CHANNELS=10
 LEASE_MS=${SEND_LEASE_MS:-60000}
+processes=("$SWITCHBOARD_STACK"/pids/dispatch-worker.*)
+REPLICAS=${#processes[@]}
 
 stand_in() { curl -sS --fail --max-time 5 -d "$1" "$STAND_IN/_control" >/dev/null; }
 
@@ -36,7 +38,7 @@ CALLER=$!
 
 end=$((SECONDS + NEMESIS)) kills=0 stops=0
 while ((SECONDS < end)); do
-    replica=$((1 + RANDOM % 3))
+    replica=$((1 + RANDOM % REPLICAS))
     pid=$(pid_of "dispatch-worker.$replica")
     if ((RANDOM % 2 == 0)); then
         kill -KILL "$pid" 2>/dev/null && kills=$((kills + 1))

@@ -6,8 +6,8 @@ setup_file() { export BATS_TEST_TIMEOUT=300; }
 
 short_leases() {
     cd "$BATS_TEST_DIRNAME/../.." || return
-    AI_JOB_LEASE_MS=2000 SEND_LEASE_MS=2000 IDEMPOTENCY_LEASE_MS=1500 DEBOUNCE_MS=50 \
-        compose/local run -- "$@"
+    AI_JOB_LEASE_MS=2000 SEND_LEASE_MS=2000 DISPATCH_SWEEP_MS=2000 IDEMPOTENCY_LEASE_MS=1500 \
+        DEBOUNCE_MS=50 compose/local run -- "$@"
 }
 
 @test "messaging killed between steps of the main job: everything happens once" {

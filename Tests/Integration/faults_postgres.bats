@@ -3,6 +3,7 @@
 # Each test is a subshell of its own, so what it sets stays there.
 # shellcheck disable=SC2030,SC2031,SC2153
 load stack
+load postgres
 
 setup_file() {
     load stack
@@ -32,15 +33,6 @@ accepted() { cat "$BATS_TEST_TMPDIR/$1".* 2>/dev/null | wc -l; }
 accepted_since() { (($(accepted messages) >= $1 && $(accepted requests) >= $2)); }
 more_is_accepted() {
     eventually 45 accepted_since $(($(accepted messages) + $1)) $(($(accepted requests) + $1))
-}
-
-restart_immediately() {
-    local programs as_owner=()
-    # shellcheck disable=SC2012 # the names are PostgreSQL's version numbers
-    programs=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
-    ((EUID != 0)) || as_owner=(setpriv --reuid=postgres --regid=postgres --init-groups --)
-    (cd "$SWITCHBOARD_STACK/postgres" && "${as_owner[@]}" "${programs:+$programs/}pg_ctl" restart \
-        -m immediate -w -D data -l data/restart.log) >/dev/null 2>&1 3>&-
 }
 
 @test "PostgreSQL restarted at once under load: what was accepted is there, services recover" {

@@ -164,6 +164,31 @@ struct FairWorkerTests {
         }
     }
 
+    @Test("a job that puts itself off comes up at its time, also as the only one of its tenant")
+    func putOff() async throws {
+        try await withBench { bench in
+            let queues = TenantQueues("send", redis: bench.redis)
+            try await queues.add([NewJob("n")], of: "t")
+            var runs: [MonotonicTime] = []
+            // No sweep helps it: it knows of no tenant.
+            try await run(
+                bench,
+                queues,
+                tenants: [],
+                processor: { _ in
+                    runs.append(MonotonicTime.now())
+                    guard runs.count < 6 else { return "1" }
+                    throw JobInterruption.delay(milliseconds: 100)
+                }
+            ) {
+                try await comesAbout(within: .seconds(4)) { runs.count == 6 }
+            }
+            for (one, next) in zip(runs, runs.dropFirst()) {
+                #expect(next - one >= .milliseconds(95) && next - one < .milliseconds(600))
+            }
+        }
+    }
+
     @Test("thousands of tenants with a job each, some delayed, are all served; the ring ends empty")
     func thousands() async throws {
         try await withBench { bench in

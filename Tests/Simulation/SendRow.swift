@@ -37,6 +37,9 @@ struct SendRow: Equatable {
     var leaseUntil: Int?
     var cancelRequested = false
     var nextAttemptAt = 0
+    var acceptedAt = 0
+    /// When its job comes up, as far as the row knows.
+    var jobDueAt: Int?
     var deadline: Int?
     var ts: Int?
     var unknownSince: Int?
@@ -49,9 +52,10 @@ struct SendRow: Equatable {
     var isEnded: Bool { SendRow.ended.contains(status) }
 
     /// `dispatch.mark_dispatched`.
-    mutating func dispatch(generation asked: Int) -> Bool {
+    mutating func dispatch(generation asked: Int, now: Int) -> Bool {
         guard status == .accepted, generation == asked else { return false }
         status = .dispatched
+        jobDueAt = max(nextAttemptAt, now)
         return true
     }
 
@@ -67,6 +71,32 @@ struct SendRow: Equatable {
         isPosted = false
         if !faults.contains(.noCount) { attempts += 1 }
         return true
+    }
+
+    /// `dispatch.postpone`.
+    mutating func postpone(generation asked: Int, wait: Int, now: Int) {
+        guard SendRow.waiting.contains(status), generation == asked else { return }
+        nextAttemptAt = now + wait
+        jobDueAt = now + wait
+    }
+
+    /// Whether `dispatch.unqueued` shows it.
+    func isUnqueued(lead: Int, now: Int) -> Bool {
+        SendRow.waiting.contains(status) && nextAttemptAt <= now
+            && jobDueAt.map { $0 > nextAttemptAt } ?? true
+            && (status != .accepted || acceptedAt < now - lead)
+    }
+
+    /// `dispatch.note_queued`.
+    mutating func noteQueued(generation asked: Int, now: Int) {
+        guard SendRow.waiting.contains(status), generation == asked, nextAttemptAt <= now
+        else { return }
+        jobDueAt = now
+    }
+
+    /// Whether `dispatch.overdue` shows it.
+    func isOverdue(grace: Int, now: Int) -> Bool {
+        (status == .dispatched || status == .retryWait) && nextAttemptAt <= now - grace
     }
 
     /// `dispatch.renew_lease`.
@@ -104,7 +134,10 @@ struct SendRow: Equatable {
         if !counts { attempts -= 1 }
         leaseUntil = nil
         if final != .unknown { token = nil }
-        if final == .retryWait { nextAttemptAt = now + wait }
+        if final == .retryWait {
+            nextAttemptAt = now + wait
+            jobDueAt = now + wait
+        }
         if final == .unknown { unknownSince = now }
         return final
     }
@@ -154,7 +187,13 @@ struct SendRow: Equatable {
         if let found { ts = found }
         token = nil
         nextAttemptAt = now
+        jobDueAt = nil
         return true
+    }
+
+    /// `dispatch.retry` of a request that waits.
+    mutating func retry(now: Int) {
+        if SendRow.waiting.contains(status) { nextAttemptAt = now }
     }
 
     enum Cancelling: String { case cancelled, requested, already, tooLate = "too_late" }
@@ -182,6 +221,8 @@ struct SendRow: Equatable {
         token = nil
         cancelRequested = false
         nextAttemptAt = now
+        acceptedAt = now
+        jobDueAt = nil
         deadline = nil
         ts = nil
         unknownSince = nil

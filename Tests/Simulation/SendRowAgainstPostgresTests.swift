@@ -37,9 +37,13 @@ struct SendRowAgainstPostgresTests {
             let generation = random.chance(0.9) ? row.generation : row.generation + 1
             switch random.next() % 11 {
             case 0:
-                let isDone = row.dispatch(generation: generation)
+                let isDone = row.dispatch(generation: generation, now: 0)
                 let answer = try await call(
-                    "dispatch.mark_dispatched($1, $2, $3)->'dispatched'",
+                    """
+                    select d.dispatched
+                      from dispatch.mark_dispatched(array[$1::uuid], array[$2::uuid],
+                        array[$3::int]) d
+                    """,
                     [.int(generation)]
                 )
                 #expect(answer == "\(isDone)")

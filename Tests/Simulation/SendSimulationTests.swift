@@ -7,7 +7,7 @@ import Testing
 @Suite("SendSimulationTests")
 struct SendSimulationTests {
     static let seeds = 10_000
-    static let steps = 200
+    static let steps = 400
 
     /// Runs one seed.
     private func run(_ mutant: SendWorld.Mutant?, _ random: SeededRandom) throws -> SendWorld {

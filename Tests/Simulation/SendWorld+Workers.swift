@@ -4,31 +4,36 @@ import Foundation
 @testable import dispatch_worker
 
 extension SendWorld {
-    /// A worker performs the step that its attempt asks for, or begins with the job.
+    /// A worker performs the step that its attempt asks for, or takes a job.
     mutating func work(_ index: Int) throws {
         guard var worker = workers[index] else {
-            if row.nextAttemptAt <= now || chance(1, 4), !row.isEnded { begin(index) }
+            if let generation = take(tokens + 1) { begin(index, generation) }
             return
         }
         guard worker.pausedUntil <= now else { return }
         if !isHealing, chance(1, 40) { return workers[index] = nil }
+        holdJob(of: worker)
         guard let fact = try perform(&worker) else { return workers[index] = worker }
         // After the effect, before its answer is acted upon.
         if !isHealing, chance(1, 40) { return workers[index] = nil }
+        worker.note(fact)
         worker.step = worker.attempt.follow(fact)
         worker.askedAt = max(now, worker.pausedUntil)
         if !isHealing, chance(1, 30) { worker.pausedUntil = now + below(150_000) }
-        if case .end = worker.step { workers[index] = nil } else { workers[index] = worker }
+        guard case .end = worker.step else { return workers[index] = worker }
+        workers[index] = nil
+        // It may die before the queue hears of it.
+        if isHealing || !chance(1, 20) { endJob(of: worker) }
     }
 
-    private mutating func begin(_ index: Int) {
+    private mutating func begin(_ index: Int, _ generation: Int) {
         tokens += 1
         let limit: Duration = mutant == .noStartLimit ? .seconds(1_000_000) : SendAttempt.startLimit
         let attempt = SendAttempt(startLimit: limit)
         workers[index] = Worker(
             attempt: attempt,
             step: attempt.first,
-            generation: row.generation,
+            generation: generation,
             token: tokens,
             askedAt: now
         )
@@ -64,18 +69,25 @@ extension SendWorld {
             let elapsed = Duration.milliseconds(now - worker.askedAt + stoodStill)
             return isBegun
                 ? .begun(attempts: row.attempts, elapsed: elapsed)
-                : .notOurs(later: row.status == .sending ? .seconds(1) : nil)
+                : .notOurs(later: later(worker.generation))
         case .record(let plan): return .recorded(record(plan, worker.token))
         case .unlock:
             try release(worker.token)
             return .done
         case .postpone(let wait):
-            if SendRow.waiting.contains(row.status), row.generation == worker.generation {
-                row.nextAttemptAt = now + max(1, Int(wait.milliseconds))
-            }
+            let wait = max(1, Int(wait.milliseconds))
+            row.postpone(generation: worker.generation, wait: wait, now: now)
             return .done
         case .post, .end: return .done
         }
+    }
+
+    /// When `dispatch.begin_send` says that asking again makes sense.
+    private func later(_ generation: Int) -> Duration? {
+        guard row.generation == generation, !row.cancelRequested else { return nil }
+        if row.status == .sending { return .seconds(1) }
+        guard SendRow.waiting.contains(row.status), row.nextAttemptAt > now else { return nil }
+        return .milliseconds(row.nextAttemptAt - now)
     }
 
     private mutating func acquire(_ token: Int) -> DispatchIdempotencyService.SendLock {
@@ -190,7 +202,7 @@ extension SendWorld {
             $0.generation == row.generation && $0.visibleAt <= now
         }
         let isSecond = timer.isSecond && now - since >= Int(UnknownVerifier.settledMilliseconds)
-        let standsStill = !isHealing && chance(1, 4) ? below(120_000) : 0
+        let standsStill = !isHealing && chance(1, 2) ? below(120_000) : 0
         // The timer's lease runs out meanwhile, and another process looks.
         if standsStill > 30_000 {
             timer.dueAt = now + 30_000

@@ -11,7 +11,7 @@ struct SendWorld {
     /// What may be wrong with the program; the simulation has to notice each of them.
     enum Mutant: CaseIterable, Sendable {
         case plainDelete, noFence, blindRetry, bytesOutAfterSend, noState, noLease, oneLook
-        case noStartLimit, noLookFence, noCancelWish, noCount
+        case noStartLimit, noLookFence, noCancelWish, noCount, noSweep, noLook
     }
 
     struct Violation: Error, CustomStringConvertible {
@@ -43,6 +43,8 @@ struct SendWorld {
         var askedAt = 0
         /// The provider's answer and when it comes.
         var answer: (at: Int, SendReport)?
+        /// When its job is to come up again; nil when that is done.
+        var retryIn: Int?
     }
 
     /// A look and what it saw, before its decision is written.
@@ -52,6 +54,20 @@ struct SendWorld {
         let finding: Finding
         let isSecond: Bool
         var pausedUntil: Int
+    }
+
+    /// A job in the tenant's queue.
+    struct Job {
+        var dueAt: Int
+        /// Who runs it, and until when it is held without a sign of life.
+        var holder: Int?
+        var lockUntil = 0
+    }
+
+    /// A dispatcher at its work: its event is handled between these steps.
+    struct Dispatcher {
+        let generation: Int
+        var isCommitted = false
     }
 
     struct Timer {
@@ -78,6 +94,12 @@ struct SendWorld {
     var workers = [Worker?](repeating: nil, count: SendWorld.workersCount)
     var timers: [Timer] = []
     var looks: [Look] = []
+    /// The jobs in Redis, by generation.
+    var jobs: [Int: Job] = [:]
+    /// Whether the event of the acceptance is still to be handled.
+    var hasEvent = true
+    var dispatcher: Dispatcher?
+    var dispatchLock: (generation: Int, until: Int)?
     var tokens = 0
     /// Posts of this generation that count as attempts.
     var spent = 0
@@ -107,16 +129,16 @@ struct SendWorld {
 
     /// One thing happens.
     mutating func step() throws {
-        switch below(16) {
+        switch below(22) {
         case 0...2: pass(below(400))
         case 3: pass(chance(1, 3) ? below(60_000) : below(3_000))
-        case 4...11: try work(below(SendWorld.workersCount))
-        case 12: reap()
-        case 13: try verify()
-        case 14: if !isHealing { interfere() }
-        default:
-            if row.status == .accepted { _ = row.dispatch(generation: row.generation) }
-            if !isHealing, row.isEnded, chance(1, 3) { again() }
+        case 4...13: try work(below(SendWorld.workersCount))
+        case 14: reap()
+        case 15: try verify()
+        case 16: if !isHealing { interfere() }
+        case 17: dispatch()
+        case 18...20: keepJobs()
+        default: if !isHealing, row.isEnded, chance(1, 3) { again() }
         }
         try check()
     }
@@ -150,8 +172,10 @@ struct SendWorld {
 
     /// People, and Redis.
     private mutating func interfere() {
-        switch below(8) {
+        switch below(10) {
         case 0: lock = nil
+        case 5: forgetEverything()
+        case 6: row.retry(now: now)
         case 1: if chance(1, 4) { _ = row.cancel() }
         case 2: if chance(1, 4) { again() }
         case 3:
@@ -171,6 +195,7 @@ struct SendWorld {
     private mutating func again() {
         guard flights.isEmpty, row.resend(now: now) else { return }
         spent = 0
+        hasEvent = true
     }
 
     /// What must hold at any time.

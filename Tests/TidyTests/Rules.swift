@@ -26,7 +26,7 @@ let functionLengthMax = 70
 
 /// Every rule, in the order in which findings are read best.
 let rules: [Rule] =
-    [lengthOfFiles, lengthOfFunctions, folderNames, importsOfC, importsOfServices]
+    [lengthOfFiles, lengthOfFunctions, folderNames, importsOfC, importsOfServices, importsOfQueue]
     + [
         .text(
             "unfinished work",
@@ -151,6 +151,22 @@ private let importsOfServices = Rule(name: "imports of services") { file in
         let message = "no code imports the service \(folder); it calls its API"
         return Finding(path: file.path, line: line, message: message)
     }
+}
+
+/// What a queue may know of: nothing that could tell a tenant's configuration or secrets.
+private let queueImports: Set<String> = [
+    "DequeModule", "EventLoop", "Foundation", "FoundationEssentials", "JSON", "JobQueue",
+    "RedisClient", "TimeZones",
+]
+
+private let importsOfQueue = Rule(name: "imports of the queue") { file in
+    let service = "Services/DispatchWorker/Worker/MessageRequestQueueService.swift"
+    guard file.isBelow(["Shared/JobQueue"]) || file.path == service else { return [] }
+    return try imports(of: file).filter { !queueImports.contains($0.module) }
+        .map { line, module in
+            let message = "the queue layer knows of no configuration: not of \(module) either"
+            return Finding(path: file.path, line: line, message: message)
+        }
 }
 
 /// The modules that a Swift file imports, with the lines where it does.

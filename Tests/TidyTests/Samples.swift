@@ -29,6 +29,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
         Sample("imports of C modules", "@preconcurrency import struct CLinux.epoll_event"),
         Sample("imports of services", "import dispatch_worker"),
         Sample("imports of services", "import messaging", at: "Shared/Domain/A.swift"),
+        Sample("imports of the queue", "import Platform", at: "Shared/JobQueue/A.swift"),
         Sample("zones by name", "TimeZone(identifier: name)"),
         Sample("zones by name", "flatMap(TimeZone.init(identifier:))"),
         Sample("unfinished work", "// TODO: the rest"),
@@ -78,6 +79,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
             at: "Tests/MessagingTests/A.swift"
         ),
         Sample("imports of services", "import Domain"),
+        Sample("imports of the queue", "public import JSON", at: "Shared/JobQueue/A.swift"),
         Sample("unfinished work", "let stack = mktemp(\"XXXXXX\"); todos = []; forNow()"),
         Sample("paths of one machine", "GET /workspaces/a and v1/work/b; /home"),
         Sample("unchecked sendability", "// never @unchecked Sendable"),

@@ -137,9 +137,11 @@ make_database() {
         --auth scram-sha-256 --pwfile password --locale C.UTF-8 --encoding UTF8 --data-checksums \
         --no-sync) >"$STACK/log/initdb.log" 2>&1 ||
         { show_log "$STACK/log/initdb.log" && fail "initdb failed"; }
+    # Three replicas of three services fit into PostgreSQL's own 100; each further one brings 27.
+    local connections=$((REPLICAS > 3 ? REPLICAS * 27 + 19 : 100))
     {
         printf '%s\n' "listen_addresses = '127.0.0.1'" "unix_socket_directories = '$STACK/postgres'" \
-            "max_connections = 100" "log_line_prefix = '%m [%p] %a '" "timezone = 'UTC'"
+            "max_connections = $connections" "log_line_prefix = '%m [%p] %a '" "timezone = 'UTC'"
         [[ -n $DURABLE ]] || printf '%s\n' "fsync = off" "full_page_writes = off" \
             "synchronous_commit = off"
     } | write_as_store "$STACK/postgres/data/postgresql.auto.conf"

@@ -84,6 +84,9 @@ create table dispatch.message_requests (
   bytes_out boolean not null default false,
   cancel_requested boolean not null default false,
   next_attempt_at timestamptz not null default now(),
+  -- When its job in the tenant's queue comes up; null: it has none that we know of. A job that is to
+  -- come sooner than it will is found by the index below.
+  job_due_at timestamptz,
   provider_ts text,
   last_error text,
   -- When the first attempt began: from there on the provider may have the message.
@@ -98,8 +101,11 @@ create table dispatch.message_requests (
   primary key (tenant_id, id)
 );
 -- The sweep over all tenants: led by the time it is due.
-create index message_requests_due on dispatch.message_requests (next_attempt_at)
+create index message_requests_due on dispatch.message_requests (next_attempt_at, id)
   where status in ('accepted', 'dispatched', 'retry_wait');
+create index message_requests_unqueued on dispatch.message_requests (next_attempt_at)
+  where status in ('accepted', 'dispatched', 'retry_wait')
+    and (job_due_at is null or job_due_at > next_attempt_at);
 create index message_requests_deadlines on dispatch.message_requests (deadline_at)
   where status in ('accepted', 'dispatched', 'retry_wait') and deadline_at is not null;
 create index message_requests_finished on dispatch.message_requests (finished_at)
@@ -135,6 +141,11 @@ create index threads_old on dispatch.threads (updated_at);
 create table dispatch.policies (
   tenant_id uuid primary key references platform.tenants,
   retention_days int not null default 90 check (retention_days between 1 and 3650),
+  -- Its share of each round over all tenants, how many of its messages one process sends at once,
+  -- and how many may wait before no more are accepted.
+  weight int not null default 1 check (weight between 1 and 100),
+  max_in_flight int not null default 8 check (max_in_flight between 1 and 256),
+  max_queued int not null default 1000000 check (max_queued between 1 and 10000000),
   -- Until when earlier replays have spread their messages.
   replay_until timestamptz not null default now()
 );
@@ -418,24 +429,45 @@ returns void language sql as $$
       'thread_ts', m.thread_ts, 'send_at', platform.rfc3339(m.send_at)))
 $$;
 
--- Dispatch once: accepted -> dispatched. Returns {dispatched: bool, request}; null when there is
--- none. A second caller gets false.
-create function dispatch.mark_dispatched(p_tenant uuid, p_id uuid, p_generation int)
-returns jsonb language plpgsql as $$
+-- Dispatch once: accepted -> dispatched, many in one commit. Returns a row for each request that
+-- there is: `place` (from 1) among those asked for; `dispatched` false for a second caller; `waiting`
+-- when it is to have a job; `due_ms` until that comes up; `rank`, the seconds since 1970 that order
+-- the jobs of a tenant.
+create function dispatch.mark_dispatched(p_tenants uuid[], p_ids uuid[], p_generations int[])
+returns table (place int, dispatched boolean, waiting boolean, due_ms bigint, rank bigint,
+               answer jsonb)
+language plpgsql as $$
 declare
+  asked record;
   m dispatch.message_requests;
 begin
-  update dispatch.message_requests
-     set status = 'dispatched', dispatched_at = now(), updated_at = now(), version = version + 1
-   where tenant_id = p_tenant and id = p_id and generation = p_generation and status = 'accepted'
-  returning * into m;
-  if found then
-    perform dispatch.announce(m, 'dispatched');
-    return jsonb_build_object('dispatched', true, 'request', dispatch.request_json(m, false));
-  end if;
-  select * into m from dispatch.message_requests where tenant_id = p_tenant and id = p_id;
-  if not found then return null; end if;
-  return jsonb_build_object('dispatched', false, 'request', dispatch.request_json(m, false));
+  -- In the order of the keys: two callers never wait for each other.
+  for asked in
+    select * from unnest(p_tenants, p_ids, p_generations) with ordinality
+      as u (tenant_id, id, generation, n) order by u.tenant_id, u.id
+  loop
+    update dispatch.message_requests x
+       set status = 'dispatched', dispatched_at = now(), job_due_at = greatest(next_attempt_at, now()),
+           updated_at = now(), version = version + 1
+     where x.tenant_id = asked.tenant_id and x.id = asked.id and x.generation = asked.generation
+       and x.status = 'accepted'
+    returning * into m;
+    dispatched := found;
+    if dispatched then
+      perform dispatch.announce(m, 'dispatched');
+    else
+      select * into m from dispatch.message_requests x
+       where x.tenant_id = asked.tenant_id and x.id = asked.id;
+      continue when not found;
+    end if;
+    place := asked.n;
+    waiting := m.generation = asked.generation
+      and m.status in ('accepted', 'dispatched', 'retry_wait');
+    due_ms := greatest(0, extract(epoch from m.next_attempt_at - now()) * 1000)::bigint;
+    rank := extract(epoch from m.sort_key)::bigint;
+    answer := dispatch.request_json(m, false);
+    return next;
+  end loop;
 end
 $$;
 
@@ -449,21 +481,63 @@ language sql stable as $$
        and e.status in ('accepted', 'dispatched', 'sending', 'retry_wait', 'unknown'))
 $$;
 
--- What is due, over all tenants: references only. Nothing is claimed by looking. Of the 1,000 that
--- are due longest the most urgent come first. An accepted row shows up after `p_projector_lead`, so
--- that the projector has its chance first; one that waits for its thread does not show up.
-create function dispatch.due(p_limit int, p_projector_lead interval)
-returns table (tenant_id uuid, tenant text, id uuid, generation int, channel_code text,
-               status text)
+-- How long a message waits for its thread before it is looked at again, unless the end of the one
+-- before it brings that forward: a second for each that goes before it. 0 when it need not wait.
+create function dispatch.thread_wait_ms(m dispatch.message_requests) returns bigint
 language sql stable as $$
-  select w.tenant_id, w.tenant, w.id, w.generation, w.channel_code, w.status
-    from (select * from dispatch.message_requests m
-           where m.status in ('accepted', 'dispatched', 'retry_wait')
-             and m.next_attempt_at <= now()
-           order by m.next_attempt_at limit 1000) w
-   where (w.status <> 'accepted' or w.updated_at < now() - p_projector_lead)
-     and not dispatch.waits_for_thread(w)
-   order by w.sort_key, w.id limit p_limit
+  select case when m.thread_key is null then 0 else (
+    select count(*) * 1000 from (
+      select 1 from dispatch.message_requests e
+       where e.tenant_id = m.tenant_id and e.channel_code = m.channel_code
+         and e.thread_key = m.thread_key and e.thread_pos < m.thread_pos
+         and e.status in ('accepted', 'dispatched', 'sending', 'retry_wait', 'unknown')
+       limit 30) before) end
+$$;
+
+-- What is due and has no job, or one that comes too late; over all tenants. An accepted row shows up
+-- after `p_lead`, so that its event has its chance first.
+create function dispatch.unqueued(p_limit int, p_lead interval)
+returns table (tenant_id uuid, tenant text, id uuid, generation int, status text, thread_ts text,
+               rank bigint)
+language sql stable as $$
+  select m.tenant_id, m.tenant, m.id, m.generation, m.status, m.thread_ts,
+         extract(epoch from m.sort_key)::bigint
+    from dispatch.message_requests m
+   where m.status in ('accepted', 'dispatched', 'retry_wait')
+     and (m.job_due_at is null or m.job_due_at > m.next_attempt_at)
+     and m.next_attempt_at <= now()
+     and (m.status <> 'accepted' or m.updated_at < now() - p_lead)
+   order by m.next_attempt_at limit p_limit
+$$;
+
+-- These have a job now that is ready.
+create function dispatch.note_queued(p_tenants uuid[], p_ids uuid[], p_generations int[])
+returns void language sql as $$
+  with waiting as (
+    select m.tenant_id, m.id
+      from unnest(p_tenants, p_ids, p_generations) as u (tenant_id, id, generation)
+      join dispatch.message_requests m using (tenant_id, id, generation)
+     where m.status in ('accepted', 'dispatched', 'retry_wait') and m.next_attempt_at <= now()
+     order by m.tenant_id, m.id for update of m skip locked)
+  update dispatch.message_requests m set job_due_at = now()
+    from waiting w where m.tenant_id = w.tenant_id and m.id = w.id
+$$;
+
+-- A page of what has been due for longer than `p_grace`, so that its job can be looked for, in the
+-- order of (at, id), after the last one of the page before; null for the first page.
+create function dispatch.overdue(p_after text, p_after_id uuid, p_grace interval, p_limit int)
+returns table (tenant_id uuid, tenant text, id uuid, generation int, status text, thread_ts text,
+               rank bigint, at text)
+language sql stable as $$
+  select m.tenant_id, m.tenant, m.id, m.generation, m.status, m.thread_ts,
+         extract(epoch from m.sort_key)::bigint, m.next_attempt_at::text
+    from dispatch.message_requests m
+   where m.status in ('accepted', 'dispatched', 'retry_wait') and m.status <> 'accepted'
+     and m.next_attempt_at <= now() - p_grace
+     and (m.next_attempt_at, m.id) >
+         (coalesce(p_after::timestamptz, '-infinity'),
+          coalesce(p_after_id, '00000000-0000-0000-0000-000000000000'))
+   order by m.next_attempt_at, m.id limit p_limit
 $$;
 
 -- Milliseconds until the quiet hours of a channel end; null outside of them.
@@ -498,17 +572,22 @@ returns jsonb language sql stable as $$
    where c.tenant_id = p_tenant and c.code = p_channel
 $$;
 
--- What sending needs: the request and how its channel is configured now. Null when there is no such
--- request.
-create function dispatch.resolve(p_tenant uuid, p_id uuid) returns jsonb language sql stable as $$
+-- What sending needs: the request and how its channel is configured now. `due_ms` until it is due,
+-- `thread_ms` that it should wait for its thread. Null when there is no such request. Its content
+-- only when asked for.
+create function dispatch.resolve(p_tenant uuid, p_id uuid, p_content boolean) returns jsonb
+language sql stable as $$
   select jsonb_build_object(
     'id', m.id, 'tenant', m.tenant, 'generation', m.generation, 'status', m.status,
-    'channel_code', m.channel_code, 'text', m.text, 'blocks', m.blocks,
-    'thread_ts', m.thread_ts, 'attempts', m.attempts, 'attempt_token', m.attempt_token,
-    'template', jsonb_build_object('code', m.template_code), 'priority', m.priority,
+    'channel_code', m.channel_code, 'attempts', m.attempts, 'attempt_token', m.attempt_token,
+    'due_ms', ceil(extract(epoch from m.next_attempt_at - now()) * 1000)::bigint,
+    'thread_ms', dispatch.thread_wait_ms(m), 'has_thread', m.thread_key is not null,
     'begun_s', extract(epoch from m.begun_at)::bigint,
     'unknown_ms', (extract(epoch from now() - m.unknown_since) * 1000)::bigint,
     'configuration', dispatch.configuration(m.tenant_id, m.channel_code, m.template_code))
+  || case when p_content then jsonb_build_object('text', m.text, 'blocks', m.blocks,
+      'thread_ts', m.thread_ts, 'template', jsonb_build_object('code', m.template_code),
+      'priority', m.priority) else '{}' end
     from dispatch.message_requests m
    where m.tenant_id = p_tenant and m.id = p_id
 $$;
@@ -556,8 +635,8 @@ create function dispatch.postpone(
 ) returns boolean language sql as $$
   with postponed as (
     update dispatch.message_requests
-       set next_attempt_at = now() + p_wait, last_error = coalesce(p_reason, last_error),
-           updated_at = now()
+       set next_attempt_at = now() + p_wait, job_due_at = now() + p_wait,
+           last_error = coalesce(p_reason, last_error), updated_at = now()
      where tenant_id = p_tenant and id = p_id and generation = p_generation
        and status in ('accepted', 'dispatched', 'retry_wait')
     returning 1)
@@ -582,8 +661,12 @@ begin
     or m.next_attempt_at > now() or m.cancel_requested or m.deadline_at <= now()
   then
     return jsonb_build_object('begun', false, 'status', m.status, 'attempts', m.attempts,
-      'wait_ms', case when m.generation = p_generation and m.status = 'sending'
-        then greatest(100, extract(epoch from m.lease_until - now()) * 1000)::bigint end);
+      'wait_ms', case
+        when m.generation <> p_generation or m.cancel_requested then null
+        when m.status = 'sending'
+          then greatest(100, extract(epoch from m.lease_until - now()) * 1000)::bigint
+        when m.status in ('accepted', 'dispatched', 'retry_wait') and m.next_attempt_at > now()
+          then ceil(extract(epoch from m.next_attempt_at - now()) * 1000)::bigint end);
   end if;
   if dispatch.waits_for_thread(m) then
     return jsonb_build_object('begun', false, 'status', m.status, 'attempts', m.attempts,
@@ -661,6 +744,7 @@ begin
          attempt_token = case when final = 'unknown' then attempt_token end,
          next_attempt_at = case when final = 'retry_wait' then now() + p_wait
                                 else next_attempt_at end,
+         job_due_at = case when final = 'retry_wait' then now() + p_wait else job_due_at end,
          unknown_since = case when final = 'unknown' then now() else unknown_since end,
          finished_at = case when final in ('sent', 'failed', 'cancelled', 'expired') then now() end,
          updated_at = now(), version = version + 1
@@ -751,7 +835,7 @@ begin
   update dispatch.message_requests
      set status = final, provider_ts = coalesce(p_provider_ts, provider_ts), last_error = p_error,
          bytes_out = (final = 'sent'), attempt_token = null, verified_at = now(),
-         next_attempt_at = now(), updated_at = now(), version = version + 1,
+         next_attempt_at = now(), job_due_at = null, updated_at = now(), version = version + 1,
          finished_at = case when final in ('sent', 'failed', 'cancelled') then now() end
    where tenant_id = p_tenant and id = p_id
   returning * into m;
@@ -834,7 +918,8 @@ begin
      set status = 'accepted', generation = generation + 1, attempts = 0, attempt_token = null,
          lease_until = null, bytes_out = false, cancel_requested = false, begun_at = null,
          unknown_since = null, verified_at = null, provider_ts = null, finished_at = null,
-         deadline_at = null, paused_since = null, next_attempt_at = p_at, last_error = null,
+         deadline_at = null, paused_since = null, next_attempt_at = p_at, job_due_at = null,
+         last_error = null,
          sort_key = dispatch.sort_key(priority, p_at, null), updated_at = now(),
          version = version + 1
    where tenant_id = m.tenant_id and id = m.id
@@ -1049,6 +1134,33 @@ begin
     count := count + 1;
   end loop;
   return count;
+end
+$$;
+
+-- What a tenant keeps and how it is served.
+create function dispatch.policy_json(p_tenant uuid) returns jsonb language sql stable as $$
+  select jsonb_build_object('retention_days', coalesce(p.retention_days, 90),
+    'weight', coalesce(p.weight, 1), 'max_in_flight', coalesce(p.max_in_flight, 8),
+    'max_queued', coalesce(p.max_queued, 1000000))
+    from (select 1) one left join dispatch.policies p on p.tenant_id = p_tenant
+$$;
+
+-- Changes what `p` names of a tenant's policy.
+create function dispatch.put_policy(p_tenant uuid, p jsonb, p_actor text, p_request text)
+returns jsonb language plpgsql as $$
+declare
+  before jsonb := dispatch.policy_json(p_tenant);
+  wanted jsonb := before || p;
+begin
+  insert into dispatch.policies (tenant_id, retention_days, weight, max_in_flight, max_queued)
+  values (p_tenant, (wanted->>'retention_days')::int, (wanted->>'weight')::int,
+    (wanted->>'max_in_flight')::int, (wanted->>'max_queued')::int)
+  on conflict (tenant_id) do update set retention_days = excluded.retention_days,
+    weight = excluded.weight, max_in_flight = excluded.max_in_flight,
+    max_queued = excluded.max_queued;
+  perform platform.note_audit(p_tenant, p_actor, 'policy.put', 'dispatch', before,
+    dispatch.policy_json(p_tenant), null, p_request);
+  return dispatch.policy_json(p_tenant);
 end
 $$;
 

@@ -20,25 +20,35 @@ struct MessageRequestProjection {
         "mr:projection:{\(tenant)}:\(id.text)"
     }
 
-    /// Writes the document that the database answered.
-    func store(
-        _ tenant: String,
-        _ id: UUID,
-        document: JSON
-    ) async throws(RedisError) {
-        let key = MessageRequestProjection.key(tenant, id)
-        _ = try await redis.transaction([
-            [
-                "HSET", .string(key), "generation", .int(document["generation"]?.intValue ?? 1),
-                "status", .string(document["status"]?.stringValue ?? ""),
-                "document", .bytes(document.serialized()),
-            ],
-            ["EXPIRE", .string(key), .int(MessageRequestProjection.openSeconds)],
-        ])
+    /// A request as the database showed it.
+    struct Shown: Sendable {
+        let tenant: String
+        let id: UUID
+        let document: JSON
+    }
+
+    /// Writes what the database answered.
+    func store(_ requests: [Shown]) async throws(RedisError) {
+        _ = try await redis.pipeline(
+            requests.flatMap { request -> [[RedisArgument]] in
+                let key = MessageRequestProjection.key(request.tenant, request.id)
+                let document = request.document
+                return [
+                    [
+                        "HSET", .string(key), "generation",
+                        .int(document["generation"]?.intValue ?? 1), "status",
+                        .string(document["status"]?.stringValue ?? ""), "document",
+                        .bytes(document.serialized()),
+                    ],
+                    ["EXPIRE", .string(key), .int(MessageRequestProjection.openSeconds)],
+                ]
+            }
+        )
     }
 
     /// Notes an outcome.
-    func note(_ job: SendMessageJob, status: String, providerTS: String?) async throws(RedisError) {
+    func note(_ job: MessageReference, status: String, providerTS: String?) async throws(RedisError)
+    {
         let key = MessageRequestProjection.key(job.tenant, job.messageRequestID)
         let isEnded = MessageRequestProjection.ended.contains(status)
         _ = try await redis.transaction([
@@ -57,16 +67,18 @@ struct MessageRequestProjection {
         ])
     }
 
-    /// What the request says; nil when Redis does not have it, or not this generation.
-    func content(_ job: SendMessageJob) async throws(RedisError) -> MessageContent? {
+    /// What the request says and in which generation; nil when Redis does not have it.
+    func content(
+        _ tenant: String,
+        _ id: UUID
+    ) async throws(RedisError) -> (generation: Int, content: MessageContent)? {
         let reply = try await redis.send([
-            "HMGET", .string(MessageRequestProjection.key(job.tenant, job.messageRequestID)),
-            "generation", "document",
+            "HMGET", .string(MessageRequestProjection.key(tenant, id)), "generation", "document",
         ])
-        guard let values = reply.array, values.count == 2,
-            values[0].integer == Int64(job.generation), let bytes = values[1].bytes,
+        guard let values = reply.array, values.count == 2, let generation = values[0].integer,
+            let bytes = values[1].bytes,
             let document = try? JSON(parsing: bytes, limits: .foreign)
         else { return nil }
-        return MessageContent(document)
+        return (Int(generation), MessageContent(document))
     }
 }

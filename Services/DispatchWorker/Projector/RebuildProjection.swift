@@ -68,15 +68,19 @@ struct RebuildProjection: ParsableCommand {
                 ],
                 idempotent: true
             )
+            var shown: [MessageRequestProjection.Shown] = []
             for row in rows {
                 let id = try row.uuid("id")
-                try await projection.store(
-                    try row.string("tenant"),
-                    id,
-                    document: try JSON(stored: row)
+                shown.append(
+                    .init(
+                        tenant: try row.string("tenant"),
+                        id: id,
+                        document: try JSON(stored: row)
+                    )
                 )
                 last = (try row.uuid("tenant_id"), id)
             }
+            try await projection.store(shown)
             count += rows.count
             if rows.count < pageSize { return count }
         }

@@ -144,31 +144,21 @@ struct OperationsRepository {
 
     // MARK: What a tenant keeps
 
-    /// Sets how long ended requests are kept.
-    func keep(_ tenant: Tenant, days: Int, _ note: AuditNote) async throws -> JSON {
+    /// Changes what `policy` names.
+    func setPolicy(_ tenant: Tenant, _ policy: JSONObject, _ note: AuditNote) async throws -> JSON {
         try await postgres.answer(
-            """
-            with kept as (
-              insert into dispatch.policies (tenant_id, retention_days) values ($1, $2)
-              on conflict (tenant_id) do update set retention_days = excluded.retention_days
-              returning retention_days),
-            noted as (
-              select platform.note_audit($1, $3, 'policy.put', 'dispatch', null,
-                jsonb_build_object('retention_days', $2::int), null, $4))
-            select jsonb_build_object('retention_days', k.retention_days) as answer
-              from kept k, noted
-            """,
-            [.uuid(tenant.id), .int(days), .string(note.actor), .string(note.requestID)]
+            "select dispatch.put_policy($1, $2::jsonb, $3, $4) as answer",
+            [
+                .uuid(tenant.id), .json(JSON.object(policy).text), .string(note.actor),
+                .string(note.requestID),
+            ]
         )
     }
 
-    /// How long ended requests are kept.
-    func kept(_ tenant: Tenant) async throws -> JSON {
+    /// How long ended requests are kept, and how the tenant is served.
+    func policy(_ tenant: Tenant) async throws -> JSON {
         try await postgres.answer(
-            """
-            select jsonb_build_object('retention_days', coalesce((select retention_days
-              from dispatch.policies where tenant_id = $1), 90)) as answer
-            """,
+            "select dispatch.policy_json($1) as answer",
             [.uuid(tenant.id)],
             idempotent: true
         )

@@ -9,60 +9,19 @@ internal import PostgresClient
 struct SendRepository {
     /// How long a sender owns a request unless it renews; `SEND_LEASE_MS` sets another.
     nonisolated static let leaseDefault: Duration = .seconds(60)
-    /// How long the projector has its chance before the worker takes an accepted request itself.
-    static let projectorLeadMilliseconds: Int64 = 3_000
     /// How many rows one sweep settles.
     static let sweepLimit = 200
 
     let postgres: PostgresClient
     var lease = leaseDefault
 
-    /// What is due, the most urgent first; nothing is claimed by looking.
-    func due(limit: Int) async throws -> [SendMessageJob] {
-        let rows = try await postgres.query(
-            "select * from dispatch.due($1, $2 * interval '1 ms')",
-            [.int(Int64(limit)), .int(SendRepository.projectorLeadMilliseconds)],
-            idempotent: true
-        )
-        return try rows.map { row in
-            SendMessageJob(
-                tenantID: try row.uuid("tenant_id"),
-                tenant: try row.string("tenant"),
-                messageRequestID: try row.uuid("id"),
-                generation: try row.int("generation"),
-                channelCode: try row.string("channel_code")
-            )
-        }
-    }
-
-    /// Dispatch once, `accepted` to `dispatched`: `{dispatched, request}`; nil without such a row.
-    func markDispatched(_ tenant: UUID, _ id: UUID, generation: Int) async throws -> JSON? {
-        let answer = try JSON(
-            stored: try await postgres.query(
-                "select dispatch.mark_dispatched($1, $2, $3) as answer",
-                [.uuid(tenant), .uuid(id), .int(Int64(generation))]
-            ).one()
-        )
-        return answer.present
-    }
-
-    /// How the channel is configured now; nil when it is gone.
-    func configuration(
-        _ job: SendMessageJob,
-        template: String?
-    ) async throws -> ChannelConfiguration? {
+    /// The request and how its channel is configured now; nil when there is no such request.
+    ///
+    /// - Parameter content: whether what it says is wanted too.
+    func resolve(_ tenant: UUID, _ id: UUID, content: Bool) async throws -> JSON? {
         let rows = try await postgres.read(
-            "select dispatch.configuration($1, $2, $3) as answer",
-            [.uuid(job.tenantID), .string(job.channelCode), PostgresValue(template)]
-        )
-        return try rows.first.flatMap { ChannelConfiguration(try JSON(stored: $0)) }
-    }
-
-    /// The request with its configuration; nil when there is no such request.
-    func resolve(_ tenant: UUID, _ id: UUID) async throws -> JSON? {
-        let rows = try await postgres.read(
-            "select dispatch.resolve($1, $2) as answer",
-            [.uuid(tenant), .uuid(id)]
+            "select dispatch.resolve($1, $2, $3) as answer",
+            [.uuid(tenant), .uuid(id), .bool(content)]
         )
         guard let row = rows.first else { return nil }
         let answer = try JSON(stored: row)
@@ -70,7 +29,7 @@ struct SendRepository {
     }
 
     /// Puts a request off that cannot be sent now; no attempt is spent.
-    func postpone(_ job: SendMessageJob, by wait: Duration, reason: String?) async throws {
+    func postpone(_ job: MessageReference, by wait: Duration, reason: String?) async throws {
         _ = try await postgres.query(
             "select dispatch.postpone($1, $2, $3, $4 * interval '1 ms', $5)",
             place(of: job) + [.int(max(1, wait.milliseconds)), PostgresValue(reason)],
@@ -90,7 +49,7 @@ struct SendRepository {
     }
 
     /// The one commit before the first byte: who gets `hasBegun` may send, nobody else.
-    func begin(_ job: SendMessageJob, token: UUID) async throws -> Beginning {
+    func begin(_ job: MessageReference, token: UUID) async throws -> Beginning {
         let answer = try JSON(
             stored: try await postgres.query(
                 "select dispatch.begin_send($1, $2, $3, $4, $5 * interval '1 ms') as answer",
@@ -107,7 +66,7 @@ struct SendRepository {
     }
 
     /// Keeps the lease; false when the request is somebody else's by now.
-    func renew(_ job: SendMessageJob, token: UUID) async throws -> Bool {
+    func renew(_ job: MessageReference, token: UUID) async throws -> Bool {
         try await postgres.query(
             "select dispatch.renew_lease($1, $2, $3, $4 * interval '1 ms') as answer",
             [
@@ -133,7 +92,7 @@ struct SendRepository {
     /// Records how an attempt ended.
     ///
     /// - Returns: the state that came of it; nil when it was not ours.
-    func finish(_ job: SendMessageJob, token: UUID, _ ending: Ending) async throws -> String? {
+    func finish(_ job: MessageReference, token: UUID, _ ending: Ending) async throws -> String? {
         let answer = try JSON(
             stored: try await postgres.query(
                 """
@@ -158,7 +117,7 @@ struct SendRepository {
 
     /// Stops sending for a workspace until it is configured again or a probe finds it well; false
     /// when it was stopped already.
-    func pause(_ job: SendMessageJob, workspace: String, reason: String) async throws -> Bool {
+    func pause(_ job: MessageReference, workspace: String, reason: String) async throws -> Bool {
         try await postgres.query(
             "select dispatch.pause_workspace($1, $2, $3, $4, $5 * interval '1 ms') as answer",
             [
@@ -261,7 +220,7 @@ struct SendRepository {
     }
 
     /// The ts under which the embedded transport delivered a request, or nil.
-    func deliveredLocally(_ job: SendMessageJob) async throws -> String? {
+    func deliveredLocally(_ job: MessageReference) async throws -> String? {
         let rows = try await postgres.read(
             """
             select ts from dispatch.local_outbox
@@ -272,7 +231,7 @@ struct SendRepository {
         return try rows.first?.string("ts")
     }
 
-    private func place(of job: SendMessageJob) -> [PostgresValue] {
+    private func place(of job: MessageReference) -> [PostgresValue] {
         [.uuid(job.tenantID), .uuid(job.messageRequestID), .int(Int64(job.generation))]
     }
 }

@@ -14,6 +14,8 @@ struct MessageRequestRoutes {
 
     let repository: MessageRequestRepository
     let templates: TemplateRepository
+    /// Whether too many of the tenant's messages wait already.
+    let isFull: @LoopActor (Tenant) async -> Bool
     /// Called after a commit that left something to send or to tell.
     let committed: @LoopActor () -> Void
 
@@ -30,11 +32,16 @@ struct MessageRequestRoutes {
             idempotency: .inHandler,
             requestSchema: MessageRequestBody.schema,
             responses: [
-                202: RouteResponse("It is stored.", schema: Schemas.reference("MessageRequest"))
+                202: RouteResponse("It is stored.", schema: Schemas.reference("MessageRequest")),
+                429: RouteResponse(
+                    "Too many of the tenant's messages wait.",
+                    contentType: "application/problem+json"
+                ),
             ],
             handler: ErrorMapping.mapped { request in
                 let tenant = try Tenant(request)
                 let new = try await newRequest(request, tenant)
+                guard await !isFull(tenant) else { throw Problem.tenantBacklog }
                 let acceptance = try await acceptInTurn(tenant, new)
                 switch acceptance.result {
                 case .created:

@@ -9,6 +9,8 @@ internal import Platform
 struct QueueRoutes {
     let repository: OperationsRepository
     let requests: MessageRequestRepository
+    /// Called when a tenant is to be served otherwise.
+    let policyChanged: @LoopActor () -> Void
 
     var routes: [Route] { [queues, jobs, workers, putPolicy, policy] }
 
@@ -98,26 +100,48 @@ struct QueueRoutes {
         )
     }
 
+    /// The members of a policy and what each may be.
+    private static let policyRanges: [(name: String, range: ClosedRange<Int>)] = [
+        ("retention_days", 1...3650), ("weight", 1...100), ("max_in_flight", 1...256),
+        ("max_queued", 1...10_000_000),
+    ]
+
+    private static func integers(_ range: ClosedRange<Int>) -> JSON {
+        Schemas.integer(Int64(range.lowerBound)...Int64(range.upperBound))
+    }
+
     private var putPolicy: Route {
         Route(
             .put,
             "/v1/tenant/dispatch-policy",
             access: .role(.admin),
-            summary: "Set how long ended requests are kept",
+            summary: "Set how long ended requests are kept, and how the tenant is served",
+            description:
+                "`weight` is its share of each round over all tenants, `max_in_flight` how "
+                + "many of its messages one process sends at once, `max_queued` how many may wait "
+                + "before no more are accepted (429 `tenant_backlog`). What is left out stays.",
             tag: "Configuration",
             requestSchema: Schemas.object(
-                ["retention_days": Schemas.integer(1...3650)],
-                required: ["retention_days"]
+                JSONObject(
+                    QueueRoutes.policyRanges.map { ($0.name, QueueRoutes.integers($0.range)) }
+                )
             ),
             responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
             handler: ErrorMapping.mapped { request in
-                let days = try request.read { $0.int("retention_days", in: 1...3650) }
-                let policy = try await repository.keep(
+                let named = try request.read { fields in
+                    QueueRoutes.policyRanges.compactMap { member in
+                        fields.optionalInt(member.name, in: member.range).map { (member.name, $0) }
+                    }
+                }
+                var policy = JSONObject()
+                for (name, value) in named { policy[name] = .int(Int64(value)) }
+                let answer = try await repository.setPolicy(
                     try Tenant(request),
-                    days: days,
+                    policy,
                     AuditNote(request)
                 )
-                return .json(200, policy)
+                policyChanged()
+                return .json(200, answer)
             }
         )
     }
@@ -127,11 +151,11 @@ struct QueueRoutes {
             .get,
             "/v1/tenant/dispatch-policy",
             access: .role(.viewer),
-            summary: "How long ended requests are kept",
+            summary: "How long ended requests are kept, and how the tenant is served",
             tag: "Configuration",
             responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
             handler: ErrorMapping.mapped { request in
-                .json(200, try await repository.kept(try Tenant(request)))
+                .json(200, try await repository.policy(try Tenant(request)))
             }
         )
     }

@@ -16,7 +16,7 @@ protocol ChannelTransport: AnyObject {
 
 /// What a look saw.
 enum Sightings: Sendable, Hashable {
-    /// Our messages by ``SendMessageJob/mark``, with the provider's ids; all that were there since.
+    /// Our messages by ``MessageReference/mark``, with the provider's ids; all that were there since.
     case seen([String: String])
     /// Nobody can tell at the moment.
     case later(reason: String)
@@ -26,7 +26,7 @@ enum Sightings: Sendable, Hashable {
     case impossible(reason: String)
 
     /// What it says of one message.
-    func finding(of job: SendMessageJob) -> Finding {
+    func finding(of job: MessageReference) -> Finding {
         switch self {
         case .seen(let marks): marks[job.mark].map { .found(providerTS: $0) } ?? .absent
         case .later(let reason): .later(reason: reason)

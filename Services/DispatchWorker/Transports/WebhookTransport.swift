@@ -54,7 +54,7 @@ final class WebhookTransport: ChannelTransport {
     }
 
     /// The same at every attempt of a generation: the endpoint recognises a repeat by it.
-    nonisolated static func id(of job: SendMessageJob) -> String { job.mark }
+    nonisolated static func id(of job: MessageReference) -> String { job.mark }
 
     nonisolated static func body(of message: ResolvedMessage) -> JSON {
         [
@@ -70,7 +70,7 @@ final class WebhookTransport: ChannelTransport {
         status: Int,
         retryAfter: String?,
         body: [UInt8],
-        job: SendMessageJob
+        job: MessageReference
     ) -> SendReport {
         let reason = "http_\(status)"
         let outcome: SendOutcome

@@ -53,6 +53,49 @@ struct DispatchIdempotencyService {
         return try await locks.acquire(key, value: token, ttl: ttl)
     }
 
+    /// Takes the rights to dispatch several requests: a token for each that is ours, nil for the
+    /// others.
+    ///
+    /// After an error some may be held by nobody; what they are for is then dispatched without its
+    /// event.
+    func acquireDispatchLocks(
+        _ requests: [DispatchRepository.Accepted]
+    ) async throws(CoordinationError) -> [String?] {
+        let tokens = requests.map {
+            DispatchIdempotencyService.dispatchToken(generation: $0.generation)
+        }
+        let replies: [RedisValue]
+        do {
+            replies = try await redis.pipeline(
+                zip(requests, tokens).map { request, token in
+                    let key = DispatchIdempotencyService.dispatchKey(request.tenant, request.id)
+                    let ttl = DispatchIdempotencyService.dispatchTTL.milliseconds
+                    return ["SET", .string(key), .string(token), "NX", "PX", .int(ttl)]
+                }
+            )
+        } catch {
+            throw CoordinationError(operation: "lock", message: "\(error)")
+        }
+        var taken: [String?] = []
+        for (index, reply) in replies.enumerated() {
+            if let message = reply.errorMessage {
+                throw CoordinationError(operation: "lock", message: message)
+            }
+            let request = requests[index]
+            var isOurs = !reply.isNull
+            // An earlier generation's is taken over; that needs a closer look.
+            if !isOurs, request.generation > 1 {
+                isOurs = try await acquireDispatchLock(
+                    request.tenant,
+                    request.id,
+                    token: tokens[index]
+                )
+            }
+            taken.append(isOurs ? tokens[index] : nil)
+        }
+        return taken
+    }
+
     private static func generation(_ token: String) -> Int {
         token.split(separator: ".").first.flatMap { Int($0) } ?? 0
     }
@@ -74,7 +117,7 @@ struct DispatchIdempotencyService {
 
     /// Takes the lock of an attempt, its owner being the attempt's token.
     func acquireSendLock(
-        _ job: SendMessageJob,
+        _ job: MessageReference,
         token: UUID
     ) async throws(CoordinationError) -> SendLock {
         let key = DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID)
@@ -90,7 +133,7 @@ struct DispatchIdempotencyService {
     }
 
     /// Frees the lock of an attempt whose outcome is certain.
-    func releaseSendLock(_ job: SendMessageJob, token: UUID) async {
+    func releaseSendLock(_ job: MessageReference, token: UUID) async {
         _ = try? await locks.release(
             DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID),
             value: token.text

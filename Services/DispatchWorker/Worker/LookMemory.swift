@@ -40,7 +40,7 @@ struct LookMemory {
     ///   - unknownFor: how long its attempt has been unclear by now.
     ///   - needs: how long it must have been unclear when the look was made.
     func finding(
-        of job: SendMessageJob,
+        of job: MessageReference,
         in key: String,
         since: Int64,
         unknownFor: Duration,

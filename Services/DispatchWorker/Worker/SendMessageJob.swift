@@ -1,94 +1,155 @@
-internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import JobQueue
 
-/// A reference to a request that is to be sent: nothing of its content, no secret.
+/// Where the jobs of message requests wait: one queue for each tenant, `bull:{tenant}:send-message`.
+enum MessageRequestQueue {
+    /// The queue's name.
+    static let name = "send-message"
+    /// What its jobs are called.
+    static let jobName = "send-message"
+    /// Events that a queue keeps; about 100 bytes each, times all tenants.
+    static let eventsMax = 500
+
+    /// The id of a request's job; each generation has one.
+    static func jobID(_ id: UUID, generation: Int) -> String { "\(id.text).\(generation)" }
+
+    /// The generation in a job's id; nil in the ids that other producers' jobs get.
+    static func generation(ofJob jobID: String, request: UUID) -> Int? {
+        let parts = jobID.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, parts[0] == request.text else { return nil }
+        return Int(parts[1])
+    }
+}
+
+/// What is in a job: which request.
+///
+/// Nothing of its content, no configuration, no secret.
 struct SendMessageJob: Sendable, Hashable {
-    let tenantID: UUID
-    let tenant: String
+    /// How many bytes it has at most.
+    static let sizeMax = 1023
+
     let messageRequestID: UUID
-    let generation: Int
-    let channelCode: String
+    let tenant: String
+    /// The thread that the caller named; the worker goes by the request's own.
+    let threadTS: String?
 
-    /// How a message says whose it is: the request's id and its generation.
-    var mark: String { "\(messageRequestID.uuidString.lowercased()).\(generation)" }
-}
+    init(messageRequestID: UUID, tenant: String, threadTS: String? = nil) {
+        self.messageRequestID = messageRequestID
+        self.tenant = tenant
+        self.threadTS = threadTS
+    }
 
-/// What is said to the provider, as it was accepted.
-struct MessageContent: Sendable, Hashable {
-    let text: String?
-    let blocks: JSON?
-    /// Where it goes: the thread that was named, or the root of its key once that is known.
-    var threadTS: String?
-    let templateCode: String?
-    /// 0 is the most urgent.
-    let priority: Int
+    /// Reads a job's data.
+    ///
+    /// - Throws: ``Malformed`` for anything but the members of 002, each of the right kind.
+    init(parsing data: [UInt8]) throws(Malformed) {
+        guard data.count <= SendMessageJob.sizeMax else {
+            throw Malformed(reason: "it has \(data.count) bytes")
+        }
+        guard let document = try? JSON(parsing: data), case .object(let object) = document else {
+            throw Malformed(reason: "it is not a JSON object")
+        }
+        for name in object.members.map(\.key) where !SendMessageJob.members.contains(name) {
+            throw Malformed(reason: "the member '\(name)' is unknown")
+        }
+        guard let id = object["messageRequestId"]?.stringValue.flatMap(UUID.init(uuidString:))
+        else {
+            throw Malformed(reason: "messageRequestId is not a UUID")
+        }
+        guard let tenant = object["tenant"]?.stringValue, !tenant.isEmpty else {
+            throw Malformed(reason: "tenant is missing")
+        }
+        let thread = object["threadTs"]?.present
+        guard thread == nil || thread?.stringValue != nil else {
+            throw Malformed(reason: "threadTs is not a text")
+        }
+        self.init(messageRequestID: id, tenant: tenant, threadTS: thread?.stringValue)
+    }
 
-    /// Reads the members of a request's document.
-    init(_ document: JSON) {
-        text = document["text"]?.stringValue
-        blocks = document["blocks"].flatMap(\.present)
-        threadTS = document["thread_ts"]?.stringValue
-        templateCode = document["template"]?["code"]?.stringValue
-        priority = Int(document["priority"]?.intValue ?? 2)
+    private static let members: Set<String> = ["messageRequestId", "tenant", "threadTs"]
+
+    /// What is stored.
+    var json: JSON {
+        var object: JSONObject = [
+            "messageRequestId": .string(messageRequestID.text), "tenant": .string(tenant),
+        ]
+        if let threadTS { object["threadTs"] = .string(threadTS) }
+        return .object(object)
+    }
+
+    /// Why data is not a job's.
+    struct Malformed: Error, Sendable, Hashable {
+        let reason: String
     }
 }
 
-/// How a channel is configured at the time of sending.
-struct ChannelConfiguration: Sendable {
-    let workspaceCode: String
-    let provider: Provider
-    let baseURL: String?
-    /// Why nothing is sent now: the scope and the reason of a pause.
-    let pause: String?
-    /// How long its quiet hours still last; nil outside of them.
-    let quiet: Duration?
-    let providerChannelID: String
-    let policy: UnknownPolicy
-    let perSecond: Double
-    let burst: Int
-    let sealedToken: SealedSecret?
+/// How a job is queued.
+struct SendMessageJobOptions: Sendable, Hashable {
+    /// How often a run may break before the job is given up; the sweep then makes another.
+    var attempts = 8
+    /// The pause after a run that broke.
+    var backoff: Duration = .seconds(1)
+    /// Until the job comes up.
+    var delay: Duration = .zero
+    /// Lower is served first; see ``priority(rank:)``.
+    var priority = 0
+    /// What stays of it: nothing, so that the same id can be queued again.
+    var keeps = KeepPolicy.none
 
-    /// Reads what `dispatch.configuration` made; nil when it is null.
-    init?(_ document: JSON) {
-        guard let workspace = document["workspace_code"]?.stringValue,
-            let provider = document["provider"]?.stringValue.flatMap(Provider.init(rawValue:)),
-            let channel = document["provider_channel_id"]?.stringValue,
-            let policy = document["unknown_policy"]?.stringValue
-                .flatMap(UnknownPolicy.init(rawValue:))
-        else { return nil }
-        workspaceCode = workspace
-        self.provider = provider
-        providerChannelID = channel
-        self.policy = policy
-        baseURL = document["api_base_url"]?.stringValue
-        pause = document["pause"]?["reason"]?.stringValue.map {
-            "\(document["pause"]?["scope"]?.stringValue ?? "")_paused: \($0)"
-        }
-        quiet = document["quiet_ms"]?.intValue.map { .milliseconds($0) }
-        perSecond = document["rate_per_second"]?.doubleValue ?? 1
-        burst = Int(document["rate_burst"]?.intValue ?? 1)
-        // PostgreSQL breaks base64 into lines.
-        let lines = document["token_sealed"]?.stringValue?.filter { !$0.isNewline }
-        if let keyID = document["token_key_id"]?.stringValue,
-            let bytes = lines.flatMap({ Data(base64Encoded: $0) })
-        {
-            sealedToken = SealedSecret(keyID: keyID, bytes: Array(bytes))
-        } else {
-            sealedToken = nil
-        }
+    /// What the queue stores.
+    func stored(id: String) -> JobOptions {
+        var options = JobOptions()
+        options.id = id
+        options.attempts = attempts
+        options.backoff = .fixed(backoff.milliseconds, jitter: 0.5)
+        options.delay = max(0, delay.milliseconds)
+        options.priority = priority
+        options.removeOnComplete = keeps
+        options.removeOnFail = keeps
+        options.stackTraceLimit = 1
+        return options
+    }
+
+    /// How many seconds share a priority.
+    static let rankSeconds: Int64 = 10
+
+    /// The priority of a request that is to leave by `rank`, seconds since 1970: urgent ones first, and
+    /// what waits long overtakes, because the rank stays while time goes on.
+    ///
+    /// The queue has 2²¹ priorities; they come round every eight months, when for once what was queued
+    /// before the turn follows what was queued after it.
+    static func priority(rank: Int64) -> Int {
+        1 + Int((rank / rankSeconds) % Int64(Score.priorityMax))
     }
 }
 
-/// Everything that one send needs.
-struct ResolvedMessage: Sendable {
-    let job: SendMessageJob
-    var content: MessageContent
-    let channel: ChannelConfiguration
-}
+/// What came of one run of a job.
+struct JobProcessingResult: Sendable, Hashable {
+    /// The request's state, as far as this run knows.
+    var status: String
+    let messageRequestID: UUID
+    /// The provider's id of the message.
+    var providerTS: String?
+    /// Why it was not sent, or not yet.
+    var error: String?
+    /// How long until the job is to run again; nil when it is done.
+    var retryIn: Duration?
+    /// Nothing was attempted: somebody else has it, or it is not to be sent any more.
+    var isSkipped = false
+    /// Others of its thread may wait for its end.
+    var isOfThread = false
 
-extension JSON {
-    /// The value unless it is null. (`nil` alone would be JSON's null here.)
-    var present: JSON? { isNull ? Optional.none : Optional.some(self) }
+    /// What the queue shows of it; `retryAt` in ms since 1970.
+    func json(now: Int64) -> JSON {
+        var object: JSONObject = [
+            "status": .string(status), "messageRequestId": .string(messageRequestID.text),
+        ]
+        if let providerTS { object["providerTs"] = .string(providerTS) }
+        if let error { object["error"] = .string(error) }
+        if let retryIn { object["retryAt"] = .int(now + retryIn.milliseconds) }
+        if isSkipped { object["skipped"] = true }
+        return .object(object)
+    }
 }

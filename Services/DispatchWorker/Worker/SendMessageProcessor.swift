@@ -20,17 +20,19 @@ final class SendMessageProcessor {
     /// How often and after what pause the record of an attempt is tried again.
     static let recordAttempts = 8
     static let recordPause: Duration = .milliseconds(500)
-    /// How long a message rests while a channel or a token is missing.
-    static let configurationWait: Duration = .seconds(30)
+    /// How long a job is kept whose request neither Redis nor PostgreSQL has, and how often it is
+    /// looked for meanwhile.
+    static let nowhereLimit: Duration = .seconds(60)
+    static let nowhereWait: Duration = .seconds(2)
 
-    private let repository: SendRepository
-    private let resolver: MessageResolver
+    let repository: SendRepository
+    let resolver: MessageResolver
     private let idempotency: DispatchIdempotencyService
-    private let slots: SendSlots
-    private let breakers: WorkspaceBreakers
-    private let transports: [Provider: any ChannelTransport]
-    private let metrics: SendMetrics
-    private let logger: Logger
+    let slots: SendSlots
+    let breakers: WorkspaceBreakers
+    let transports: [Provider: any ChannelTransport]
+    let metrics: SendMetrics
+    let logger: Logger
 
     init(_ parts: SendParts) {
         repository = parts.repository
@@ -43,32 +45,81 @@ final class SendMessageProcessor {
         logger = parts.logger
     }
 
-    /// Does what can be done for a due request now.
-    func process(_ job: SendMessageJob) async throws {
+    /// Does what can be done for a job now.
+    ///
+    /// - Parameters:
+    ///   - generation: that of the job; nil for the one that the request has now.
+    ///   - age: how long ago the job was made.
+    func process(
+        _ tenantID: UUID,
+        _ job: SendMessageJob,
+        generation: Int?,
+        age: Duration
+    ) async throws -> JobProcessingResult {
         try await FaultPoints.reached("dispatch.claimed")
-        guard let message = try await resolver.resolveMessageRequestData(job) else {
-            return try await postpone(
-                job,
-                by: SendMessageProcessor.configurationWait,
-                "channel_not_configured"
+        let resolution = try await resolver.resolveMessageRequestData(
+            tenantID,
+            job,
+            generation: generation
+        )
+        try await FaultPoints.reached("dispatch.resolved")
+        switch resolution {
+        case .message(let message): return try await send(message)
+        case .notYet(let reference, let wait, .early):
+            return result(reference, "waiting", retryIn: wait)
+        case .notYet(let reference, let wait, .thread):
+            return try await postpone(reference, by: wait, nil)
+        case .notYet(let reference, let wait, .channel):
+            return try await postpone(reference, by: wait, "channel_not_configured")
+        case .settled(let reference, let status):
+            var result = result(reference, status)
+            result.isSkipped = true
+            return result
+        case .nowhere: return nowhere(job, age)
+        }
+    }
+
+    /// It may be on its way into a database that lags; after a minute it is not.
+    private func nowhere(_ job: SendMessageJob, _ age: Duration) -> JobProcessingResult {
+        var result = JobProcessingResult(
+            status: "nowhere",
+            messageRequestID: job.messageRequestID,
+            error: "message_request_not_found"
+        )
+        if age < SendMessageProcessor.nowhereLimit {
+            result.retryIn = SendMessageProcessor.nowhereWait
+        } else {
+            result.isSkipped = true
+            logger.error(
+                "a job's request is nowhere",
+                metadata: [
+                    "tenant": "\(job.tenant)",
+                    "message_request_id": "\(job.messageRequestID.text)",
+                ]
             )
         }
-        try await FaultPoints.reached("dispatch.resolved")
+        return result
+    }
+
+    private func send(_ message: ResolvedMessage) async throws -> JobProcessingResult {
         if let (wait, reason) = SendMessageProcessor.rest(message) {
-            return try await postpone(job, by: wait, reason)
+            return try await postpone(message.job, by: wait, reason)
         }
         let token: Secret?
         do {
             token = try resolver.token(of: message)
         } catch {
-            logger.error("a token does not open", metadata: fields(job, ["error": "\(error)"]))
+            logger.error(
+                "a token does not open",
+                metadata: fields(message.job, ["error": "\(error)"])
+            )
             return try await postpone(
-                job,
-                by: SendMessageProcessor.configurationWait,
+                message.job,
+                by: MessageResolver.configurationWait,
                 "token_does_not_open"
             )
         }
-        try await sendOnce(message, token)
+        return try await sendOnce(message, token)
     }
 
     /// What a pause or the quiet hours of its channel make of a message.
@@ -79,8 +130,17 @@ final class SendMessageProcessor {
     }
 
     /// Performs what the attempt asks for, step by step, until it has ended.
-    private func sendOnce(_ message: ResolvedMessage, _ token: Secret?) async throws {
-        var run = Run(message: message, token: token, attempt: UUID())
+    private func sendOnce(
+        _ message: ResolvedMessage,
+        _ token: Secret?
+    ) async throws -> JobProcessingResult {
+        var run = Run(
+            message: message,
+            token: token,
+            attempt: UUID(),
+            result: result(message.job, "waiting")
+        )
+        run.result.isOfThread = message.hasThread
         var attempt = SendAttempt(
             startLimit: repository.lease / SendMessageProcessor.startsPerLease
         )
@@ -98,6 +158,7 @@ final class SendMessageProcessor {
             throw error
         }
         if let error = run.error { throw error }
+        return run.result
     }
 
     /// What an attempt needs on its way.
@@ -105,9 +166,19 @@ final class SendMessageProcessor {
         var message: ResolvedMessage
         let token: Secret?
         let attempt: UUID
+        var result: JobProcessingResult
         var report = SendReport(outcome: .unknown(reason: "not_posted"))
         /// Why the attempt could not go on, unless it is only that Redis is away.
         var error: (any Error)?
+
+        /// Takes over what was recorded; `status` nil when somebody else has the request by now.
+        mutating func note(_ plan: SendPlan, _ status: String?) {
+            result.status = status ?? "superseded"
+            result.providerTS = plan.ending.providerTS
+            result.error = plan.ending.error
+            result.isSkipped = status == nil
+            if status == "retry_wait" { result.retryIn = plan.ending.wait }
+        }
     }
 
     private func perform(_ step: SendAttempt.Step, _ run: inout Run) async -> SendAttempt.Fact {
@@ -123,7 +194,7 @@ final class SendMessageProcessor {
             case .begin: return try await begin(&run)
             case .post:
                 let began = MonotonicTime.now()
-                run.report = await send(run.message, run.token, run.attempt)
+                run.report = await exchange(run.message, run.token, run.attempt)
                 breakers.note(run.report, run.message)
                 return .posted(
                     run.report,
@@ -131,12 +202,14 @@ final class SendMessageProcessor {
                     random: Double.random(in: 0..<1)
                 )
             case .record(let plan):
-                return .recorded(try await follow(plan, run.message, run.attempt, run.report))
+                let status = try await follow(plan, run.message, run.attempt, run.report)
+                run.note(plan, status)
+                return .recorded(status)
             case .unlock:
                 await idempotency.releaseSendLock(job, token: run.attempt)
                 return .done
             case .postpone(let wait):
-                try await postpone(job, by: wait, nil)
+                run.result = try await postpone(job, by: wait, nil)
                 return .done
             case .end: return .done
             }
@@ -150,10 +223,24 @@ final class SendMessageProcessor {
         }
     }
 
+    private func result(
+        _ reference: MessageReference,
+        _ status: String,
+        retryIn: Duration? = nil
+    ) -> JobProcessingResult {
+        JobProcessingResult(
+            status: status,
+            messageRequestID: reference.messageRequestID,
+            retryIn: retryIn
+        )
+    }
+
     private func begin(_ run: inout Run) async throws -> SendAttempt.Fact {
         let asked = MonotonicTime.now()
         let beginning = try await repository.begin(run.message.job, token: run.attempt)
+        run.result.status = beginning.status
         guard beginning.hasBegun else {
+            run.result.isSkipped = true
             logger.debug(
                 "not ours to send",
                 metadata: fields(run.message.job, ["state": "\(beginning.status)"])
@@ -177,136 +264,21 @@ final class SendMessageProcessor {
         }
     }
 
-    private func follow(
-        _ plan: SendPlan,
-        _ message: ResolvedMessage,
-        _ attempt: UUID,
-        _ report: SendReport
-    ) async throws -> String? {
-        let job = message.job
-        if let block = plan.block {
-            metrics.limited()
-            do {
-                try await slots.block(message, for: block)
-            } catch {
-                Degradation.note("dispatch_\(error.operation)")
-            }
-        }
-        if let reason = plan.pauseReason { try await pause(message, reason) }
-        let status = try await record(plan.ending, job, attempt)
-        metrics.ended(status ?? "superseded", message.channel.provider, took: plan.ending.took)
-        if let status {
-            do {
-                try await resolver.projection.note(
-                    job,
-                    status: status,
-                    providerTS: plan.ending.providerTS
-                )
-            } catch {
-                Degradation.note("projection")
-            }
-        }
-        logger.log(
-            level: report.needsAttention || status == nil ? .error : .info,
-            "attempt ended",
-            metadata: fields(
-                job,
-                ["state": "\(status ?? "superseded")", "error": "\(plan.ending.error ?? "")"]
-            )
-        )
-        return status
-    }
-
-    private func pause(_ message: ResolvedMessage, _ reason: String) async throws {
-        let workspace = message.channel.workspaceCode
-        guard try await repository.pause(message.job, workspace: workspace, reason: reason) else {
-            return
-        }
-        metrics.workspaceRefused()
-        logger.error(
-            "a workspace refuses us: it is paused until it has a token that works",
-            metadata: [
-                "tenant": "\(message.job.tenant)", "workspace": "\(workspace)",
-                "error": "\(reason)",
-            ]
-        )
-    }
-
-    /// Sends under a lease that is renewed; a lease that was lost ends the exchange.
-    private func send(
-        _ message: ResolvedMessage,
-        _ token: Secret?,
-        _ attempt: UUID
-    ) async -> SendReport {
-        guard let transport = transports[message.channel.provider] else {
-            return SendReport(outcome: .failed(reason: "no_transport"), needsAttention: true)
-        }
-        let sending = Task { await transport.send(message, token: token) }
-        let renewing = Task { await keepLease(message.job, attempt) { sending.cancel() } }
-        let report = await sending.value
-        renewing.cancel()
-        return report
-    }
-
-    private func keepLease(
-        _ job: SendMessageJob,
-        _ attempt: UUID,
-        lost: @LoopActor () -> Void
-    ) async {
-        while !Task.isCancelled {
-            try? await EventLoop.shared.sleep(
-                for: repository.lease / SendMessageProcessor.renewalsPerLease
-            )
-            guard !Task.isCancelled else { return }
-            // A database that is away takes nothing from us: only its "no" does.
-            guard let isOurs = try? await repository.renew(job, token: attempt), !isOurs else {
-                continue
-            }
-            return lost()
-        }
-    }
-
-    /// Records the end of an attempt; the token makes repeating it harmless.
-    private func record(
-        _ ending: SendRepository.Ending,
-        _ job: SendMessageJob,
-        _ attempt: UUID
-    ) async throws -> String? {
-        for _ in 1..<SendMessageProcessor.recordAttempts {
-            do {
-                return try await repository.finish(job, token: attempt, ending)
-            } catch let error as PostgresError where error.isUnavailable || error.outcomeUnknown {
-                try await EventLoop.shared.sleep(for: SendMessageProcessor.recordPause)
-            }
-        }
-        return try await repository.finish(job, token: attempt, ending)
-    }
-
     private func postpone(
-        _ job: SendMessageJob,
+        _ job: MessageReference,
         by wait: Duration,
         _ reason: String?
-    ) async throws {
+    ) async throws -> JobProcessingResult {
         try await repository.postpone(job, by: wait, reason: reason)
+        var result = result(job, "waiting", retryIn: wait)
+        result.error = reason
+        return result
     }
 
-    private func fields(_ job: SendMessageJob, _ more: Logger.Metadata) -> Logger.Metadata {
+    func fields(_ job: MessageReference, _ more: Logger.Metadata) -> Logger.Metadata {
         more.merging([
             "tenant": "\(job.tenant)",
             "message_request_id": "\(job.messageRequestID.text)",
         ]) { own, _ in own }
     }
-}
-
-/// What sending is made of.
-@LoopActor
-struct SendParts {
-    let repository: SendRepository
-    let resolver: MessageResolver
-    let idempotency: DispatchIdempotencyService
-    let slots: SendSlots
-    let breakers: WorkspaceBreakers
-    let transports: [Provider: any ChannelTransport]
-    let metrics: SendMetrics
-    let logger: Logger
 }

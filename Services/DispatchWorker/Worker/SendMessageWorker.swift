@@ -1,40 +1,69 @@
+internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import JobQueue
 internal import Logging
+internal import PostgresClient
 internal import RedisClient
 
-/// Takes what is due from PostgreSQL and sends it, so many at once.
+/// Takes jobs from the tenants' queues, in turn, and sends what they stand for.
 ///
-/// Woken after commits of this process; what others committed is found by looking.
+/// That a job runs decides nothing: the request's row in PostgreSQL says whether it may be sent. A
+/// job that comes too early, or meets an attempt of somebody else, comes up again when that may be
+/// over.
 @LoopActor
 final class SendMessageWorker {
-    /// Between two looks when nobody wakes it.
-    static let pollInterval: Duration = .milliseconds(500)
-    /// How long a request rests whose handling failed.
-    static let failureRest: Duration = .seconds(1)
+    /// How long a job rests while a store is away; no attempt is spent.
+    static let storeWait: Duration = .seconds(1)
+    /// How often a job may be lost by dying workers: the request's own state counts its attempts.
+    static let stalledMax = 1_000
+    /// How many failed jobs of other producers a queue keeps.
+    static let failuresKept = 100
+    /// The same trouble is told this often at most.
+    static let troublePause: Duration = .seconds(5)
 
     private let concurrency: Int
-    private let repository: SendRepository
-    private let redis: RedisClient
     private let processor: SendMessageProcessor
+    private let tenants: TenantDirectory
     private let logger: Logger
-
-    /// Requests in our hands: a look must not start them again.
-    private var inHand: Set<UUID> = []
+    private var fair: FairWorker?
     private var running = 0
     private var sent = 0
     private var failed = 0
     private var isStopped = false
-    private let wakeup = Wakeup()
-    private var worker: Task<Void, Never>?
+    private var lastTrouble = MonotonicTime(nanoseconds: 0)
+    /// Called when a message has ended for which others of its thread may wait.
+    private let threadEnded: @LoopActor () -> Void
 
-    init(_ parts: SendParts, redis: RedisClient, concurrency: Int) {
+    init(
+        _ parts: SendParts,
+        connection: RedisConfiguration,
+        concurrency: Int,
+        lease: Duration,
+        threadEnded: @escaping @LoopActor () -> Void
+    ) {
         self.concurrency = concurrency
-        self.redis = redis
-        repository = parts.repository
+        self.threadEnded = threadEnded
         processor = SendMessageProcessor(parts)
+        tenants = parts.tenants
         logger = parts.logger
+        var settings = WorkerConfiguration()
+        settings.concurrency = concurrency
+        // Well below the lease of an attempt, which decides when it may be taken over.
+        settings.lock = lease / 2
+        settings.stalledInterval = lease / 2
+        settings.stalledMax = SendMessageWorker.stalledMax
+        settings.removeOnComplete = .none
+        settings.removeOnFail = KeepPolicy(count: SendMessageWorker.failuresKept)
+        fair = FairWorker(
+            parts.queue.queues,
+            connection: connection,
+            configuration: settings,
+            tenants: { [weak self] in await self?.toSweep() ?? [] },
+            observer: { [weak self] in self?.note($0) },
+            processor: { [weak self] in try await self?.process($0) ?? "" }
+        )
     }
 
     /// How many are being sent.
@@ -51,69 +80,96 @@ final class SendMessageWorker {
         )
     }
 
-    /// Starts looking.
-    func start() {
-        worker = Task { await run() }
-    }
+    /// Starts taking jobs.
+    func start() async { await fair?.start() }
 
     /// Takes nothing more and waits for what is under way, `limit` at most.
     func stop(within limit: Duration) async {
         isStopped = true
-        wake()
-        await worker?.value
-        let deadline = MonotonicTime.now() + limit
-        while running > 0, MonotonicTime.now() < deadline {
-            try? await EventLoop.shared.sleep(for: .milliseconds(10))
+        await fair?.stop(within: limit)
+    }
+
+    private func toSweep() async -> [String] {
+        do {
+            return try await tenants.toSweep()
+        } catch {
+            trouble("tenants could not be read", error)
+            return []
         }
     }
 
-    /// Looks at once.
-    func wake() { wakeup.wake() }
+    /// Runs a job; what it throws says when the job comes up again.
+    private func process(_ active: ActiveJob) async throws -> String {
+        running += 1
+        defer { running -= 1 }
+        // A task of its own: whoever loses the job's lock must still record what was sent.
+        let work = Task { try await handle(active) }
+        let result: JobProcessingResult
+        do {
+            result = try await work.value
+        } catch let error as PostgresError where error.isUnavailable || error.outcomeUnknown {
+            failed += 1
+            trouble("a request could not be handled", error)
+            throw JobInterruption.delay(milliseconds: SendMessageWorker.storeWait.milliseconds)
+        } catch {
+            failed += 1
+            trouble("a request could not be handled", error)
+            throw error
+        }
+        if let wait = result.retryIn {
+            throw JobInterruption.delay(milliseconds: max(1, wait.milliseconds))
+        }
+        if !result.isSkipped { sent += 1 }
+        return result.json(now: WallClock.milliseconds()).text
+    }
 
-    private func run() async {
-        while !isStopped {
-            do {
-                try await claim()
-            } catch {
-                logger.warning("due requests could not be read", metadata: ["error": "\(error)"])
-            }
-            if !isStopped { await wakeup.rest(atMost: SendMessageWorker.pollInterval) }
+    private func handle(_ active: ActiveJob) async throws -> JobProcessingResult {
+        let job: SendMessageJob
+        do throws(SendMessageJob.Malformed) {
+            job = try SendMessageJob(parsing: active.job.data)
+        } catch {
+            throw UnrecoverableError("it is no job of a message request: \(error.reason)")
+        }
+        // Whoever may write into one tenant's queue must not reach another's messages.
+        guard active.queue.keys.prefix == "\(QueueKeys.defaultPrefix):{\(job.tenant)}",
+            let tenantID = try await tenants.id(of: job.tenant)
+        else { throw UnrecoverableError("the tenant '\(job.tenant)' has no such queue") }
+        let age = WallClock.milliseconds() - active.job.timestamp
+        let result = try await processor.process(
+            tenantID,
+            job,
+            generation: MessageRequestQueue.generation(
+                ofJob: active.job.id,
+                request: job.messageRequestID
+            ),
+            age: .milliseconds(age)
+        )
+        if result.isOfThread, result.retryIn == nil { threadEnded() }
+        return result
+    }
+
+    private func note(_ event: Worker.Event) {
+        switch event {
+        case .completed: break
+        case .failed(let job, let reason, let next):
+            guard next == .fail else { return }
+            logger.error("a job failed", metadata: ["job": "\(job.id)", "error": "\(reason)"])
+        case .lost(let job, let error):
+            logger.info(
+                "a job went to another worker",
+                metadata: ["job": "\(job.id)", "error": "\(error.message)"]
+            )
+        case .recovered(let ids):
+            logger.warning("jobs of a dead worker go on", metadata: ["count": "\(ids.count)"])
+        case .trouble(let error): trouble("the queue does not answer", error)
         }
     }
 
-    private func claim() async throws {
-        let room = concurrency - running
-        // Nothing is sent without its lock: while Redis is away everything stays queued.
-        guard room > 0, redis.isConnected else { return }
-        let jobs = try await repository.due(limit: room + inHand.count)
-        for job in jobs where running < concurrency {
-            guard inHand.insert(job.messageRequestID).inserted else { continue }
-            running += 1
-            begin(job)
-        }
-    }
-
-    private func begin(_ job: SendMessageJob) {
-        Task {
-            do {
-                try await processor.process(job)
-                sent += 1
-                inHand.remove(job.messageRequestID)
-            } catch {
-                failed += 1
-                logger.warning(
-                    "a request could not be handled",
-                    metadata: [
-                        "tenant": "\(job.tenant)", "error": "\(error)",
-                        "message_request_id": "\(job.messageRequestID.text)",
-                    ]
-                )
-                EventLoop.shared.schedule(after: SendMessageWorker.failureRest) { [weak self] in
-                    self?.inHand.remove(job.messageRequestID)
-                }
-            }
-            running -= 1
-            wake()
-        }
+    /// A store that is away fails every job: it is told once in a while.
+    private func trouble(_ what: Logger.Message, _ error: any Error) {
+        let now = EventLoop.shared.now
+        guard now - lastTrouble >= SendMessageWorker.troublePause else { return }
+        lastTrouble = now
+        logger.warning(what, metadata: ["error": "\(error)"])
     }
 }

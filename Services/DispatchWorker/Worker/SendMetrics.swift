@@ -66,4 +66,12 @@ struct SendMetrics {
     func dispatchSkipped() {
         skipped.increment()
     }
+
+    /// Counts jobs that Redis had lost.
+    func requeued(_ count: Int) {
+        registry.counter(
+            "dispatch_jobs_requeued_total",
+            "Jobs of due requests that were not in Redis."
+        ).increment(by: Double(count))
+    }
 }

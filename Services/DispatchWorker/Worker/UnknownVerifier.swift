@@ -49,11 +49,15 @@ final class UnknownVerifier {
     /// Acts for a timer; safe to repeat.
     func handle(_ timer: DueTimer) async throws {
         guard timer.kind == UnknownVerifier.first || timer.kind == UnknownVerifier.second,
-            let document = try await parts.repository.resolve(timer.tenantID, timer.refID),
+            let document = try await parts.repository.resolve(
+                timer.tenantID,
+                timer.refID,
+                content: true
+            ),
             document["status"] == "unknown",
             document["generation"]?.intValue == timer.refSeq
         else { return }
-        let job = SendMessageJob(
+        let job = MessageReference(
             tenantID: timer.tenantID,
             tenant: timer.tenant,
             messageRequestID: timer.refID,
@@ -147,7 +151,7 @@ final class UnknownVerifier {
 
     private func follow(
         _ decision: UnknownDecision,
-        _ job: SendMessageJob,
+        _ job: MessageReference,
         _ fence: UUID?
     ) async throws {
         switch decision {
@@ -165,7 +169,7 @@ final class UnknownVerifier {
         }
     }
 
-    private func set(_ kind: String, _ job: SendMessageJob, after wait: Duration) async throws {
+    private func set(_ kind: String, _ job: MessageReference, after wait: Duration) async throws {
         _ = try await parts.repository.postgres.query(
             "select platform.set_timer($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', '{}')",
             [
@@ -175,7 +179,7 @@ final class UnknownVerifier {
         )
     }
 
-    private func park(_ job: SendMessageJob, _ reason: String) {
+    private func park(_ job: MessageReference, _ reason: String) {
         parts.logger.error(
             "a message stays unknown: somebody has to look",
             metadata: [
@@ -186,7 +190,7 @@ final class UnknownVerifier {
     }
 
     private func settle(
-        _ job: SendMessageJob,
+        _ job: MessageReference,
         _ fence: UUID?,
         _ settlement: MessageRequestRepository.Settlement
     ) async throws {

@@ -137,6 +137,7 @@ public final class FairWorker: Flushable {
                     let first = batch.first
                 {
                     _ = try await bench.exchange(batch, taking: 0, of: first.active.queue)
+                    try await ringAgain(batch, first.active.queue)
                 } else if mustLook && free > 0 {
                     try await look()
                 } else {
@@ -147,6 +148,17 @@ public final class FairWorker: Flushable {
                 do { try await EventLoop.shared.sleep(for: FairWorker.retryPause) } catch { return }
             }
         }
+    }
+
+    /// Rings for jobs that come up again: their tenant may be out of the ring.
+    private func ringAgain(
+        _ batch: [Workbench.Waiting],
+        _ queue: Queue
+    ) async throws(JobQueueError) {
+        guard let tenant = tenantOf[queue.keys.base],
+            let wait = batch.compactMap(\.outcome.comesAgainAfter).min()
+        else { return }
+        try await queues.ring.ring([tenant], due: WallClock.milliseconds() + wait)
     }
 
     /// One turn of a tenant: its outcomes are recorded, and its jobs taken.
