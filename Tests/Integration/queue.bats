@@ -1,27 +1,7 @@
 # `dispatch-worker queue` on queues of its own in the stack's Redis.
+# shellcheck disable=SC2154 # the file below sets the prefix
 
-setup() {
-    prefix=t$RANDOM$RANDOM
-}
-
-queue() {
-    local command=$1
-    shift
-    "$SWITCHBOARD_BIN/dispatch-worker" queue "$command" --prefix "$prefix" "$@"
-}
-
-# The queues of the jobs that began, in their order.
-started() { jq -r 'select(.event == "started") | .queue' <<<"$output"; }
-
-# fails WORDS COMMAND…: it ends badly and says so.
-fails() {
-    local words=$1
-    shift
-    run "$@"
-    echo "$output"
-    [ "$status" -ne 0 ]
-    [[ $output == *"$words"* ]]
-}
+load queue_support
 
 @test "one worker serves two queues fairly: ten jobs do not wait for five hundred" {
     queue add -q big n --count 500 >/dev/null
@@ -159,7 +139,7 @@ fails() {
 @test "every subcommand tells what it does and each of its options" {
     for command in add work counts list show state retry promote remove cancel pause resume clean \
         drain obliterate events schedulers; do
-        run queue "$command" --help
+        run "$SWITCHBOARD_BIN/dispatch-worker" queue "$command" --help
         [ "$status" -eq 0 ]
         [[ $output == *"OVERVIEW: "* ]]
         [[ $output == *"--redis-url"* || $command == schedulers ]]

@@ -218,6 +218,63 @@ struct FairWorkerTests {
         }
     }
 
+    @Test("Redis dies and comes back: all tenants are served again within five seconds")
+    func restart() async throws {
+        try await withBench(["--appendonly", "yes", "--appendfsync", "always"]) { bench in
+            let queues = TenantQueues("send", redis: bench.redis)
+            let tenants = (0..<20).map { "t\($0)" }
+            for tenant in tenants {
+                try await queues.add(Array(repeating: NewJob("n"), count: 30), of: tenant)
+            }
+            var ran: [String: Int] = [:]
+            try await run(
+                bench,
+                queues,
+                tenants: tenants,
+                processor: { active in
+                    try await EventLoop.shared.sleep(for: .milliseconds(1))
+                    ran[active.queue.keys.prefix, default: 0] += 1
+                    return "1"
+                }
+            ) {
+                try await comesAbout { ran.values.reduce(0, +) > 100 }
+                await bench.server.kill()
+                try await bench.server.restart()
+                let (back, before) = (MonotonicTime.now(), ran.values.reduce(0, +))
+                try await comesAbout { ran.values.reduce(0, +) > before }
+                #expect(MonotonicTime.now() - back < .seconds(5))
+                try await comesAbout(within: .seconds(20)) {
+                    var ended = 0
+                    for tenant in tenants {
+                        let counts = try? await queues.queue(of: tenant).counts()
+                        ended += counts?[.completed] ?? 0
+                    }
+                    return ended == 600
+                }
+            }
+        }
+    }
+
+    @Test("queues are found by their prefix, whatever stands beside them")
+    func found() async throws {
+        try await withBench { bench in
+            for (prefix, name) in [
+                ("b*", "mail"), ("b*:{acme}", "mail"), ("b*:{z}", "sms"), ("bx", "no"),
+            ] {
+                let keys = try QueueKeys(queue: name, prefix: prefix)
+                try await Queue(keys, redis: bench.redis).add(NewJob("n"))
+            }
+            _ = try await bench.send("SET", "b*:text:meta", "no queue")
+            let all = try await TenantQueues(of: "b*", redis: bench.redis).find()
+            #expect(Set(all) == ["mail", "{acme}:mail", "{z}:sms"])
+            let mail = TenantQueues("mail", prefix: "b*", redis: bench.redis)
+            #expect(try await mail.find() == ["acme"])
+            #expect(try mail.queue(of: "acme").keys.path == "b*:{acme}:mail")
+            let one = try TenantQueues(of: "b*", redis: bench.redis).queue(of: "{acme}:mail")
+            #expect(one.keys.path == "b*:{acme}:mail")
+        }
+    }
+
     @Test("a tenant's backlog has an end: one more is refused, and nothing of it is left")
     func backlog() async throws {
         try await withBench { bench in

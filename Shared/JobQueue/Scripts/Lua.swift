@@ -43,7 +43,7 @@ enum Lua {
           local kept = tonumber(set[5])
           if not kept or kept < 0 or kept >= 2^31 then kept = nil end
           q = {base = base, events = base .. 'events', isPaused = set[1] and true,
-            concurrency = tonumber(set[2]), max = tonumber(set[3]), duration = tonumber(set[4]),
+            concurrency = tonumber(set[2]), max = tonumber(set[3]), duration = set[4] and whole(set[4]),
             kept = math.floor(kept or eventsDefault), hasSetting = set[5] and true, pausedUntil = whole(set[6])}
           q.list = base .. ((legacy and q.isPaused) and 'paused' or 'wait')
           opened[base] = q
