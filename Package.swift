@@ -176,7 +176,7 @@ let package = Package(
             "AssignmentEngineTests",
             [
                 "assignment-engine", "Coordination", "EventLoop", "JSON", "Platform",
-                "PostgresClient", "TestSupport", logging,
+                "PostgresClient", "RedisClient", "TestSupport", logging,
             ]
         ),
         tests(

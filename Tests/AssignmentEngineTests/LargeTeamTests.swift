@@ -91,8 +91,13 @@ struct LargeTeamTests {
         let result = try await store.handOver(engine, team: team)
         #expect(result.outcome == .skip && result.reason == "no_candidates")
         let decision = try #require(
-            try await store.sessions.decisions(store.tenant, result.session.id, limit: 1, before: nil)
-                .first
+            try await store.sessions.decisions(
+                store.tenant,
+                result.session.id,
+                limit: 1,
+                before: nil
+            )
+            .first
         )
         #expect(decision["counts"]?["not_accepting"]?.intValue == 10)
         #expect(decision["counts"]?["offline"]?.intValue == Int64(agents.count - 10))

@@ -127,6 +127,28 @@ provider() {
     [[ $(psql "$DATABASE_URL" -qAtc "select last_error is null $row") == t ]]
 }
 
+@test "a handover that ended as an error is not kept under its key: the repeat runs again" {
+    redis_up
+    engine_up
+    provider redis
+    a_team
+    joins Anna
+    redis_down
+    local same
+    same="{\"conversation_id\": \"$(new_id)\", \"contact_id\": \"c\"}"
+    hands_over "$same" -H "Idempotency-Key: key-$TEAM"
+    is 503 .retryable
+    redis_up
+    provider redis
+    hands_over "$same" -H "Idempotency-Key: key-$TEAM"
+    # The timer may have been faster.
+    is 200 '.outcome == "assign"'
+    # That is final: a repeat changes nothing.
+    agent POST "/v1/sessions/$SESSION/close"
+    hands_over "$same" -H "Idempotency-Key: key-$TEAM"
+    is 200 '.outcome == "assign" and .session.state == "assigned"'
+}
+
 @test "with RR_RUNTIME_FALLBACK=memory Redis stopped at run time fails nobody" {
     redis_up
     engine_up RR_RUNTIME_FALLBACK=memory

@@ -18,7 +18,7 @@ M, E, D = "messaging", "assignment-engine", "dispatch-worker"
 # nobody, reports of what happened elsewhere, what Slack tells and its being fed in again; and news from
 # our own services, audited where their cause is.
 NOT_AUDITED = [
-    "/heartbeat", "/typing", "/v1/internal/", "/v1/engine/simulate", "/v1/queue/drain", "/v1/events",
+    "/heartbeat", "/typing", "/v1/internal/", "/v1/engine/", "/v1/queue/drain", "/v1/events",
     "/preview", "/v1/user-sessions/", "/socket.io/", "/v1/channels/slack/events",
     "/v1/admin/inbound/",
 ]

@@ -5,6 +5,7 @@ internal import FoundationEssentials
 internal import JSON
 internal import Logging
 internal import Platform
+internal import PostgresClient
 
 /// What a handover asks for.
 struct HandoverRequest: Sendable {
@@ -36,6 +37,9 @@ struct RunResult: Sendable {
 final class AssignmentService {
     /// How often a run looks again when everybody that it chose had filled up meanwhile.
     static let looksLimit = 3
+
+    /// How often a claim waits for a connection of the pool.
+    static let claimsLimit = 4
 
     let sessions: SessionRepository
     let planner: RunPlanner
@@ -107,31 +111,24 @@ final class AssignmentService {
                 )
             }
             var plan = try await planned(turn)
-            if turn == nil, let ring = plan.ring {
-                do {
-                    turn = try await dispatcher.pickNextRoundRobinId(
-                        among: ring,
-                        contextKey: contextKey(tenant, plan)
-                    )
-                } catch {
-                    return try await fail(tenant, session, plan, error, since: began)
-                }
-                plan = try await planned(turn)
-            }
-            plan.decision.roundRobinIndex = turn
-            guard let choosing = plan.choosing else {
-                return try await leave(tenant, session, plan, since: began)
-            }
             do {
+                if turn == nil, let ring = plan.ring {
+                    turn = try await count(tenant, plan, among: ring)
+                    plan = try await planned(turn)
+                }
+                plan.decision.roundRobinIndex = turn
+                guard let choosing = plan.choosing else {
+                    return try await leave(tenant, session, plan, since: began)
+                }
                 try await order(tenant, choosing, &plan)
                 turn = plan.decision.roundRobinIndex
-            } catch {
+                plan.decision.reason = choosing.reason
+            } catch let error as CoordinationError {
                 return try await fail(tenant, session, plan, error, since: began)
             }
             try await FaultPoints.reached("session.turn_taken")
-            plan.decision.reason = choosing.reason
             plan.decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
-            let claim = try await sessions.claim(tenant, session.id, plan)
+            let claim = try await claim(tenant, session, plan)
             try await FaultPoints.reached("session.claimed")
             if let result = claimed(claim, session, plan) { return result }
             // Those who were chosen filled up since the look; the turn that was taken stays ours.
@@ -143,6 +140,33 @@ final class AssignmentService {
             }
         }
         preconditionFailure("the last look returns")
+    }
+
+    /// Counts a turn of a large team, which has to be known before it is looked at.
+    private func count(
+        _ tenant: Tenant,
+        _ plan: RunPlan,
+        among ring: Int
+    ) async throws(CoordinationError) -> Int {
+        try await dispatcher.pickNextRoundRobinId(
+            among: ring,
+            contextKey: contextKey(tenant, plan)
+        )
+    }
+
+    /// Claims, and waits again for a connection: a turn that was counted must not be lost to a pool
+    /// that is busy for a moment, because somebody would be passed over for good.
+    private func claim(
+        _ tenant: Tenant,
+        _ session: Session,
+        _ plan: RunPlan
+    ) async throws -> Claim {
+        for _ in 1..<AssignmentService.claimsLimit {
+            do {
+                return try await sessions.claim(tenant, session.id, plan)
+            } catch let error as PostgresError where error.code == .poolExhausted {}
+        }
+        return try await sessions.claim(tenant, session.id, plan)
     }
 
     /// Puts the candidates into their order; counts a turn unless this run has one already.

@@ -73,8 +73,8 @@ enum Rejection: String, Sendable, Hashable, CaseIterable {
     var mayPass: Bool {
         switch self {
         case .notAccepting, .offline, .atCapacity, .agentRateLimited, .offSchedule: true
-        case .notMember, .noReplyPermission, .autoAssignOff, .blockedForContact, .excludedPreviousOwner,
-            .declinedRecently, .missingSkill:
+        case .notMember, .noReplyPermission, .autoAssignOff, .blockedForContact,
+            .excludedPreviousOwner, .declinedRecently, .missingSkill:
             false
         }
     }

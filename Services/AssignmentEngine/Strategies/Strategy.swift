@@ -52,7 +52,8 @@ enum Strategy: String, Sendable, CaseIterable {
     private static func byDeadline(_ candidates: [Candidate]) -> [Candidate] {
         let weight = candidates.reduce(0) { $0 + $1.weight }
         let reached =
-            candidates.reduce(0) { $0 + Double($1.weight) * $1.virtualTime } / Double(max(1, weight))
+            candidates.reduce(0) { $0 + Double($1.weight) * $1.virtualTime }
+            / Double(max(1, weight))
         func rank(_ agent: Candidate) -> (Int, Double) {
             (
                 agent.virtualTime > reached + 1e-9 ? 1 : 0,
