@@ -105,13 +105,10 @@ struct QueueRoutes {
             access: .role(.admin),
             summary: "Set how long ended requests are kept",
             tag: "Configuration",
-            requestSchema: Schemas.object(
-                ["retention_days": Schemas.integer(1...3650)],
-                required: ["retention_days"]
-            ),
+            requestSchema: JSONFields.schema(QueueRoutes.retention),
             responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
             handler: ErrorMapping.mapped { request in
-                let days = try request.read { $0.int("retention_days", in: 1...3650) }
+                let days = try request.read(QueueRoutes.retention)
                 let policy = try await repository.keep(
                     try Tenant(request),
                     days: days,
@@ -134,5 +131,9 @@ struct QueueRoutes {
                 .json(200, try await repository.kept(try Tenant(request)))
             }
         )
+    }
+
+    private static func retention(_ fields: inout JSONFields) -> Int {
+        fields.int("retention_days", in: 1...3650)
     }
 }
