@@ -7,7 +7,7 @@ extension JSONFields {
         count: ClosedRange<Int>,
         of body: (inout JSONFields) -> Value
     ) -> [Value] {
-        requiredElements(name, count) { fields, element, index in
+        requiredElements(name, count, of: JSONFields.schema(body)) { fields, element, index in
             fields.nested(element, at: fields.place(name, index), body)
         }
     }
@@ -18,7 +18,7 @@ extension JSONFields {
         count: ClosedRange<Int>,
         of body: (inout JSONFields) -> Value
     ) -> [Value]? {
-        optionalElements(name, count) { fields, element, index in
+        optionalElements(name, count, of: JSONFields.schema(body)) { fields, element, index in
             fields.nested(element, at: fields.place(name, index), body)
         }
     }
@@ -30,7 +30,10 @@ extension JSONFields {
         length: ClosedRange<Int> = 1...10_000,
         pattern: TextPattern? = nil
     ) -> [String] {
-        requiredElements(name, count) { fields, element, index in
+        requiredElements(name, count, of: JSONShape.text(length, pattern)) {
+            fields,
+            element,
+            index in
             fields.settle(name, index, JSONRead.text(element, length, pattern))
         }
     }
@@ -42,7 +45,10 @@ extension JSONFields {
         length: ClosedRange<Int> = 1...10_000,
         pattern: TextPattern? = nil
     ) -> [String]? {
-        optionalElements(name, count) { fields, element, index in
+        optionalElements(name, count, of: JSONShape.text(length, pattern)) {
+            fields,
+            element,
+            index in
             fields.settle(name, index, JSONRead.text(element, length, pattern))
         }
     }
@@ -53,7 +59,7 @@ extension JSONFields {
         count: ClosedRange<Int>,
         in range: ClosedRange<Int>
     ) -> [Int] {
-        requiredElements(name, count) { fields, element, index in
+        requiredElements(name, count, of: JSONShape.int(range)) { fields, element, index in
             fields.settle(name, index, JSONRead.int(element, range))
         }
     }
@@ -64,21 +70,21 @@ extension JSONFields {
         count: ClosedRange<Int>,
         in range: ClosedRange<Int>
     ) -> [Int]? {
-        optionalElements(name, count) { fields, element, index in
+        optionalElements(name, count, of: JSONShape.int(range)) { fields, element, index in
             fields.settle(name, index, JSONRead.int(element, range))
         }
     }
 
     /// An array of UUIDs.
     public mutating func uuids(_ name: String, count: ClosedRange<Int>) -> [UUID] {
-        requiredElements(name, count) { fields, element, index in
+        requiredElements(name, count, of: JSONShape.uuid) { fields, element, index in
             fields.settle(name, index, JSONRead.uuid(element))
         }
     }
 
     /// An array of UUIDs, or nil.
     public mutating func optionalUUIDs(_ name: String, count: ClosedRange<Int>) -> [UUID]? {
-        optionalElements(name, count) { fields, element, index in
+        optionalElements(name, count, of: JSONShape.uuid) { fields, element, index in
             fields.settle(name, index, JSONRead.uuid(element))
         }
     }
@@ -90,8 +96,10 @@ extension JSONFields {
     private mutating func requiredElements<Value>(
         _ name: String,
         _ count: ClosedRange<Int>,
+        of element: @autoclosure () -> JSON,
         _ read: ReadElement<Value>
     ) -> [Value] {
+        if notes(name, isRequired: true, { JSONShape.array(count, of: element()) }) { return [] }
         guard let value = take(name) else {
             fault(name, "is required")
             return []
@@ -102,9 +110,11 @@ extension JSONFields {
     private mutating func optionalElements<Value>(
         _ name: String,
         _ count: ClosedRange<Int>,
+        of element: @autoclosure () -> JSON,
         _ read: ReadElement<Value>
     ) -> [Value]? {
-        take(name).map { elements(name, $0, count, read) }
+        if notes(name, isRequired: false, { JSONShape.array(count, of: element()) }) { return nil }
+        return take(name).map { elements(name, $0, count, read) }
     }
 
     private mutating func elements<Value>(

@@ -24,6 +24,8 @@ public struct JSONFields: Sendable {
 
     /// Whether this stands in for an object that is not there: then nothing in it is a fault.
     private let isStandIn: Bool
+    /// What was asked for so far; nil unless that is all that is wanted.
+    private var shape: JSONShape?
 
     /// Reads `value`, which is at `pointer` in its document.
     public init(_ value: JSON, pointer: String = "") {
@@ -39,10 +41,29 @@ public struct JSONFields: Sendable {
         }
     }
 
-    private init(standInAt pointer: String) {
+    private init(standInAt pointer: String, shape: JSONShape? = nil) {
         self.pointer = pointer
         object = JSONObject()
         isStandIn = true
+        self.shape = shape
+    }
+
+    /// What `body` reads, as JSON Schema: members, lengths, ranges and forms.
+    ///
+    /// It is found out by letting `body` read nothing, so what is published about a request and
+    /// what is checked of it are one. Members that are asked for only where others have some value
+    /// are not seen, nor is what ``fault(_:_:)`` says of several.
+    public static func schema<Value>(_ body: (inout JSONFields) -> Value) -> JSON {
+        var fields = JSONFields(standInAt: "", shape: JSONShape())
+        _ = body(&fields)
+        return fields.shape?.schema ?? [:]
+    }
+
+    /// Notes a member where the shape is wanted, and says whether it is.
+    mutating func notes(_ name: String, isRequired: Bool, _ schema: () -> JSON) -> Bool {
+        guard shape != nil else { return false }
+        shape?.add(name, schema(), isRequired: isRequired)
+        return true
     }
 
     /// Reads `value` with `body` and throws all faults together.
@@ -110,8 +131,10 @@ public struct JSONFields: Sendable {
     mutating func required<Value>(
         _ name: String,
         or standIn: Value,
+        as schema: @autoclosure () -> JSON,
         _ read: (JSON) -> JSONReading<Value>
     ) -> Value {
+        if notes(name, isRequired: true, schema) { return standIn }
         guard let value = take(name) else {
             fault(name, "is required")
             return standIn
@@ -122,9 +145,11 @@ public struct JSONFields: Sendable {
     /// A member that may be absent or `null`; nil then, and when there is a fault.
     mutating func optional<Value>(
         _ name: String,
+        as schema: @autoclosure () -> JSON,
         _ read: (JSON) -> JSONReading<Value>
     ) -> Value? {
-        take(name).flatMap { settle(name, read($0)) }
+        if notes(name, isRequired: false, schema) { return nil }
+        return take(name).flatMap { settle(name, read($0)) }
     }
 
     private mutating func settle<Value>(_ name: String, _ reading: JSONReading<Value>) -> Value? {
@@ -143,6 +168,7 @@ public struct JSONFields: Sendable {
         _ name: String,
         _ body: (inout JSONFields) -> Value
     ) -> Value {
+        if notes(name, isRequired: true, { JSONFields.schema(body) }) { return standIn(name, body) }
         guard let value = take(name) else {
             fault(name, "is required")
             return standIn(name, body)
@@ -155,7 +181,8 @@ public struct JSONFields: Sendable {
         _ name: String,
         _ body: (inout JSONFields) -> Value
     ) -> Value? {
-        take(name).map { nested($0, at: pointer + JSONPointer.component(name), body) }
+        if notes(name, isRequired: false, { JSONFields.schema(body) }) { return nil }
+        return take(name).map { nested($0, at: pointer + JSONPointer.component(name), body) }
     }
 
     /// Reads an object somewhere below and takes over its faults.

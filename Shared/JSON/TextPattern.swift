@@ -2,11 +2,18 @@
 public struct TextPattern: Sendable {
     /// What a text of another form is told: "must be …".
     public let detail: String
+    /// The same as a regular expression (ECMA-262), for the published schema; nil when there is none.
+    let expression: String?
     private let isMatch: @Sendable (String) -> Bool
 
     /// A pattern that `isMatch` decides.
-    public init(_ detail: String, isMatch: @escaping @Sendable (String) -> Bool) {
+    public init(
+        _ detail: String,
+        expression: String? = nil,
+        isMatch: @escaping @Sendable (String) -> Bool
+    ) {
         self.detail = detail
+        self.expression = expression
         self.isMatch = isMatch
     }
 
@@ -15,7 +22,8 @@ public struct TextPattern: Sendable {
 
     /// The form of every code (of a tenant, a channel, a template): `[a-z0-9][a-z0-9_.-]{0,62}`.
     public static let code = TextPattern(
-        "must be 1 to 63 characters of a-z, 0-9, '_', '.' and '-', the first a letter or digit"
+        "must be 1 to 63 characters of a-z, 0-9, '_', '.' and '-', the first a letter or digit",
+        expression: "^[a-z0-9][a-z0-9_.-]{0,62}$"
     ) { text in
         guard let first = text.utf8.first, text.utf8.count <= 63, isCodeStart(first) else {
             return false
@@ -24,7 +32,10 @@ public struct TextPattern: Sendable {
     }
 
     /// Text without line breaks and other control characters.
-    public static let singleLine = TextPattern("must not contain control characters") { text in
+    public static let singleLine = TextPattern(
+        "must not contain control characters",
+        expression: #"^[^\u0000-\u001f\u007f-\u009f]*$"#
+    ) { text in
         text.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
     }
 

@@ -190,3 +190,23 @@ provider() {
     hands_over
     [[ $(field .agent_id) == "${agents[1]}" ]]
 }
+
+@test "events are read on a connection of their own: while it is cut, assignments go on" {
+    redis_up
+    engine_up
+    provider redis
+    a_team
+    joins Anna '{"capacity_units": 100}'
+    local id i cut=0
+    for i in {1..10}; do
+        for id in $(redis-cli -p "$REDIS_PORT" CLIENT LIST |
+            sed -n 's/^id=\([0-9]*\) .* cmd=xreadgroup .*/\1/p'); do
+            cut=$((cut + $(redis-cli -p "$REDIS_PORT" CLIENT KILL ID "$id")))
+        done
+        hands_over
+        is 201 '.outcome == "assign"'
+    done
+    ((cut > 0))
+    [[ $(redis-cli -p "$REDIS_PORT" GET "assignment:rr:$TEAM") == 10 ]]
+    provider redis
+}

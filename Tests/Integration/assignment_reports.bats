@@ -91,7 +91,7 @@ readonly DAY="from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z"
 
 @test "two processors share the work; what a killed one left is finished, and counted once" {
     # Redis gives an entry to one of the group; a dead one leaves its part unacknowledged.
-    HOST=127.0.0.1 PORT=${ASSIGNMENT_ENGINE_URL##*:} REPORTS_CLAIM_IDLE_MS=5000 \
+    HOST=127.0.0.1 PORT=${ASSIGNMENT_ENGINE_URL##*:} REPORTS_CLAIM_IDLE_MS=1000 \
         "$SWITCHBOARD_BIN/assignment-engine" serve >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- &
     local second=$! tenths=100 i
     until grep -q '"serving"' "$BATS_TEST_TMPDIR/log" || ((tenths-- == 0)); do sleep 0.1; done

@@ -21,7 +21,7 @@ struct AgentRoutes {
             access: .role(.admin),
             summary: "Make or change an agent",
             tag: "Agents",
-            requestSchema: Shapes.agent,
+            requestSchema: JSONFields.schema(AgentRoutes.agentBody),
             responses: [
                 200: RouteResponse("It was changed.", schema: Shapes.any),
                 201: RouteResponse("It was made.", schema: Shapes.any),

@@ -72,29 +72,6 @@ enum Shapes {
         "auto_assign": ["type": ["boolean", "null"]],
     ])
 
-    static let agent = object(
-        [
-            "name": ["type": "string", "minLength": 1, "maxLength": 200],
-            "capacity_units": ["type": ["integer", "null"], "minimum": 0, "maximum": 1000],
-            "presence_mode": [
-                "type": ["string", "null"], "enum": ["strict", "manual", "schedule", nil],
-            ],
-            "schedule_id": optionalID,
-            "can_reply": ["type": ["boolean", "null"]],
-            "skills": [
-                "type": ["array", "null"], "maxItems": 100,
-                "items": object(
-                    [
-                        "name": ["type": "string", "minLength": 1, "maxLength": 100],
-                        "level": ["type": "integer", "minimum": 1, "maximum": 5],
-                    ],
-                    required: ["name", "level"]
-                ),
-            ],
-        ],
-        required: ["name"]
-    )
-
     static let status = object(
         ["status": ["type": "string", "enum": ["online", "busy", "away", "offline"]]],
         required: ["status"]

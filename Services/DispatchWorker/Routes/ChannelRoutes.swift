@@ -22,19 +22,7 @@ struct ChannelRoutes {
             description: "What is not named keeps its value. In its quiet hours (local times, "
                 + "which may cross midnight) only priority 0 leaves; `{}` ends them.",
             tag: "Configuration",
-            requestSchema: Schemas.object(
-                [
-                    "workspace_code": Schemas.code, "provider_channel_id": Schemas.text,
-                    "unknown_policy": Schemas.oneOf(UnknownPolicy.allCases.map(\.rawValue)),
-                    "rate": Schemas.object([
-                        "per_second": ["type": "number"], "burst": Schemas.integer(1...100),
-                    ]),
-                    "quiet_hours": Schemas.object([
-                        "tz": Schemas.text, "from": Schemas.text, "to": Schemas.text,
-                    ]),
-                ],
-                required: ["workspace_code", "provider_channel_id"]
-            ),
+            requestSchema: JSONFields.schema(draft),
             responses: [
                 200: RouteResponse("It was changed.", schema: Schemas.reference("Channel")),
                 201: RouteResponse("It was made.", schema: Schemas.reference("Channel")),
@@ -146,7 +134,10 @@ struct ChannelRoutes {
 
 extension TextPattern {
     /// A time of day.
-    static let clock = TextPattern("must be a time of day like 22:00") { text in
+    static let clock = TextPattern(
+        "must be a time of day like 22:00",
+        expression: "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+    ) { text in
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 2, parts.allSatisfy({ $0.utf8.count == 2 }),
             let hour = Int(parts[0]), let minute = Int(parts[1])

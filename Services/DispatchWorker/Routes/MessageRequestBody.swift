@@ -90,7 +90,10 @@ struct MessageRequestBody: Sendable {
     }
 
     /// Slack's id of a message: seconds, a point, six digits.
-    static let threadTS = TextPattern("must look like 1700000000.000100") { text in
+    static let threadTS = TextPattern(
+        "must look like 1700000000.000100",
+        expression: #"^[0-9]+\.[0-9]{6}$"#
+    ) { text in
         let parts = text.utf8.split(separator: 0x2e, omittingEmptySubsequences: false)
         return parts.count == 2 && !parts[0].isEmpty && parts[1].count == 6
             && parts.allSatisfy { $0.allSatisfy { (0x30...0x39).contains($0) } }

@@ -13,23 +13,6 @@ struct PauseRoutes {
 
     var routes: [Route] { [pause, end, list] }
 
-    private static let schema = Schemas.object(
-        [
-            "scope": Schemas.object(
-                [
-                    "kind": Schemas.oneOf(
-                        OperationsRepository.PauseDraft.Scope.allCases.map(\.rawValue)
-                    ),
-                    "code": Schemas.code,
-                ],
-                required: ["kind"]
-            ),
-            "reason": Schemas.text, "expires_at": Schemas.time,
-            "uses_deadlines": ["type": "boolean"],
-        ],
-        required: ["scope", "reason"]
-    )
-
     private var pause: Route {
         Route(
             .post,
@@ -40,7 +23,7 @@ struct PauseRoutes {
                 + "stand still unless `uses_deadlines` says otherwise. Only a service stops `all`.",
             tag: "Operations",
             idempotency: .replayed,
-            requestSchema: PauseRoutes.schema,
+            requestSchema: JSONFields.schema(PauseRoutes.draft),
             responses: [201: RouteResponse("The pause.", schema: Schemas.reference("Pause"))],
             handler: ErrorMapping.mapped { request in
                 let draft = try request.read(PauseRoutes.draft)

@@ -100,16 +100,6 @@ struct QueueRoutes {
         )
     }
 
-    /// The members of a policy and what each may be.
-    private static let policyRanges: [(name: String, range: ClosedRange<Int>)] = [
-        ("retention_days", 1...3650), ("weight", 1...100), ("max_in_flight", 1...256),
-        ("max_queued", 1...10_000_000),
-    ]
-
-    private static func integers(_ range: ClosedRange<Int>) -> JSON {
-        Schemas.integer(Int64(range.lowerBound)...Int64(range.upperBound))
-    }
-
     private var putPolicy: Route {
         Route(
             .put,
@@ -121,20 +111,10 @@ struct QueueRoutes {
                 + "many of its messages one process sends at once, `max_queued` how many may wait "
                 + "before no more are accepted (429 `tenant_backlog`). What is left out stays.",
             tag: "Configuration",
-            requestSchema: Schemas.object(
-                JSONObject(
-                    QueueRoutes.policyRanges.map { ($0.name, QueueRoutes.integers($0.range)) }
-                )
-            ),
+            requestSchema: JSONFields.schema(QueueRoutes.policyBody),
             responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
             handler: ErrorMapping.mapped { request in
-                let named = try request.read { fields in
-                    QueueRoutes.policyRanges.compactMap { member in
-                        fields.optionalInt(member.name, in: member.range).map { (member.name, $0) }
-                    }
-                }
-                var policy = JSONObject()
-                for (name, value) in named { policy[name] = .int(Int64(value)) }
+                let policy = try request.read(QueueRoutes.policyBody)
                 let answer = try await repository.setPolicy(
                     try Tenant(request),
                     policy,
@@ -158,5 +138,18 @@ struct QueueRoutes {
                 .json(200, try await repository.policy(try Tenant(request)))
             }
         )
+    }
+
+    private static func policyBody(_ fields: inout JSONFields) -> JSONObject {
+        let ranges = [
+            ("retention_days", 1...3650), ("weight", 1...100), ("max_in_flight", 1...256),
+            ("max_queued", 1...10_000_000),
+        ]
+        var policy = JSONObject()
+        for (name, range) in ranges {
+            guard let value = fields.optionalInt(name, in: range) else { continue }
+            policy[name] = .int(Int64(value))
+        }
+        return policy
     }
 }

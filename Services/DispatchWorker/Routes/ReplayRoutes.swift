@@ -18,12 +18,6 @@ struct ReplayRoutes {
 
     var routes: [Route] { [deadLetters, replay, cancel] }
 
-    private static let filterSchema = Schemas.object([
-        "status": Schemas.oneOf(["failed", "cancelled", "expired"]), "error": Schemas.text,
-        "channel_code": Schemas.code, "template_code": Schemas.code, "from": Schemas.time,
-        "to": Schemas.time,
-    ])
-
     private var deadLetters: Route {
         Route(
             .get,
@@ -58,13 +52,7 @@ struct ReplayRoutes {
                 + "\(OperationsRepository.bulkLimit) requests.",
             tag: "Operations",
             idempotency: .replayed,
-            requestSchema: Schemas.object(
-                [
-                    "filter": ReplayRoutes.filterSchema, "dry_run": ["type": "boolean"],
-                    "per_second": ["type": "number", "maximum": 50], "reason": Schemas.text,
-                ],
-                required: ["filter"]
-            ),
+            requestSchema: JSONFields.schema(ReplayRoutes.order),
             responses: [
                 200: RouteResponse("What would be replayed.", schema: Schemas.free),
                 202: RouteResponse("What is replayed.", schema: Schemas.free),
@@ -136,18 +124,10 @@ struct ReplayRoutes {
             summary: "Stop all requests of a cancellation key",
             tag: "Operations",
             idempotency: .replayed,
-            requestSchema: Schemas.object(
-                ["cancellation_key": Schemas.text, "reason": Schemas.text],
-                required: ["cancellation_key"]
-            ),
+            requestSchema: JSONFields.schema(ReplayRoutes.cancellation),
             responses: [200: RouteResponse("How many of each.", schema: Schemas.free)],
             handler: ErrorMapping.mapped { request in
-                let (key, reason) = try request.read {
-                    (
-                        $0.string("cancellation_key", length: 1...255),
-                        $0.optionalString("reason", length: 1...500)
-                    )
-                }
+                let (key, reason) = try request.read(ReplayRoutes.cancellation)
                 let counts = try await repository.cancel(
                     try Tenant(request),
                     key: key,
@@ -156,6 +136,13 @@ struct ReplayRoutes {
                 committed()
                 return .json(200, counts)
             }
+        )
+    }
+
+    private static func cancellation(_ fields: inout JSONFields) -> (key: String, reason: String?) {
+        (
+            fields.string("cancellation_key", length: 1...255),
+            fields.optionalString("reason", length: 1...500)
         )
     }
 }

@@ -26,14 +26,7 @@ struct WorkspaceRoutes {
             description: "Its secrets are sealed at rest and read back as `***`; one that is not "
                 + "named keeps its value. A workspace that was paused goes on.",
             tag: "Configuration",
-            requestSchema: Schemas.object(
-                [
-                    "provider": Schemas.oneOf(Provider.allCases.map(\.rawValue)),
-                    "token": Schemas.text, "team_id": Schemas.text,
-                    "signing_secret": Schemas.text, "api_base_url": Schemas.text,
-                ],
-                required: ["provider"]
-            ),
+            requestSchema: JSONFields.schema(draft),
             responses: [
                 200: RouteResponse("It was changed.", schema: Schemas.reference("Workspace")),
                 201: RouteResponse("It was made.", schema: Schemas.reference("Workspace")),
@@ -41,15 +34,7 @@ struct WorkspaceRoutes {
             handler: ErrorMapping.mapped { request in
                 let tenant = try Tenant(request)
                 let code = try request.code()
-                var draft = try request.read { fields in
-                    WorkspaceDraft(
-                        provider: fields.choice("provider", of: Provider.self),
-                        teamID: fields.optionalString("team_id", length: 1...64),
-                        baseURL: baseURL(&fields),
-                        token: secret(&fields, "token"),
-                        signingSecret: secret(&fields, "signing_secret")
-                    )
-                }
+                var draft = try request.read(draft)
                 draft.teamID = try await teamID(tenant, code, draft)
                 let answer = try await repository.put(
                     tenant,
@@ -63,6 +48,16 @@ struct WorkspaceRoutes {
                 committed()
                 return .json(answer["created"] == true ? 201 : 200, workspace)
             }
+        )
+    }
+
+    private func draft(_ fields: inout JSONFields) -> WorkspaceDraft {
+        WorkspaceDraft(
+            provider: fields.choice("provider", of: Provider.self),
+            teamID: fields.optionalString("team_id", length: 1...64),
+            baseURL: baseURL(&fields),
+            token: secret(&fields, "token"),
+            signingSecret: secret(&fields, "signing_secret")
         )
     }
 
@@ -120,7 +115,10 @@ struct WorkspaceRoutes {
 
 extension TextPattern {
     /// What may stand in a header field: no spaces, no control characters.
-    static let visible = TextPattern("must be visible ASCII characters without spaces") { text in
+    static let visible = TextPattern(
+        "must be visible ASCII characters without spaces",
+        expression: "^[!-~]*$"
+    ) { text in
         text.utf8.allSatisfy { (0x21...0x7e).contains($0) }
     }
 }

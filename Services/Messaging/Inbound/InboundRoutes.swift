@@ -54,18 +54,11 @@ struct InboundRoutes {
             description: "A message that is there stays single, unless `force` asks for another.",
             tag: "Channels",
             idempotency: .replayed,
-            requestSchema: Schemas.object(
-                ["force": Schemas.flag, "channel_code": Schemas.text]
-            ),
+            requestSchema: JSONFields.schema(InboundRoutes.replay),
             responses: [202: RouteResponse("It will be.", schema: Schemas.free)],
             handler: ErrorMapping.translating { request in
                 let id = try request.id()
-                let (isForced, channel) = try request.fields { fields in
-                    (
-                        fields.optionalBool("force") ?? false,
-                        fields.optionalCode("channel_code")
-                    )
-                }
+                let (isForced, channel) = try request.fields(InboundRoutes.replay)
                 let outcome = try await inbound.replay(
                     try request.caller(),
                     id,
@@ -82,5 +75,9 @@ struct InboundRoutes {
                 }
             }
         )
+    }
+
+    private static func replay(_ fields: inout JSONFields) -> (isForced: Bool, channel: String?) {
+        (fields.optionalBool("force") ?? false, fields.optionalCode("channel_code"))
     }
 }

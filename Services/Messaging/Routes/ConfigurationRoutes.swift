@@ -84,7 +84,7 @@ struct ConfigurationRoutes {
 
     /// The id of the path, as the caller chose it.
     nonisolated private static func chosenID(_ request: Request) throws -> UUID {
-        guard let id = UUID(uuidString: request.parameters["id"]) else {
+        guard let id = UUID(text: request.parameters["id"]) else {
             throw Problem.invalid("/path/id", "must be a UUID")
         }
         return id
@@ -95,27 +95,10 @@ struct ConfigurationRoutes {
             "/v1/bots/{id}",
             "Make or replace a bot",
             "Bot",
-            Schemas.object(
-                [
-                    "name": Schemas.text, "description": Schemas.text, "language": Schemas.text,
-                    "is_active": Schemas.flag, "core_ai_id": Schemas.uuid,
-                    "platform_id": Schemas.uuid, "meta_data": Schemas.free,
-                ],
-                required: ["name"]
-            )
+            JSONFields.schema(ConfigurationRoutes.bot)
         ) { request in
             let id = try ConfigurationRoutes.chosenID(request)
-            let body: JSON = try request.fields { fields in
-                [
-                    "name": .string(fields.string("name", length: 1...200)),
-                    "description": JSON(fields.optionalString("description", length: 0...2000)),
-                    "language": JSON(fields.optionalString("language", length: 2...35)),
-                    "is_active": JSON(fields.optionalBool("is_active")),
-                    "core_ai_id": JSON(fields.optionalUUID("core_ai_id")?.text),
-                    "platform_id": JSON(fields.optionalUUID("platform_id")?.text),
-                    "meta_data": .object(fields.optionalJSONObject("meta_data") ?? [:]),
-                ]
-            }
+            let body = try request.fields(ConfigurationRoutes.bot)
             return try ConfigurationRoutes.response(
                 to: try await settings.put(try request.caller(), .bot, id, body)
             )
@@ -127,30 +110,10 @@ struct ConfigurationRoutes {
             "/v1/core-ai/{id}",
             "Make or replace a core AI",
             "CoreAI",
-            Schemas.object(
-                [
-                    "name": Schemas.text, "api_endpoint": Schemas.text,
-                    "auth_required": Schemas.flag, "auth_token": Schemas.text,
-                    "timeout_seconds": Schemas.number, "meta_data": Schemas.free,
-                ],
-                required: ["name", "api_endpoint"]
-            )
+            JSONFields.schema(ConfigurationRoutes.coreAI)
         ) { request in
             let id = try ConfigurationRoutes.chosenID(request)
-            let (body, token): (JSON, String?) = try request.fields { fields in
-                let endpoint = fields.string("api_endpoint", length: 1...2000)
-                if !endpoint.hasPrefix("https://"), !endpoint.hasPrefix("http://") {
-                    fields.fault("api_endpoint", "must be an http or https URL")
-                }
-                let body: JSON = [
-                    "name": .string(fields.string("name", length: 1...200)),
-                    "api_endpoint": .string(endpoint),
-                    "auth_required": JSON(fields.optionalBool("auth_required")),
-                    "timeout_seconds": JSON(fields.optionalInt("timeout_seconds", in: 1...600)),
-                    "meta_data": .object(fields.optionalJSONObject("meta_data") ?? [:]),
-                ]
-                return (body, fields.optionalString("auth_token", length: 0...4000))
-            }
+            let (body, token) = try request.fields(ConfigurationRoutes.coreAI)
             return try ConfigurationRoutes.response(
                 to: try await settings.putCoreAI(try request.caller(), id, body, token: token)
             )
@@ -162,24 +125,10 @@ struct ConfigurationRoutes {
             "/v1/platforms/{id}",
             "Make or replace a platform",
             "Platform",
-            Schemas.object(
-                [
-                    "name": Schemas.text, "description": Schemas.text, "base_url": Schemas.text,
-                    "auth_required": Schemas.flag, "meta_data": Schemas.free,
-                ],
-                required: ["name"]
-            )
+            JSONFields.schema(ConfigurationRoutes.platform)
         ) { request in
             let id = try ConfigurationRoutes.chosenID(request)
-            let body: JSON = try request.fields { fields in
-                [
-                    "name": .string(fields.string("name", length: 1...200)),
-                    "description": JSON(fields.optionalString("description", length: 0...2000)),
-                    "base_url": JSON(fields.optionalString("base_url", length: 1...2000)),
-                    "auth_required": JSON(fields.optionalBool("auth_required")),
-                    "meta_data": .object(fields.optionalJSONObject("meta_data") ?? [:]),
-                ]
-            }
+            let body = try request.fields(ConfigurationRoutes.platform)
             return try ConfigurationRoutes.response(
                 to: try await settings.put(try request.caller(), .platform, id, body)
             )
@@ -191,7 +140,7 @@ struct ConfigurationRoutes {
             "/v1/channels/{code}/bot",
             "Choose the bot of a channel",
             "Bot",
-            Schemas.object(["bot_id": Schemas.uuid])
+            JSONFields.schema(ConfigurationRoutes.fallback)
         ) { request in
             let code = request.parameters["code"]
             guard TextPattern.code.matches(code) else { throw Problem.notFound }
@@ -204,14 +153,14 @@ struct ConfigurationRoutes {
             "/v1/tenant/default-bot",
             "Choose the bot of conversations without one",
             "Bot",
-            Schemas.object(["bot_id": Schemas.uuid])
+            JSONFields.schema(ConfigurationRoutes.fallback)
         ) { request in
             try await setBot(request, channel: nil)
         }
     }
 
     private func setBot(_ request: Request, channel: String?) async throws -> Response {
-        let bot = try request.fields { $0.optionalUUID("bot_id") }
+        let bot = try request.fields(ConfigurationRoutes.fallback)
         switch try await settings.setFallbackBot(try request.caller(), channel: channel, bot: bot) {
         case "updated":
             var answer: JSONObject = ["bot_id": JSON(bot?.text)]
@@ -220,5 +169,49 @@ struct ConfigurationRoutes {
         case "unknown_bot": throw Problem.invalid("/bot_id", "names no bot of this tenant")
         default: throw Problem.notFound
         }
+    }
+}
+
+/// What bodies hold.
+extension ConfigurationRoutes {
+    fileprivate nonisolated static func bot(_ fields: inout JSONFields) -> JSON {
+        [
+            "name": .string(fields.string("name", length: 1...200)),
+            "description": JSON(fields.optionalString("description", length: 0...2000)),
+            "language": JSON(fields.optionalString("language", length: 2...35)),
+            "is_active": JSON(fields.optionalBool("is_active")),
+            "core_ai_id": JSON(fields.optionalUUID("core_ai_id")?.text),
+            "platform_id": JSON(fields.optionalUUID("platform_id")?.text),
+            "meta_data": .object(fields.optionalJSONObject("meta_data") ?? [:]),
+        ]
+    }
+
+    fileprivate nonisolated static func coreAI(_ fields: inout JSONFields) -> (JSON, String?) {
+        let endpoint = fields.string("api_endpoint", length: 1...2000)
+        if !endpoint.hasPrefix("https://"), !endpoint.hasPrefix("http://") {
+            fields.fault("api_endpoint", "must be an http or https URL")
+        }
+        let body: JSON = [
+            "name": .string(fields.string("name", length: 1...200)),
+            "api_endpoint": .string(endpoint),
+            "auth_required": JSON(fields.optionalBool("auth_required")),
+            "timeout_seconds": JSON(fields.optionalInt("timeout_seconds", in: 1...600)),
+            "meta_data": .object(fields.optionalJSONObject("meta_data") ?? [:]),
+        ]
+        return (body, fields.optionalString("auth_token", length: 0...4000))
+    }
+
+    fileprivate nonisolated static func platform(_ fields: inout JSONFields) -> JSON {
+        [
+            "name": .string(fields.string("name", length: 1...200)),
+            "description": JSON(fields.optionalString("description", length: 0...2000)),
+            "base_url": JSON(fields.optionalString("base_url", length: 1...2000)),
+            "auth_required": JSON(fields.optionalBool("auth_required")),
+            "meta_data": .object(fields.optionalJSONObject("meta_data") ?? [:]),
+        ]
+    }
+
+    fileprivate nonisolated static func fallback(_ fields: inout JSONFields) -> UUID? {
+        fields.optionalUUID("bot_id")
     }
 }

@@ -28,39 +28,14 @@ struct ConversationRoutes {
             description: "Callers that race for one contact get the same conversation.",
             tag: "Conversations",
             idempotency: .replayed,
-            requestSchema: Schemas.object(
-                [
-                    "channel_code": Schemas.text,
-                    "contact": Schemas.object(
-                        ["external_id": Schemas.text, "name": Schemas.text],
-                        required: ["external_id"]
-                    ),
-                    "external_id": Schemas.text, "bot_id": Schemas.uuid, "title": Schemas.text,
-                ],
-                required: ["channel_code", "contact"]
-            ),
+            requestSchema: JSONFields.schema(ConversationRoutes.opening),
             responses: [
                 200: RouteResponse("It was there.", schema: Schemas.reference("Conversation")),
                 201: RouteResponse("It was made.", schema: Schemas.reference("Conversation")),
             ],
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
-                let new = try request.fields { fields in
-                    let contact = fields.object("contact") { contact in
-                        (
-                            id: contact.string("external_id", length: 1...255),
-                            name: contact.optionalString("name", length: 1...200)
-                        )
-                    }
-                    return NewConversation(
-                        channelCode: fields.code("channel_code"),
-                        contact: contact.id,
-                        contactName: contact.name,
-                        externalID: fields.optionalString("external_id", length: 1...255),
-                        bot: fields.optionalUUID("bot_id"),
-                        title: fields.optionalString("title", length: 1...200)
-                    )
-                }
+                let new = try request.fields(ConversationRoutes.opening)
                 let outcome = try await conversations.open(caller, new)
                 switch outcome.name {
                 case "created": return .json(201, bytes: outcome.answer)
@@ -70,6 +45,23 @@ struct ConversationRoutes {
                     throw Problem.invalid("/channel_code", "names no channel of this tenant")
                 }
             }
+        )
+    }
+
+    private static func opening(_ fields: inout JSONFields) -> NewConversation {
+        let contact = fields.object("contact") { contact in
+            (
+                id: contact.string("external_id", length: 1...255),
+                name: contact.optionalString("name", length: 1...200)
+            )
+        }
+        return NewConversation(
+            channelCode: fields.code("channel_code"),
+            contact: contact.id,
+            contactName: contact.name,
+            externalID: fields.optionalString("external_id", length: 1...255),
+            bot: fields.optionalUUID("bot_id"),
+            title: fields.optionalString("title", length: 1...200)
         )
     }
 
@@ -180,27 +172,29 @@ struct ConversationRoutes {
             description: "Answers what assignment-engine decided.",
             tag: "Conversations",
             idempotency: .replayed,
-            requestSchema: Schemas.object([
-                "team_id": Schemas.uuid, "priority": Schemas.number, "context": Schemas.free,
-                "reason": Schemas.text,
-            ]),
+            requestSchema: JSONFields.schema { ConversationRoutes.wish(UUID(), &$0) },
             responses: [
                 200: RouteResponse("The session was open.", schema: Schemas.free),
                 201: RouteResponse("A session was opened.", schema: Schemas.free),
             ],
             handler: ErrorMapping.translating { request in
                 let id = try request.id()
-                let wish = try request.fields { fields in
-                    HandoverRequest(
-                        conversation: id,
-                        team: fields.optionalUUID("team_id"),
-                        priority: fields.optionalInt("priority", in: 0...4),
-                        context: fields.optionalJSONObject("context"),
-                        reason: fields.optionalString("reason", length: 1...500)
-                    )
-                }
+                let wish = try request.fields { ConversationRoutes.wish(id, &$0) }
                 return try await handover.execute(try request.caller(), wish, for: request)
             }
+        )
+    }
+
+    private static func wish(
+        _ conversation: UUID,
+        _ fields: inout JSONFields
+    ) -> HandoverRequest {
+        HandoverRequest(
+            conversation: conversation,
+            team: fields.optionalUUID("team_id"),
+            priority: fields.optionalInt("priority", in: 0...4),
+            context: fields.optionalJSONObject("context"),
+            reason: fields.optionalString("reason", length: 1...500)
         )
     }
 }

@@ -132,15 +132,10 @@ struct JobRoutes {
             summary: "Release the locks that are older than some hours",
             tag: "AI jobs",
             idempotency: .replayed,
-            requestSchema: Schemas.object(
-                ["max_age_hours": ["type": "number", "minimum": 0, "maximum": 720]],
-                required: ["max_age_hours"]
-            ),
+            requestSchema: JSONFields.schema(JobRoutes.age),
             responses: [200: RouteResponse("How many were.", schema: Schemas.free)],
             handler: ErrorMapping.translating { [manager] request in
-                let hours = try request.fields {
-                    $0.double("max_age_hours", in: 0...JobRoutes.ageMax)
-                }
+                let hours = try request.fields(JobRoutes.age)
                 let cleaned = try await manager.cleanupOldLocks(
                     try request.caller(),
                     olderThan: .seconds(hours * 3600)
@@ -148,5 +143,9 @@ struct JobRoutes {
                 return .json(200, ["cleaned": .int(Int64(cleaned))])
             }
         )
+    }
+
+    private static func age(_ fields: inout JSONFields) -> Double {
+        fields.double("max_age_hours", in: 0...ageMax)
     }
 }

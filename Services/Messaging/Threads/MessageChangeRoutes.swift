@@ -20,15 +20,17 @@ struct MessageChangeRoutes {
             summary: "Write a message's text anew",
             description: "Not of a message that was handed to delivery: 409.",
             tag: "Messages",
-            requestSchema: Schemas.object(["text": Schemas.text], required: ["text"]),
+            requestSchema: JSONFields.schema(MessageChangeRoutes.text),
             responses: [200: RouteResponse("It.", schema: Schemas.reference("Message"))],
             handler: ErrorMapping.translating { request in
-                let text = try request.fields {
-                    $0.string("text", length: 1...MessageRoutes.textMax)
-                }
+                let text = try request.fields(MessageChangeRoutes.text)
                 return .json(bytes: try await change(request, text: text))
             }
         )
+    }
+
+    private static func text(_ fields: inout JSONFields) -> String {
+        fields.string("text", length: 1...MessageRoutes.textMax)
     }
 
     private var delete: Route {

@@ -19,9 +19,17 @@ struct ThreadRoutes {
     var routes: [Route] {
         [
             create, rename, setArchived(true), setArchived(false),
-            reshape("move", "Move messages into a thread", moving),
-            reshape("split", "Make a new thread of some messages of a thread", splitting),
-            reshape("merge", "Move all messages of a thread into another", merging),
+            reshape("move", "Move messages into a thread", ThreadRoutes.moving),
+            reshape(
+                "split",
+                "Make a new thread of some messages of a thread",
+                ThreadRoutes.splitting
+            ),
+            reshape(
+                "merge",
+                "Move all messages of a thread into another",
+                ThreadRoutes.merging
+            ),
         ]
     }
 
@@ -55,11 +63,11 @@ struct ThreadRoutes {
             "/v1/conversations/{id}/threads",
             "Make a thread by hand",
             status: 201,
-            body: Schemas.object(["title": Schemas.text], required: ["title"])
+            body: JSONFields.schema(ThreadRoutes.title)
         ) { request in
             let caller = try request.caller()
             let conversation = try request.id()
-            let title = try ThreadRoutes.title(of: request)
+            let title = try request.fields(ThreadRoutes.title)
             let outcome = try await threads.create(caller, in: conversation, title: title)
             let thread = try ThreadCorrection.answer(outcome)
             await committed(caller, conversation)
@@ -72,9 +80,9 @@ struct ThreadRoutes {
             .patch,
             "/v1/threads/{id}",
             "Give a thread another title",
-            body: Schemas.object(["title": Schemas.text], required: ["title"])
+            body: JSONFields.schema(ThreadRoutes.title)
         ) { request in
-            let title = try ThreadRoutes.title(of: request)
+            let title = try request.fields(ThreadRoutes.title)
             return try await changed(request, title: title)
         }
     }
@@ -115,7 +123,7 @@ struct ThreadRoutes {
     private func reshape(
         _ verb: String,
         _ summary: String,
-        _ read: @escaping @LoopActor (Request) throws -> ThreadReshape
+        _ read: @escaping @LoopActor (_ thread: UUID, inout JSONFields) -> ThreadReshape
     ) -> Route {
         route(
             .post,
@@ -123,76 +131,55 @@ struct ThreadRoutes {
             summary,
             description: "What is put somewhere by hand is never moved by automatic assignment.",
             status: verb == "split" ? 201 : 200,
-            body: ThreadRoutes.body(of: verb),
+            body: JSONFields.schema { read(UUID(), &$0) },
             answer: Schemas.reference("ThreadChange")
         ) { request in
             let caller = try request.caller()
-            let answer = try await correction.execute(caller, try read(request))
-            let thread = try JSON(parsing: answer, limits: .foreign)["thread"]
-            await committed(caller, thread?["conversation_id"]?.uuidValue)
+            let thread = try request.id()
+            let reshape = try request.fields { read(thread, &$0) }
+            let answer = try await correction.execute(caller, reshape)
+            let changed = try JSON(parsing: answer, limits: .foreign)["thread"]
+            await committed(caller, changed?["conversation_id"]?.uuidValue)
             return .json(verb == "split" ? 201 : 200, bytes: answer)
         }
     }
 
-    private static func body(of verb: String) -> JSON {
-        guard verb != "merge" else {
-            return Schemas.object(["into": Schemas.uuid], required: ["into"])
-        }
-        let ids: JSON = ["type": "array", "items": Schemas.uuid]
-        guard verb == "split" else {
-            return Schemas.object(["message_ids": ids], required: ["message_ids"])
-        }
-        return Schemas.object(
-            ["message_ids": ids, "title": Schemas.text],
-            required: ["message_ids"]
+    private static func moving(_ thread: UUID, _ fields: inout JSONFields) -> ThreadReshape {
+        ThreadReshape(
+            kind: .move,
+            thread: thread,
+            into: nil,
+            messages: fields.uuids("message_ids", count: 1...messagesMax),
+            title: nil
         )
     }
 
-    private func moving(_ request: Request) throws -> ThreadReshape {
-        let thread = try request.id()
-        return try request.fields { fields in
-            ThreadReshape(
-                kind: .move,
-                thread: thread,
-                into: nil,
-                messages: fields.uuids("message_ids", count: 1...ThreadRoutes.messagesMax),
-                title: nil
-            )
-        }
+    private static func splitting(_ thread: UUID, _ fields: inout JSONFields) -> ThreadReshape {
+        ThreadReshape(
+            kind: .split,
+            thread: thread,
+            into: nil,
+            messages: fields.uuids("message_ids", count: 1...messagesMax),
+            title: fields.optionalString("title", length: 1...titleMax)
+        )
     }
 
-    private func splitting(_ request: Request) throws -> ThreadReshape {
-        let thread = try request.id()
-        return try request.fields { fields in
-            ThreadReshape(
-                kind: .split,
-                thread: thread,
-                into: nil,
-                messages: fields.uuids("message_ids", count: 1...ThreadRoutes.messagesMax),
-                title: fields.optionalString("title", length: 1...ThreadRoutes.titleMax)
-            )
-        }
+    private static func merging(_ thread: UUID, _ fields: inout JSONFields) -> ThreadReshape {
+        ThreadReshape(
+            kind: .merge,
+            thread: thread,
+            into: fields.uuid("into"),
+            messages: [],
+            title: nil
+        )
     }
 
-    private func merging(_ request: Request) throws -> ThreadReshape {
-        let thread = try request.id()
-        return try request.fields { fields in
-            ThreadReshape(
-                kind: .merge,
-                thread: thread,
-                into: fields.uuid("into"),
-                messages: [],
-                title: nil
-            )
-        }
-    }
-
-    private static func title(of request: Request) throws -> String {
-        try request.fields { $0.string("title", length: 1...titleMax) }
+    private static func title(_ fields: inout JSONFields) -> String {
+        fields.string("title", length: 1...titleMax)
     }
 }
 
 extension JSON {
     /// The id that a string spells; `nil` for anything else.
-    var uuidValue: UUID? { stringValue.flatMap(UUID.init(uuidString:)) }
+    var uuidValue: UUID? { stringValue.flatMap(UUID.init(text:)) }
 }
