@@ -228,6 +228,21 @@ struct IdempotencyTests {
         #expect(store.log == ["begin k", isKept ? "finish k" : "abandon k"])
     }
 
+    @Test("a conflict that says it may be tried again is not kept: the repeat is a new try")
+    func retryable() async {
+        let calls = calls
+        let server = server(.replayed) { _ in
+            calls.count += 1
+            guard calls.count == 1 else { return .text("done") }
+            var problem = Problem.conflict("already_processing", "another one is at it")
+            problem.retryable = true
+            throw problem
+        }
+        #expect(await post(server).status == 409)
+        #expect(await post(server).status == 200)
+        #expect(store.log == ["begin k", "abandon k", "begin k", "finish k"])
+    }
+
     @Test("an answer that cannot be kept is still given")
     func finishFails() async {
         store.finishError = .unavailable("away")

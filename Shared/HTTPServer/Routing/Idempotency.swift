@@ -24,6 +24,11 @@ enum IdempotencyKey {
     }
 }
 
+extension Problem {
+    /// Whether a repeat must see it again: not when it said itself that trying again makes sense.
+    var isFinal: Bool { IdempotencyKey.isFinal(status) && retryable != true }
+}
+
 /// A request as its idempotency key sees it.
 public struct IdempotentRequest: Sendable, Hashable {
     /// The tenant's code.

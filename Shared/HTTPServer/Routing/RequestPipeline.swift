@@ -163,7 +163,7 @@ final class RequestPipeline {
         let response: Response
         do {
             response = try await entry.route.handler(request)
-        } catch let problem as Problem where IdempotencyKey.isFinal(problem.status) {
+        } catch let problem as Problem where problem.isFinal {
             response = self.response(problem, request)
         } catch {
             await store.abandon(keyed)
