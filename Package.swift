@@ -122,7 +122,7 @@ let package = Package(
             product: "assignment-engine",
             serviceParts + ["TimeZones", metrics]
         ),
-        service("Messaging", product: "messaging", serviceParts + ["Domain"]),
+        service("Messaging", product: "messaging", serviceParts + ["Domain", "JobQueue"]),
         service(
             "DispatchWorker",
             product: "dispatch-worker",
@@ -182,8 +182,8 @@ let package = Package(
         tests(
             "MessagingTests",
             [
-                "messaging", "Coordination", "Domain", "EventLoop", "JSON", "Platform",
-                "PostgresClient", "TestSupport", logging,
+                "messaging", "Coordination", "Domain", "EventLoop", "HTTPServer", "JSON", "JobQueue",
+                "Platform", "PostgresClient", "TestSupport", logging,
             ]
         ),
         tests("HTTPClientTests", ["HTTPClient", "EventLoop", "TestSupport"]),

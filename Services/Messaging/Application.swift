@@ -19,6 +19,7 @@ final class Application {
     private let post: PostMessage
     private let autoAssign: AutoAssignMessageUseCase
     private let deferred: DeferredAssignments
+    private let assignments: AssignmentQueue
     private let bot: BotApplication
     private let live: LiveApplication
 
@@ -60,6 +61,7 @@ final class Application {
             queue: queue,
             committed: { await live.changed($0, $1) }
         )
+        assignments = AssignmentQueue(runtime, configuration, useCase: autoAssign)
         deferred = DeferredAssignments(
             postgres: runtime.postgres,
             useCase: autoAssign,
@@ -123,6 +125,7 @@ final class Application {
         )
         try await runtime.start()
         deferred.start()
+        await assignments.start()
         bot.start()
         await live.start()
         inbound.start()
@@ -133,6 +136,7 @@ final class Application {
             health: { ["policies": Application.policies] },
             stop: { [self] in
                 await deferred.stop()
+                await assignments.stop()
                 await bot.stop()
                 await inbound.stop()
                 await live.stop()
@@ -156,11 +160,20 @@ final class Application {
                 conversations: conversations,
                 cache: live.cache,
                 messagesTTL: configuration.messageCache,
+                assignments: assignments,
                 committed: { [self] in await committed($0, $1, $2) }
+            ).routes
+            + ClosingRoutes(
+                conversations: conversations,
+                settings: settings,
+                committed: { [live] in await live.changed($0, $1) },
+                silenced: { [bot] in await bot.silenced($0, $1, $2) }
             ).routes
             + threadRoutes
             + TypingRoutes(messages: messages, configuration: configuration).routes
             + AssignmentRoutes(useCase: autoAssign).routes
+            + AssignmentJobRoutes(messages: messages, useCase: autoAssign, queue: assignments)
+            .routes
             + ConfigurationRoutes(settings: settings, configurations: bot.configurations).routes
             + bot.routes
             + InternalRoutes(
@@ -226,9 +239,12 @@ final class Application {
 
     /// After a commit: events and calls leave at once, and the bot begins.
     private func committed(_ caller: Caller, _ conversation: UUID, _ answer: [UInt8]) async {
+        let document = try? JSON(parsing: answer)
+        // A message to a closed conversation may have begun the next one.
+        let conversation = document?["message"]?["conversation_id"]?.uuidValue ?? conversation
         await live.changed(caller, conversation)
-        guard let document = try? JSON(parsing: answer), let said = document["bot"] else { return }
-        let files = document["message"]?["attachments"]?.arrayValue ?? []
+        guard let said = document?["bot"] else { return }
+        let files = document?["message"]?["attachments"]?.arrayValue ?? []
         await bot.committed(caller, conversation, said, isLast: !files.isEmpty)
     }
 

@@ -37,6 +37,12 @@ struct MessagingConfiguration: Sendable {
     /// How long a list of messages is kept in the cache.
     let messageCache: Duration
 
+    /// For how long a process has a job of assignment without a sign of life.
+    let assignmentLease: Duration
+
+    /// Where the queue of assignments is.
+    let queueRedis: RedisConfiguration
+
     /// Proves that an event comes from Slack; `nil` where every workspace has a secret of its own.
     let slackSigning: Secret?
 
@@ -69,17 +75,32 @@ struct MessagingConfiguration: Sendable {
             default: 150_000,
             in: 120_000...180_000
         )
+        assignmentLease = settings.milliseconds(
+            "ASSIGNMENT_JOB_LEASE_MS",
+            default: 10_000,
+            in: 200...600_000
+        )
         slackSigning = settings.optional("SLACK_SIGNING_SECRET").map { Secret($0) }
         userPresence = settings.milliseconds(
             "USER_PRESENCE_TTL_MS",
             default: 90_000,
             in: 100...3_600_000
         )
-        service = try ServiceConfiguration(
+        let service = try ServiceConfiguration(
             name: "messaging",
             defaultPort: 8081,
             redisDefault: .optional,
             settings: &settings
         )
+        self.service = service
+        do {
+            queueRedis = try RedisConfiguration(
+                environment: settings.environment,
+                serviceDefault: service.redis.mode,
+                purpose: .queue
+            )
+        } catch {
+            throw SettingsError(["\(error)"])
+        }
     }
 }

@@ -43,6 +43,14 @@ enum ErrorMapping {
     }
 }
 
+extension Problem {
+    /// Nobody but its contact opens a conversation again.
+    static let conversationClosed = Problem.conflict(
+        "conversation_closed",
+        "the conversation is closed"
+    )
+}
+
 extension Request {
     /// The body, read strictly as an object; no body is an empty one.
     func fields<Value>(_ read: (inout JSONFields) -> Value) throws -> Value {

@@ -37,15 +37,13 @@ public struct ThreadChoice: Sendable, Hashable {
         explicit: UUID?,
         replyThread: UUID?,
         features: TextFeatures,
-        author: String,
         threads: [ThreadFacts],
         now: Int64
     ) -> ThreadChoice {
         if let explicit { return ThreadChoice(method: .explicit, thread: explicit, score: 0) }
         if let replyThread { return ThreadChoice(method: .reply, thread: replyThread, score: 0) }
         var best: (thread: UUID, score: Double)?
-        for thread in threads {
-            let score = ThreadScore.score(features, author: author, thread: thread, now: now)
+        for (thread, score) in zip(threads, ThreadScore.scores(features, threads, now: now)) {
             guard score >= ThreadScore.threshold else { continue }
             if let current = best {
                 let isBetter =

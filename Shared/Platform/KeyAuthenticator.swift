@@ -44,9 +44,13 @@ public final class KeyAuthenticator: Authenticator {
         name = service
     }
 
+    /// Called with the id of each key that is revoked, as far as this process hears of it.
+    public var onForget: (@LoopActor (String) -> Void)?
+
     /// Drops what is remembered of a key: called when one is revoked.
     public func forget(keyID: String) {
         keys[keyID] = nil
+        onForget?(keyID)
     }
 
     /// Looks every key up before it is believed again: called when news of keys may have been missed.

@@ -135,3 +135,31 @@ thread.archived thread.unarchived message.deleted"
     ask nonsense GET "/v1/stream?conversation_id=$CONVERSATION"
     [[ $STATUS == 401 ]]
 }
+
+# With KEY, KEY_ID of a new key: a stream, a WebSocket and a Socket.IO client in the background.
+follow_with_key() {
+    KEY=$("$SWITCHBOARD_BIN/messaging" keys create --tenant "$SWITCHBOARD_TENANT" --role viewer |
+        tail -n 1)
+    KEY_ID=${KEY#sb_} KEY_ID=${KEY_ID%%_*}
+    python3 "$BATS_TEST_DIRNAME/held.py" "$MESSAGING_URL" "$KEY" "$CONVERSATION" \
+        >"$EVENTS" 3>&- &
+    FOLLOWERS+=($!)
+    eventually 15 grep -q ready "$EVENTS"
+}
+are_cut() { [[ $(grep -c '^cut' "$EVENTS") == 3 ]]; }
+
+@test "who revokes a key cuts off those who follow by it, at once" {
+    follow_with_key
+    # Not by a limit of time: they are there as long as the key is.
+    writes "one topic"
+    eventually 5 test "$(grep -c '^event' "$EVENTS")" -ge 1
+    "$SWITCHBOARD_BIN/messaging" keys revoke "$KEY_ID"
+    eventually 2 are_cut
+    grep -qx 'cut websocket 1008' "$EVENTS"
+}
+
+@test "a revocation that Redis does not tell of is found within seconds" {
+    follow_with_key
+    REDIS_URL=redis://127.0.0.1:1 "$SWITCHBOARD_BIN/messaging" keys revoke "$KEY_ID"
+    eventually 8 are_cut
+}

@@ -120,3 +120,25 @@ key() { echo "session:{$SWITCHBOARD_TENANT}:$1"; }
     agent GET /v1/conversations/018f0000-0000-7000-8000-000000000000/presence
     [[ $STATUS == 404 ]]
 }
+
+@test "who came and went is told after the grace time; a reload and a second tab are not" {
+    cd "$BATS_TEST_DIRNAME/../.." || return
+    PRESENCE_GRACE_MS=1000 USER_PRESENCE_TTL_MS=3000 run compose/local run -- \
+        Tests/Integration/presence_grace.sh
+    echo "$output"
+    [[ $status == 0 && $output == *"only then"* ]]
+}
+
+@test "a room is a conversation: room_id says the same" {
+    agent PUT "/v1/user-sessions/$SOCKET" "{\"user_id\": \"anna\", \"room_id\": \"$CONVERSATION\"}"
+    [[ $STATUS == 201 && $(field .conversation_id) == "$CONVERSATION" ]]
+    there anna 1
+    agent PUT "/v1/user-sessions/$SOCKET" "{\"user_id\": \"anna\", \"room_id\": \"$CONVERSATION\",
+        \"conversation_id\": \"$CONVERSATION\"}"
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /room_id ]]
+    run curl -sN --max-time 2 -H "Authorization: Bearer $SWITCHBOARD_AGENT_KEY" \
+        "$MESSAGING_URL/v1/stream?room_id=$CONVERSATION"
+    [[ $output == *"retry: "* ]]
+    agent GET "/v1/stream?room_id=x"
+    [[ $STATUS == 422 ]]
+}

@@ -168,3 +168,52 @@ END
     [[ $(psql "$DATABASE_URL" -XAtqc "select keep = interval '7 days' from platform.partitioned
         where table_name = 'messaging.inbound_events'") == t ]]
 }
+
+dispatch() { MESSAGING_URL=$DISPATCH_WORKER_URL ask "$@"; }
+# own_secret KEY CODE TEAM SECRET: a workspace with a signing secret of its own, and a channel of it.
+own_secret() {
+    dispatch "$1" PUT "/v1/workspaces/$2" "{\"provider\": \"slack\", \"token\": \"xoxb-team-$3\",
+        \"team_id\": \"$3\", \"signing_secret\": \"$4\", \"api_base_url\": \"$SLACK_STANDIN_URL\"}"
+    [[ $STATUS == 20[01] && $BODY != *"$4"* ]]
+    dispatch "$1" PUT "/v1/channels/$2" \
+        "{\"workspace_code\": \"$2\", \"provider_channel_id\": \"$SLACK_CHANNEL\"}"
+    [[ $STATUS == 20[01] ]]
+    eventually 10 knows_channel "$2"
+}
+knows_channel() {
+    [[ -n $(psql "$DATABASE_URL" -XAtqc "select 1 from messaging.channels where code = '$1'
+        and team_id is not null") ]]
+}
+stored_for() { # the tenants that the event was kept for
+    psql "$DATABASE_URL" -XAtqc "select string_agg(tenant, ' ' order by tenant)
+        from messaging.inbound_events where event_id = '$EVENT'"
+}
+
+@test "a workspace with a signing secret of its own: its secret opens, another one does not" {
+    TEAM=T9$RANDOM$RANDOM SLACK_CHANNEL=C9$RANDOM
+    own_secret "$SWITCHBOARD_ADMIN_KEY" "own-$RANDOM$RANDOM" "$TEAM" "secret-of-$TEAM"
+    sends "$(message "signed by the workspace")" "secret-of-$TEAM"
+    [[ $STATUS == 200 && $(field .outcome) == stored ]]
+    eventually 10 has_texts "signed by the workspace"
+    EVENT=$EVENT-2
+    sends "$(message "signed by nobody")" "secret-of-another"
+    [[ $STATUS == 401 && -z $(stored_for) ]]
+    # The secret is this team's: for another team it opens nothing.
+    EVENT=$EVENT-3
+    sends "$(message "another team" '{}' '{"team_id": "T-elsewhere"}')" "secret-of-$TEAM"
+    [[ $STATUS == 401 && -z $(stored_for) ]]
+}
+
+@test "who names another tenant's team as its own cannot speak in the other's conversations" {
+    TEAM=T8$RANDOM$RANDOM SLACK_CHANNEL=C8$RANDOM
+    local code=two-$RANDOM$RANDOM other=other-$RANDOM$RANDOM key
+    own_secret "$SWITCHBOARD_ADMIN_KEY" "$code" "$TEAM" "secret-of-$code"
+    key=$("$SWITCHBOARD_BIN/messaging" keys create --tenant "$other" --role admin | tail -n 1)
+    own_secret "$key" "$other" "$TEAM" "secret-of-$other"
+    sends "$(message "from the other")" "secret-of-$other"
+    [[ $STATUS == 200 && $(stored_for) == "$other" ]]
+    EVENT=$EVENT-2
+    sends "$(message "from the first")" "secret-of-$code"
+    [[ $STATUS == 200 && $(stored_for) == "$SWITCHBOARD_TENANT" ]]
+    eventually 10 has_texts "from the first"
+}

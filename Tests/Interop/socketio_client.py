@@ -84,7 +84,8 @@ def check(transports):
     assert call("GET", f"/v1/conversations/{room}/messages")[1]["items"] == []
 
     assert call("PUT", f"/v1/user-sessions/{sid}", {"user_id": "anna"})[0] == 201
-    answer = client.call("connection.join", {"conversation_id": room, "since": 0}, timeout=20)
+    # `room_id` is what the users of the original say for a conversation.
+    answer = client.call("connection.join", {"room_id": room, "since": 0}, timeout=20)
     assert answer["type"] == "ok", answer
     for number in range(20):
         answer = client.call(

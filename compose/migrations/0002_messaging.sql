@@ -74,6 +74,9 @@ create table messaging.channels (
   bot_id uuid,
   -- How bursts are answered here, where it differs: debounce_ms, debounce_max_ms, debounce_count.
   mailbox jsonb not null default '{}',
+  -- How long a closed conversation is opened again by its contact's next message: 0 never, null
+  -- always; after it the message begins a new conversation.
+  reopen_window interval default '24 hours',
   version bigint not null default 0,
   updated_at timestamptz not null default now(),
   primary key (tenant_id, code),
@@ -108,6 +111,9 @@ create table messaging.conversations (
   external_id text,
   title text,
   state text not null default 'open' check (state in ('open', 'closed')),
+  closed_at timestamptz check ((closed_at is null) = (state = 'open')),
+  -- Who had it when it was closed: people are asked again when it opens again.
+  closed_owner text,
   owner_kind text not null default 'bot' check (owner_kind in ('bot', 'human', 'none')),
   assignee_id uuid check (assignee_id is null or owner_kind = 'human'),
   session_id uuid,
@@ -142,13 +148,17 @@ create unique index conversations_open on messaging.conversations
 create unique index conversations_external on messaging.conversations
   (tenant_id, channel_code, external_id) where external_id is not null;
 create index conversations_of_contact on messaging.conversations (tenant_id, contact_id, id);
+-- The one that a contact's next message may open again.
+create index conversations_closed on messaging.conversations
+  (tenant_id, contact_id, closed_at desc) where state = 'closed' and external_id is null;
 -- What the sweep looks for; a global scan of work, so it is not led by the tenant.
 create index conversations_unanswered on messaging.conversations (tenant_id, id) where awaits_bot;
 create index conversations_handoffs on messaging.conversations (handoff_until)
   where handoff_until is not null;
 
--- A topic inside a conversation, with what the score of a new message is computed from:
--- term hashes of the last 20 messages (4 bytes each, big-endian), their mentions, the last 3 authors.
+-- A topic inside a conversation, with what the score of a new message is computed from: term hashes
+-- of the last 20 messages (4 bytes each, big-endian) and their mentions. The last 3 authors are kept
+-- for versions of the score that count them.
 create table messaging.threads (
   tenant_id uuid not null,
   id uuid not null default platform.uuid_v7(),
@@ -193,6 +203,8 @@ create table messaging.messages (
   score double precision,
   algorithm text,
   created_thread bool not null default false,
+  -- Whether a job of the queue auto-assign-message was made for it.
+  by_job bool not null default false,
   stale bool not null default false,
   ai_job_id uuid,
   message_request_id uuid,
@@ -217,6 +229,15 @@ create unique index messages_request on messaging.messages (tenant_id, message_r
   where message_request_id is not null;
 create index messages_of_thread on messaging.messages (tenant_id, thread_id, seq)
   where thread_id is not null;
+
+-- Messages that a process assigns at the moment, where no lock in Redis can say so. Advisory: that a
+-- message gets one thread is the doing of its row, and what a dead process left runs out.
+create table messaging.message_processing (
+  tenant_id uuid not null,
+  message_id uuid not null,
+  until timestamptz not null,
+  primary key (tenant_id, message_id)
+);
 
 -- One turn of a bot. At most one of a conversation lives: that row is the conversation's lock.
 -- Ids are random (version 4), because they are handed out.
@@ -311,7 +332,7 @@ returns jsonb language sql stable as $$
     'state', c.state, 'owner_kind', c.owner_kind, 'assignee_id', c.assignee_id,
     'session_id', c.session_id, 'bot_id', c.bot_id, 'last_seq', c.next_seq - 1,
     'version', c.version, 'created_at', messaging.instant(c.created_at),
-    'updated_at', messaging.instant(c.updated_at))
+    'updated_at', messaging.instant(c.updated_at), 'closed_at', messaging.instant(c.closed_at))
 $$;
 
 create function messaging.ai_job_json(j messaging.ai_jobs) returns jsonb
@@ -452,7 +473,8 @@ $$;
 -- ---------------------------------------------------------------- Conversations
 
 -- Finds or makes a contact's open conversation on a channel, or the one that `p_external` names.
--- Callers that race get the same one. Fills a name, title or bot that was not there yet.
+-- Callers that race get the same one. One that was closed and may be opened again by a message is
+-- found as well, closed as it is. Fills a name, title or bot that was not there yet.
 -- outcome: 'created' | 'found' (answer = conversation_json) | 'unknown_channel' | 'unknown_bot'
 create function messaging.open_conversation(
   p_tenant uuid, p_channel text, p_contact text, p_name text, p_external text, p_bot uuid,
@@ -479,8 +501,14 @@ begin
      and case when p_external is null
            then contact_id = k.id and state = 'open' and external_id is null
            else external_id = p_external end;
+  if not found and p_external is null then
+    select x.* into c from messaging.conversations x
+     where x.tenant_id = p_tenant and x.contact_id = k.id and x.state = 'closed'
+       and x.external_id is null and messaging.may_reopen(x)
+     order by x.closed_at desc limit 1;
+  end if;
   outcome := 'found';
-  if not found then
+  if c.id is null then
     insert into messaging.conversations
       (tenant_id, channel_code, contact_id, external_id, title, bot_id, created_by)
     values (p_tenant, p_channel, k.id, p_external, p_title, p_bot, p_actor)
@@ -513,7 +541,7 @@ begin
       'thread_version', c.thread_version, 'owner_kind', c.owner_kind, 'state', c.state,
       'now_ms', (extract(epoch from clock_timestamp()) * 1000)::bigint,
       'threads', coalesce((select jsonb_agg(jsonb_build_object(
-          'id', t.id, 'authors', to_jsonb(t.recent_authors), 'mentions', to_jsonb(t.recent_mentions),
+          'id', t.id, 'mentions', to_jsonb(t.recent_mentions),
           'last_ms', (extract(epoch from t.last_message_at) * 1000)::bigint,
           'terms', (select coalesce(jsonb_agg(encode(x, 'hex')), '[]') from unnest(t.recent_terms) x))
           order by t.last_message_at desc, t.id desc)
@@ -719,7 +747,12 @@ $$;
 --          'replayed'      by key: the first answer, 201; 'duplicate': by external_id, 200
 --          'stale_choice'  nothing was written; snapshot is fresh: choose again
 --          'invalid'       answer = {pointer, detail}; nothing was written
+--          'elsewhere'     the conversation is closed for good: the message belongs into the open
+--                          one of answer = {channel_code, contact, bot_id}; nothing was written
 --          'not_found' | 'closed' | 'reused' | 'in_progress'
+-- A contact's message opens a conversation again that was closed less than its channel's window ago.
+--
+-- With p_choice 'async' and p_deferred the message is 'pending', until a job assigns it.
 create function messaging.post_message(
   p_tenant uuid, p_code text, p_conversation uuid, p_message uuid, p_sender_kind text,
   p_sender_id text, p_text text, p_external text, p_reply_to uuid, p_thread uuid, p_choice text,
@@ -751,12 +784,22 @@ begin
   if not found then
     outcome := 'not_found';
   else
-    if c.state = 'closed' then outcome := 'closed'; end if;
     if p_external is not null then
       select q.answer into answer from messaging.messages q
        where q.tenant_id = p_tenant and q.channel_code = c.channel_code
          and q.external_id = p_external;
       if found then outcome := 'duplicate'; end if;
+    end if;
+    if c.state = 'closed' and outcome is null then
+      if p_sender_kind <> 'contact' then
+        outcome := 'closed';
+      else
+        c := messaging.reopen(c, p_code, p_actor);
+        if c.state = 'closed' then
+          outcome := 'elsewhere';
+          answer := messaging.contact_of(c);
+        end if;
+      end if;
     end if;
   end if;
   if outcome is null then
@@ -781,12 +824,14 @@ begin
   insert into messaging.messages
     (tenant_id, id, conversation_id, seq, channel_code, direction, sender_kind, sender_id, text,
      attachments, external_id, reply_to, provider_thread, thread_id, thread_state, method, score,
-     algorithm, created_thread, created_by)
+     algorithm, created_thread, by_job, created_by)
   values (p_tenant, p_message, c.id, c.next_seq, c.channel_code,
     case p_sender_kind when 'contact' then 'in' else 'out' end, p_sender_kind, p_sender_id, p_text,
     p_attachments, p_external, p_reply_to, p_provider_thread, s.thread,
-    case when s.thread is null then 'deferred' else 'assigned' end, s.method, s.score,
-    case when s.thread is not null then p_algorithm end, coalesce(s.created, false), p_actor)
+    case when s.thread is not null then 'assigned' when p_choice = 'async' then 'pending'
+         else 'deferred' end, s.method, s.score,
+    case when s.thread is not null then p_algorithm end, coalesce(s.created, false),
+    coalesce(p_choice = 'async', false), p_actor)
   returning * into m;
   if m.thread_id is not null then
     perform messaging.touch_thread(p_tenant, m.thread_id, p_terms, p_sender_id, p_mentions);
@@ -796,9 +841,10 @@ begin
   end if;
   perform messaging.emit(p_tenant, p_code, c.id, c.version + 1, jsonb_build_array(
     jsonb_build_array('message.created', jsonb_build_object('message_id', m.id, 'seq', m.seq,
-      'conversation_id', c.id, 'sender_kind', p_sender_kind, 'direction', m.direction)),
+      'conversation_id', c.id, 'sender_kind', p_sender_kind, 'direction', m.direction)))
+    || case when m.thread_state = 'pending' then '[]' else jsonb_build_array(
     jsonb_build_array('message.' || m.thread_state, jsonb_build_object('message_id', m.id,
-      'conversation_id', c.id, 'thread_id', m.thread_id, 'method', m.method))));
+      'conversation_id', c.id, 'thread_id', m.thread_id, 'method', m.method))) end);
   update messaging.conversations set next_seq = next_seq + 1, version = version + 1,
          updated_at = now(),
          last_user_seq = case when p_sender_kind = 'contact' then m.seq else last_user_seq end,
@@ -867,6 +913,17 @@ begin
     return next;
   end loop;
 end
+$$;
+
+-- Notes that a message is worked on, and forgets a few of those whose time is over.
+create function messaging.begin_processing(p_tenant uuid, p_message uuid, p_ttl interval)
+returns void language sql as $$
+  delete from messaging.message_processing p using (
+    select tenant_id, message_id from messaging.message_processing
+     where until < now() limit 10 for update skip locked) d
+   where p.tenant_id = d.tenant_id and p.message_id = d.message_id;
+  insert into messaging.message_processing values (p_tenant, p_message, now() + p_ttl)
+  on conflict (tenant_id, message_id) do update set until = excluded.until
 $$;
 
 -- Assigns a stored message to a thread, once. Arguments as in post_message.
@@ -1098,7 +1155,19 @@ begin
     outcome := 'old';
     return;
   end if;
-  job := messaging.silence_bot(p_tenant, p_conversation, 'the owner changed');
+  if c.state = 'closed' and p_state <> 'closed' then
+    -- The session was opened, or changed hands, while the conversation was being closed.
+    update messaging.conversations set session_id = p_session, session_version = p_version
+     where tenant_id = p_tenant and id = p_conversation;
+    perform messaging.close_session(c, p_session, p_code, 'the conversation is closed');
+    outcome := 'applied';
+    return;
+  end if;
+  -- The end of a session that closing the conversation has ended: what the bot has to say since the
+  -- contact wrote again stays.
+  if v_owner <> 'bot' or c.owner_kind <> 'bot' or p_session is distinct from c.session_id then
+    job := messaging.silence_bot(p_tenant, p_conversation, 'the owner changed');
+  end if;
   update messaging.conversations set session_id = p_session, session_version = p_version,
          owner_kind = v_owner, assignee_id = case v_owner when 'human' then p_assignee end,
          handoff_until = case when v_owner = 'bot' then null
@@ -1435,7 +1504,7 @@ $$;
 -- The MessageHandler's call: a history that the caller brought along takes the conversation's lock
 -- and starts a job, or joins the job that waits (the newer history replaces the older), or waits
 -- behind the one that runs.
--- outcome: 'started' | 'locked' | 'bot_inactive' | 'human' | 'not_found';
+-- outcome: 'started' | 'locked' | 'bot_inactive' | 'human' | 'closed' | 'not_found';
 -- answer = {ai_job_id, lock_id, consolidated_messages, pending_count, bot_name}
 create function messaging.start_handle(
   p_tenant uuid, p_code text, p_conversation uuid, p_input jsonb, p_debounce interval,
@@ -1449,6 +1518,7 @@ begin
   select * into c from messaging.conversations
    where tenant_id = p_tenant and id = p_conversation for update;
   if not found then outcome := 'not_found'; return; end if;
+  if c.state = 'closed' then outcome := 'closed'; return; end if;
   if c.owner_kind <> 'bot' then outcome := 'human'; return; end if;
   if not messaging.bot_is_on(p_tenant, c.bot_id, c.channel_code) then
     outcome := 'bot_inactive';
@@ -1623,6 +1693,7 @@ create function messaging.channel_json(c messaging.channels) returns jsonb
 language sql stable as $$
   select jsonb_build_object('code', c.code, 'kind', c.kind, 'workspace_code', c.workspace_code,
     'team_id', c.team_id, 'provider_channel_id', c.provider_channel_id, 'bot_id', c.bot_id,
+    'reopen_window_s', extract(epoch from c.reopen_window)::bigint,
     'updated_at', messaging.instant(c.updated_at))
 $$;
 

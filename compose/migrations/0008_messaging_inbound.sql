@@ -46,10 +46,12 @@ language sql stable as $$
    where c.team_id = p_team
 $$;
 
--- Keeps an event of Slack for whichever tenants the channel belongs to.
+-- Keeps an event of Slack for whichever tenants the channel belongs to; of these only p_tenants, when
+-- it is not null: who signs with a secret of its own speaks for nobody else.
 -- outcome: 'stored' | 'duplicate' | 'unknown_team' (nothing is kept)
 create function messaging.receive_slack(
-  p_team text, p_channel text, p_event text, p_key_id text, p_sealed bytea, out outcome text
+  p_team text, p_channel text, p_event text, p_key_id text, p_sealed bytea, p_tenants text[],
+  out outcome text
 ) language plpgsql as $$
 declare
   d record;
@@ -59,7 +61,7 @@ begin
     select distinct on (c.tenant_id) c.tenant_id, t.code as tenant,
            case when c.provider_channel_id = p_channel then c.code end as channel
       from messaging.channels c join platform.tenants t on t.id = c.tenant_id
-     where c.team_id = p_team
+     where c.team_id = p_team and (p_tenants is null or t.code = any (p_tenants))
      order by c.tenant_id, (c.provider_channel_id = p_channel) desc nulls last
   loop
     -- Equal events at once go one by one; the index alone could not tell them apart over two days.

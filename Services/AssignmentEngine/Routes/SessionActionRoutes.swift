@@ -18,7 +18,12 @@ struct SessionActionRoutes {
             owners("decline", .decline, "Decline an offer; it is not offered again for 10 minutes"),
             plain("on-hold", .hold, "Put a session aside; its capacity is given back"),
             plain("resume", .resume, "Go on with a session that was put aside"),
-            plain("close", .close, "End a session; its capacity is given back"),
+            plain(
+                "close",
+                .close,
+                "End a session; its capacity is given back",
+                access: .roleOrService(.agent)
+            ),
             plain(
                 "return-to-bot",
                 .returnToBot,
@@ -88,6 +93,7 @@ struct SessionActionRoutes {
             "reopen",
             "Open a closed session again",
             schema: Shapes.close,
+            access: .roleOrService(.agent),
             responses: RunAnswer.responses
         ) {
             request in

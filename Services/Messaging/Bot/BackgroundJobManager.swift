@@ -98,6 +98,7 @@ final class BackgroundJobManager {
         case "locked": return .locked(buffered: true, pending: pending)
         case "bot_inactive": return .inactive
         case "human": return .human
+        case "closed": throw Problem.conversationClosed
         default: throw Problem.notFound
         }
     }

@@ -23,8 +23,8 @@ struct InboundRepository {
     let postgres: PostgresClient
     let secrets: SecretBox
 
-    /// The signing secrets of a Slack team's workspaces that have one of their own.
-    func signingSecrets(of team: String) async throws -> [Secret] {
+    /// The signing secrets of a Slack team's workspaces that have one of their own, and whose they are.
+    func signingSecrets(of team: String) async throws -> [(tenant: String, secret: Secret)] {
         let rows = try await postgres.query(
             "select * from messaging.slack_secrets($1)",
             [.string(team)],
@@ -35,27 +35,31 @@ struct InboundRepository {
                 keyID: try row.string("key_id"),
                 bytes: try row.bytes("sealed")
             )
-            let place = "\(try row.string("tenant"))|slack_signing|"
-            return try secrets.open(sealed, context: place + (try row.string("workspace_code")))
+            let tenant = try row.string("tenant")
+            let place = "\(tenant)|slack_signing|\(try row.string("workspace_code"))"
+            return (tenant, try secrets.open(sealed, context: place))
         }
     }
 
     /// Keeps an event, sealed; `stored`, `duplicate` or `unknown_team`.
+    ///
+    /// - Parameter tenant: whose secret signed it; `nil` when it was the installation's.
     func receiveSlack(
         team: String,
         channel: String,
         event: String,
-        body: [UInt8]
+        body: [UInt8],
+        tenant: String?
     ) async throws -> String {
         let sealed = try secrets.seal(
             Secret(String(decoding: body, as: UTF8.self)),
             context: InboundRepository.context(event)
         )
         return try await postgres.query(
-            "select outcome from messaging.receive_slack($1, $2, $3, $4, $5) outcome",
+            "select outcome from messaging.receive_slack($1, $2, $3, $4, $5, $6) outcome",
             [
                 .string(team), .string(channel), .string(event), .string(sealed.keyID),
-                .bytes(sealed.bytes),
+                .bytes(sealed.bytes), tenant.map { .strings([$0]) } ?? .null,
             ],
             idempotent: true
         ).one().string("outcome")

@@ -8,7 +8,8 @@ internal import Logging
 /// Lets in what Slack has signed.
 ///
 /// The secret of the whole installation is tried on the bytes as they came; only a team whose
-/// workspace has a secret of its own is looked up by what the body claims, and then checked.
+/// workspace has a secret of its own is looked up by what the body claims, and then checked. Who signs
+/// with such a secret speaks for its tenant alone, whatever team others name as theirs.
 @LoopActor
 final class SlackAuthenticator: Authenticator {
     private let secret: Secret?
@@ -20,22 +21,28 @@ final class SlackAuthenticator: Authenticator {
     }
 
     func authenticate(_ request: Request) async throws -> Principal {
-        let principal = Principal(tenant: "", role: nil, keyID: "slack")
         guard
             let signature = SlackSignature(
                 timestamp: request.fields["X-Slack-Request-Timestamp"],
                 signature: request.fields["X-Slack-Signature"]
             ), signature.isFresh(now: WallClock.milliseconds() / 1000)
         else { throw SlackAuthenticator.refusal }
-        if let secret, signature.isValid(request.body, secret: secret) { return principal }
+        if let secret, signature.isValid(request.body, secret: secret) {
+            return SlackAuthenticator.slack(for: "")
+        }
         guard let team = (try? JSON(parsing: request.body, limits: .foreign))?["team_id"],
             let team = team.stringValue
         else { throw SlackAuthenticator.refusal }
-        for secret in try await inbound.signingSecrets(of: team)
+        for (tenant, secret) in try await inbound.signingSecrets(of: team)
         where signature.isValid(request.body, secret: secret) {
-            return principal
+            return SlackAuthenticator.slack(for: tenant)
         }
         throw SlackAuthenticator.refusal
+    }
+
+    /// Slack, on behalf of one tenant, or of whichever has the channel.
+    private static func slack(for tenant: String) -> Principal {
+        Principal(tenant: tenant, role: nil, keyID: "slack")
     }
 
     private static var refusal: Problem {
@@ -93,11 +100,13 @@ struct SlackRoutes {
             // Signed, and nothing that a conversation is told of.
             return .json(["outcome": "ignored"])
         }
+        let tenant = try request.context.requirePrincipal().tenant
         let outcome = try await inbound.receiveSlack(
             team: team,
             channel: envelope["event"]?["channel"]?.stringValue ?? "",
             event: event,
-            body: request.body
+            body: request.body,
+            tenant: tenant.isEmpty ? nil : tenant
         )
         switch outcome {
         case "stored": received()

@@ -28,7 +28,7 @@ struct CoachingHandler: SocketHandler {
     private func request(_ call: SocketCall) async throws -> [UInt8] {
         let (conversation, draft) = try call.fields { fields in
             (
-                fields.uuid("conversation_id"),
+                fields.conversation(),
                 fields.string("draft", length: 1...CoachingHandler.draftMax)
             )
         }

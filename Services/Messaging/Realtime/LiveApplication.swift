@@ -14,6 +14,7 @@ final class LiveApplication {
     let cache: QueryCache
     private let runtime: ServiceRuntime
     private let watch: PresenceWatch
+    private let keys: KeyWatch
 
     init(_ runtime: ServiceRuntime, _ configuration: MessagingConfiguration) {
         self.runtime = runtime
@@ -41,6 +42,7 @@ final class LiveApplication {
             grace: configuration.presenceGrace,
             logger: runtime.logger
         )
+        keys = KeyWatch(runtime.authenticator, postgres: runtime.postgres)
         cache = QueryCache(store: runtime.redis.map { RedisGenerationCache($0) })
         runtime.relay.onPublished = { [weak self] in await self?.published($0) }
     }
@@ -49,9 +51,11 @@ final class LiveApplication {
         await hub.start()
         sessions.start()
         watch.start()
+        keys.start()
     }
 
     func stop() async {
+        await keys.stop()
         await watch.stop()
         await hub.stop()
         await sessions.stop()
@@ -61,16 +65,22 @@ final class LiveApplication {
         conversations: ConversationRepository,
         dispatcher: SocketDispatcher
     ) -> [Route] {
-        StreamRoutes(hub: hub).routes
+        StreamRoutes(hub: hub, keys: keys).routes
             + IntegrationRoutes(redis: runtime.redis).routes
             + SessionRoutes(
                 sessions: sessions,
                 presence: presence,
                 conversations: conversations
             ).routes
-            + SocketRoutes(peer: peer, dispatcher: dispatcher, logger: runtime.logger).routes
+            + SocketRoutes(
+                peer: peer,
+                dispatcher: dispatcher,
+                keys: keys,
+                logger: runtime.logger
+            ).routes
             + SocketIORoutes(
-                keys: runtime.authenticator,
+                authenticator: runtime.authenticator,
+                keys: keys,
                 dispatcher: dispatcher,
                 logger: runtime.logger,
                 peer: peer

@@ -23,7 +23,10 @@ struct SessionRoutes {
                 + "after the last activity); another user gets 409.",
             tag: "Live",
             requestSchema: Schemas.object(
-                ["user_id": Schemas.text, "conversation_id": Schemas.uuid],
+                [
+                    "user_id": Schemas.text, "conversation_id": Schemas.uuid,
+                    "room_id": Schemas.uuid,
+                ],
                 required: ["user_id"]
             ),
             responses: [
@@ -36,7 +39,7 @@ struct SessionRoutes {
                 let (user, conversation) = try request.fields { fields in
                     (
                         fields.string("user_id", length: 1...255),
-                        fields.optionalUUID("conversation_id")
+                        fields.optionalConversation()
                     )
                 }
                 let outcome = try await sessions.registerUser(

@@ -21,9 +21,16 @@ final class SocketConnection: SocketTransport {
         self.logger = logger
     }
 
-    /// Begins to take frames; ends by itself with the socket.
-    func start(_ dispatcher: SocketDispatcher, _ peer: SocketPeer) {
-        work = Task { await run(dispatcher, peer) }
+    /// Begins to take frames; ends by itself with the socket, and says so.
+    func start(
+        _ dispatcher: SocketDispatcher,
+        _ peer: SocketPeer,
+        ended: @escaping @LoopActor () -> Void
+    ) {
+        work = Task {
+            await run(dispatcher, peer)
+            ended()
+        }
     }
 
     private func run(_ dispatcher: SocketDispatcher, _ peer: SocketPeer) async {

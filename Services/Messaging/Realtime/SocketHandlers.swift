@@ -13,7 +13,7 @@ struct ConnectionHandler: SocketHandler {
         [
             "connection.join": SocketEvent(.viewer, join),
             "connection.leave": SocketEvent(.viewer) { call in
-                let conversation = try call.fields { $0.uuid("conversation_id") }
+                let conversation = try call.fields { $0.conversation() }
                 call.peer.leave(conversation)
                 return Array("{}".utf8)
             },
@@ -22,7 +22,7 @@ struct ConnectionHandler: SocketHandler {
 
     private func join(_ call: SocketCall) async throws -> [UInt8] {
         let (conversation, since) = try call.fields { fields in
-            (fields.uuid("conversation_id"), fields.optionalInt("since", in: 0...Int(Int32.max)))
+            (fields.conversation(), fields.optionalInt("since", in: 0...Int(Int32.max)))
         }
         try await call.peer.follow(conversation, since: since.map { Int64($0) })
         let outcome = try await sessions.registerUser(
@@ -50,7 +50,7 @@ struct ThreadHandler: SocketHandler {
             "thread.create": SocketEvent { call in
                 let (conversation, title) = try call.fields { fields in
                     (
-                        fields.uuid("conversation_id"),
+                        fields.conversation(),
                         fields.string("title", length: 1...ThreadRoutes.titleMax)
                     )
                 }
@@ -98,7 +98,7 @@ struct NavigationHandler: SocketHandler {
     var events: [String: SocketEvent] {
         [
             "navigation.open": SocketEvent(.viewer) { call in
-                let conversation = try call.fields { $0.uuid("conversation_id") }
+                let conversation = try call.fields { $0.conversation() }
                 guard
                     let document = try await conversations.find(call.caller, conversation)
                 else { throw Problem.notFound }
@@ -165,7 +165,7 @@ struct SendMessageHandler: SocketHandler {
             let text = fields.string("text", length: 1...MessageRoutes.textMax)
             return NewMessage(
                 id: .version7(milliseconds: WallClock.milliseconds()),
-                conversation: fields.uuid("conversation_id"),
+                conversation: fields.conversation(),
                 sender: Sender(kind: .agent, id: user),
                 text: text,
                 externalID: fields.optionalString("external_id", length: 1...255),

@@ -10,6 +10,7 @@ struct SocketRoutes {
     /// Makes the peer of a connection.
     let peer: @LoopActor (Caller, any SocketTransport) -> SocketPeer
     let dispatcher: SocketDispatcher
+    let keys: KeyWatch
     let logger: Logger
 
     var routes: [Route] { [socket] }
@@ -32,14 +33,13 @@ struct SocketRoutes {
                     "conversation_id",
                     "Follow this conversation from the beginning; up to 20 times.",
                     schema: Schemas.uuid
-                ),
-                StreamRoutes.parameters[1],
-            ],
+                )
+            ] + StreamRoutes.parameters.dropFirst(),
             responses: [101: RouteResponse("The connection is a WebSocket now.")],
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
                 var position = StreamPosition(conversations: [])
-                if request.query["conversation_id"] != nil {
+                if request.query["conversation_id"] ?? request.query["room_id"] != nil {
                     position = try StreamPosition(request)
                 }
                 let webSocket = try WebSocket(
@@ -62,7 +62,10 @@ struct SocketRoutes {
                     await peer.end()
                     throw error
                 }
-                connection.start(dispatcher, peer)
+                let key = keys.add(request.context.principal) {
+                    webSocket.close(.policyViolation, reason: "the key was revoked")
+                }
+                connection.start(dispatcher, peer, ended: { [keys] in keys.remove(key) })
                 return webSocket.response
             }
         )

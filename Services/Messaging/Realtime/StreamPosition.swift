@@ -18,7 +18,7 @@ struct StreamPosition: Sendable, Equatable {
     ///
     /// `Last-Event-ID` is newer than the `since` of the address, and wins.
     init(_ request: Request) throws(Problem) {
-        let named = request.query.values("conversation_id")
+        let named = request.query.values("conversation_id") + request.query.values("room_id")
         let ids = named.compactMap(UUID.init(uuidString:))
         guard (1...StreamPosition.conversationsMax).contains(named.count),
             ids.count == named.count, Set(ids).count == ids.count

@@ -7,16 +7,17 @@ internal import JSON
 @LoopActor
 struct StreamRoutes {
     let hub: LiveHub
+    let keys: KeyWatch
 
     var routes: [Route] { [stream] }
 
     static let parameters = [
         QueryParameter(
             "conversation_id",
-            "Which conversation; may be given up to 20 times.",
-            schema: Schemas.uuid,
-            isRequired: true
+            "Which conversation; may be given up to 20 times. At least one is needed.",
+            schema: Schemas.uuid
         ),
+        QueryParameter("room_id", "The same as `conversation_id`.", schema: Schemas.uuid),
         QueryParameter(
             "since",
             "Only events after this seq; of several conversations `<conversation>:<seq>`, joined "
@@ -51,7 +52,11 @@ struct StreamRoutes {
                     for place in places { hub.end(place) }
                     throw Problem.unavailable("too much happened before the stream began")
                 }
-                client.stream.onEnd = { _ in for place in places { hub.end(place) } }
+                let key = keys.add(request.context.principal) { client.stream.close() }
+                client.stream.onEnd = { [keys] _ in
+                    keys.remove(key)
+                    for place in places { hub.end(place) }
+                }
                 return .events(client.stream)
             }
         )

@@ -112,6 +112,24 @@ struct ConfigurationRepository {
         )
     }
 
+    /// Sets for how many seconds a message opens a closed conversation again; `nil`: always.
+    func putReopenWindow(
+        _ caller: Caller,
+        channel: String,
+        seconds: Int?
+    ) async throws -> Outcome {
+        try Outcome(
+            try await postgres.query(
+                "select * from messaging.put_reopen_window($1, $2, $3, $4, $5)",
+                [
+                    .uuid(caller.tenant), .string(channel), PostgresValue(seconds),
+                    .string(caller.actor), .string(caller.requestID),
+                ],
+                idempotent: true
+            ).one()
+        )
+    }
+
     /// Stores a core AI.
     ///
     /// Its token is sealed for its place. Without a token the one that is there stays; the empty

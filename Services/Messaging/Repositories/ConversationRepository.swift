@@ -45,10 +45,39 @@ struct ConversationRepository {
 
     /// The contact of a conversation; `nil` when there is no such conversation.
     func contact(_ caller: Caller, _ id: UUID) async throws -> UUID? {
-        try await postgres.read(
-            "select contact_id from messaging.conversations where tenant_id = $1 and id = $2",
+        try await party(caller, id)?.contact
+    }
+
+    /// The contact of a conversation, and whether it is open; `nil` when there is no such one.
+    func party(_ caller: Caller, _ id: UUID) async throws -> (contact: UUID, isOpen: Bool)? {
+        let rows = try await postgres.read(
+            """
+            select contact_id, state = 'open' is_open from messaging.conversations
+            where tenant_id = $1 and id = $2
+            """,
             [.uuid(caller.tenant), .uuid(id)]
-        ).first?.uuid("contact_id")
+        )
+        guard let row = rows.first else { return nil }
+        return (try row.uuid("contact_id"), try row.bool("is_open"))
+    }
+
+    /// Ends a conversation.
+    ///
+    /// See `messaging.close_conversation`.
+    func close(
+        _ caller: Caller,
+        _ id: UUID,
+        reason: String?
+    ) async throws -> (outcome: Outcome, cancelledJob: UUID?) {
+        let row = try await postgres.query(
+            "select * from messaging.close_conversation($1, $2, $3, $4, $5, $6)",
+            [
+                .uuid(caller.tenant), .string(caller.code), .uuid(id), .string(caller.actor),
+                PostgresValue(reason), .string(caller.requestID),
+            ],
+            idempotent: true
+        ).one()
+        return (try Outcome(row), try row.optionalUUID("job"))
     }
 
     /// Newest first; `contact` is the id that the channel gave, or ours.

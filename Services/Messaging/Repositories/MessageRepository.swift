@@ -78,7 +78,7 @@ struct MessageRepository {
             .uuid(message.id), .string(message.sender.kind.rawValue), .string(message.sender.id),
             .string(message.text), PostgresValue(message.externalID),
             PostgresValue(message.replyTo), PostgresValue(message.thread),
-            PostgresValue(choice?.method.rawValue), PostgresValue(choice?.thread),
+            PostgresValue(post.name(of: choice)), PostgresValue(choice?.thread),
             PostgresValue(choice?.score), PostgresValue(placed.version),
             .bool(placed.isForced), .string(ThreadTitle.make(from: message.text)),
             .string(ThreadScore.algorithm), .bytes(message.features.packedTerms),
@@ -137,6 +137,49 @@ struct MessageRepository {
             [.uuid(caller.tenant), .uuid(message)]
         ).one()
         return try row.optionalUTF8("snapshot").map { try JSON(parsing: $0) }
+    }
+
+    /// The message that a job was made for, with its assignment, if it has one.
+    func assignmentJob(_ caller: Caller, _ message: UUID) async throws -> JSON? {
+        let rows = try await postgres.read(
+            """
+            select jsonb_build_object('conversation_id', m.conversation_id,
+              'assignment', messaging.assignment_json(m, false)) job
+            from messaging.messages m
+            where m.tenant_id = $1 and m.id = $2 and m.by_job and m.deleted_at is null
+            """,
+            [.uuid(caller.tenant), .uuid(message)]
+        )
+        return try rows.first.map { try JSON(parsing: $0.utf8("job")) }
+    }
+
+    /// Notes that a message is being worked on, for `ttl` at most; where locks cannot say so.
+    func beginProcessing(_ caller: Caller, _ message: UUID, ttl: Duration) async throws {
+        _ = try await postgres.query(
+            "select messaging.begin_processing($1, $2, $3::interval)",
+            [.uuid(caller.tenant), .uuid(message), interval(ttl)],
+            idempotent: true
+        )
+    }
+
+    /// Notes that it is not any more.
+    func endProcessing(_ caller: Caller, _ message: UUID) async throws {
+        _ = try await postgres.query(
+            "delete from messaging.message_processing where tenant_id = $1 and message_id = $2",
+            [.uuid(caller.tenant), .uuid(message)],
+            idempotent: true
+        )
+    }
+
+    /// Whether that is noted.
+    func isBeingProcessed(_ caller: Caller, _ message: UUID) async throws -> Bool {
+        try await !postgres.read(
+            """
+            select 1 from messaging.message_processing
+            where tenant_id = $1 and message_id = $2 and until > now()
+            """,
+            [.uuid(caller.tenant), .uuid(message)]
+        ).isEmpty
     }
 
     func find(_ caller: Caller, _ id: UUID) async throws -> [UInt8]? {

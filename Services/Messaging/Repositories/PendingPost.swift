@@ -12,6 +12,11 @@ struct PendingPost: Sendable {
 
     /// Whether its thread is chosen by what the threads are about.
     var needsChoice: Bool { message.thread == nil && delay == nil }
+
+    /// What `messaging.post_message` is told of the choice.
+    func name(of choice: ThreadChoice?) -> String? {
+        message.laterAfter == nil ? choice?.method.rawValue : "async"
+    }
 }
 
 /// Messages of one conversation with the places that were chosen for them.
@@ -45,7 +50,7 @@ struct PlacedPosts: Sendable {
         writer.member("external_id", message.externalID)
         writer.member("reply_to", message.replyTo?.text)
         writer.member("thread", message.thread?.text)
-        writer.member("choice", choice?.method.rawValue)
+        writer.member("choice", post.name(of: choice))
         writer.member("choice_thread", choice?.thread?.text)
         writer.member("score", choice?.score)
         writer.member("title", ThreadTitle.make(from: message.text))

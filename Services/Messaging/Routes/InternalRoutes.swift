@@ -62,7 +62,7 @@ struct InternalRoutes {
             let change = try request.fields { fields in
                 fields.ignoreUnknownMembers()
                 return OwnerChange(
-                    conversation: fields.uuid("conversation_id"),
+                    conversation: fields.conversation(),
                     session: fields.uuid("session_id"),
                     version: fields.int("version", in: 0...Int(Int32.max)),
                     state: fields.string("state", length: 1...40),

@@ -17,6 +17,7 @@ struct MessageRoutes {
     let cache: QueryCache
     /// How long a list of messages is kept.
     let messagesTTL: Duration
+    let assignments: AssignmentQueue
     /// Called after a commit that left something to do.
     let committed: @LoopActor (Caller, UUID, _ answer: [UInt8]) async -> Void
 
@@ -41,21 +42,56 @@ struct MessageRoutes {
                 ],
                 required: ["sender"]
             ),
+            queryParameters: [
+                QueryParameter(
+                    "mode",
+                    "`async`: a job finds the thread; the answer is 202 and names it.",
+                    schema: Schemas.oneOf(["sync", "async"])
+                )
+            ],
             responses: [
                 200: RouteResponse("It was there.", schema: Schemas.reference("PostedMessage")),
                 201: RouteResponse("It is stored.", schema: Schemas.reference("PostedMessage")),
+                202: RouteResponse("It is stored, and a job made.", schema: Schemas.free),
             ],
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
-                let message = try MessageRoutes.message(of: request)
+                var message = try MessageRoutes.message(of: request)
+                let mode = request.query["mode"] ?? "sync"
+                guard ["sync", "async"].contains(mode) else {
+                    throw Problem.invalid("/query/mode", "must be sync or async")
+                }
+                if mode == "async" { message.laterAfter = assignments.delay }
                 let outcome = try await post.execute(caller, message)
                 if outcome.name == "created" {
                     await committed(caller, message.conversation, outcome.answer)
                     try await FaultPoints.reached("message.shown")
                 }
-                return try MessageRoutes.response(to: outcome)
+                let response = try MessageRoutes.response(to: outcome)
+                guard mode == "async", response.status == 201 else { return response }
+                return try await accepted(caller, outcome, response)
             }
         )
+    }
+
+    /// Adds the job to an answer; a repeat adds none to the queue, where its id stands already.
+    private func accepted(
+        _ caller: Caller,
+        _ outcome: Outcome,
+        _ response: Response
+    ) async throws -> Response {
+        guard case .object(var answer) = try JSON(parsing: outcome.answer),
+            let id = answer["message"]?["id"]?.uuidValue,
+            let room = answer["message"]?["conversation_id"]?.uuidValue
+        else { throw Problem.internalError }
+        if outcome.name == "created" {
+            await assignments.add(caller, message: id, room: room)
+            try await FaultPoints.reached("assignment.queued")
+        }
+        answer["job"] = AssignmentJobRoutes.job(id, room: room, .waiting)
+        var accepted = Response.json(202, .object(answer))
+        accepted.fields = response.fields
+        return accepted
     }
 
     private static func message(of request: Request) throws -> NewMessage {
@@ -107,8 +143,7 @@ struct MessageRoutes {
                 fault["pointer"]?.stringValue ?? "",
                 fault["detail"]?.stringValue ?? "is not valid"
             )
-        case "closed":
-            throw Problem.conflict("conversation_closed", "the conversation is closed")
+        case "closed", "elsewhere": throw Problem.conversationClosed
         case "reused":
             throw Problem(
                 status: 422,

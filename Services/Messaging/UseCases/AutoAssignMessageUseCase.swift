@@ -46,22 +46,32 @@ final class AutoAssignMessageUseCase {
         async let held = lock.acquire(id)
         async let known = messages.snapshot(caller, id)
         let hold = await held
+        if case .open = hold {
+            // No lock says that the message is being worked on: the database does.
+            try? await messages.beginProcessing(caller, id, ttl: lock.ttl)
+        }
         do {
+            try await FaultPoints.reached("message.locked")
             let answer = try await assign(caller, id, hold, try await known)
-            await lock.release(id, hold)
+            await end(caller, id, hold)
             return answer
         } catch {
-            await lock.release(id, hold)
+            await end(caller, id, hold)
             throw error
         }
     }
 
+    private func end(_ caller: Caller, _ id: UUID, _ hold: MessageLock.Hold) async {
+        if case .open = hold { try? await messages.endProcessing(caller, id) }
+        await lock.release(id, hold)
+    }
+
     /// Whether somebody works on the message at this instant.
     ///
-    /// Advisory: it may have ended since.
-    func isMessageBeingProcessed(_ id: UUID) async -> Bool {
-        guard let store = lock.store else { return false }
-        return (try? await store.holder(of: "lock:message:\(id.text)")) != nil
+    /// Advisory: it may have ended since. What a crash left ends with the lock's time.
+    func isMessageBeingProcessed(_ caller: Caller, _ id: UUID) async -> Bool {
+        if await lock.isHeld(id) { return true }
+        return (try? await messages.isBeingProcessed(caller, id)) ?? false
     }
 
     private func assign(
@@ -76,7 +86,6 @@ final class AutoAssignMessageUseCase {
             return assignment.serialized()
         }
         guard let text = known["text"]?.stringValue,
-            let author = known["sender_id"]?.stringValue,
             let conversation = known["conversation_id"]?.stringValue.flatMap(UUID.init)
         else { throw Problem.internalError }
         if let delay = await limiter.delay(conversation: conversation, member: id.text) {
@@ -86,8 +95,9 @@ final class AutoAssignMessageUseCase {
             )
         }
         let assignment = try await queue.run(conversation) {
-            try await place(caller, id, text, author, ThreadSnapshot(known["snapshot"] ?? .null))
+            try await place(caller, id, text, ThreadSnapshot(known["snapshot"] ?? .null))
         }
+        try await FaultPoints.reached("message.assigned")
         await committed(caller, conversation)
         return assignment
     }
@@ -96,7 +106,6 @@ final class AutoAssignMessageUseCase {
         _ caller: Caller,
         _ id: UUID,
         _ text: String,
-        _ author: String,
         _ first: ThreadSnapshot
     ) async throws -> [UInt8] {
         let features = TextFeatures(text)
@@ -106,7 +115,6 @@ final class AutoAssignMessageUseCase {
                 explicit: nil,
                 replyThread: nil,
                 features: features,
-                author: author,
                 threads: snapshot.threads,
                 now: snapshot.now
             )

@@ -34,11 +34,12 @@ struct Handover {
         _ handover: HandoverRequest,
         for request: Request
     ) async throws -> Response {
-        guard let contact = try await conversations.contact(caller, handover.conversation) else {
+        guard let party = try await conversations.party(caller, handover.conversation) else {
             throw Problem.notFound
         }
+        guard party.isOpen else { throw Problem.conversationClosed }
         try await FaultPoints.reached("handover.before_call")
-        let answer = try await ask(caller, handover, contact, request)
+        let answer = try await ask(caller, handover, party.contact, request)
         try await FaultPoints.reached("handover.answered")
         guard [200, 201, 503].contains(answer.status), answer.body["outcome"] != nil else {
             throw Handover.problem(of: answer)

@@ -39,6 +39,12 @@ struct MessageLock {
         }
     }
 
+    /// Whether somebody holds the lock of a message; false when there is no store to ask.
+    func isHeld(_ message: UUID) async -> Bool {
+        guard let store else { return false }
+        return (try? await store.holder(of: key(message))) != nil
+    }
+
     /// Frees the lock if it is ours; one that cannot be freed ends by itself.
     func release(_ message: UUID, _ hold: Hold) async {
         guard case .held(let token) = hold, let store else { return }

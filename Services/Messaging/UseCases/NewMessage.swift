@@ -41,12 +41,12 @@ struct RequestKey: Sendable {
 /// A message to be stored.
 struct NewMessage: Sendable {
     let id: UUID
-    let conversation: UUID
+    private(set) var conversation: UUID
     let sender: Sender
     let text: String
     let externalID: String?
-    let replyTo: UUID?
-    let thread: UUID?
+    private(set) var replyTo: UUID?
+    private(set) var thread: UUID?
     let key: RequestKey?
     let features: TextFeatures
     /// The order to the bot that the text is; `PostMessage` finds it out.
@@ -56,8 +56,20 @@ struct NewMessage: Sendable {
     /// Where the provider shows it: the id of the message there that began the thread.
     var providerThread: String?
 
+    /// A job finds its thread afterwards, or after this long a timer; `nil`: it has one at once.
+    var laterAfter: Duration?
+
     /// What the room's limit counts: the same for a repeat of the request.
     var member: String { externalID ?? key?.key ?? id.text }
+
+    /// The same in another conversation, where what it refers to is not.
+    func moved(to conversation: UUID) -> NewMessage {
+        var moved = self
+        moved.conversation = conversation
+        moved.replyTo = nil
+        moved.thread = nil
+        return moved
+    }
 }
 
 /// An agent's answer, to be stored and delivered.

@@ -13,6 +13,8 @@ internal import PostgresClient
 final class PostMessage {
     /// How often a choice is made again because the threads changed; the last one is taken anyway.
     static let choicesMax = 4
+    /// How often a message goes on to the conversation that came after a closed one.
+    static let movesMax = 2
 
     private let messages: MessageRepository
     private let conversations: ConversationRepository
@@ -53,7 +55,42 @@ final class PostMessage {
         if message.sender.kind == .contact {
             message.control = await controlWord(caller, message.text)
         }
-        return try await RequestKey.patiently { [message] in try await attempt(caller, message) }
+        var outcome = try await stored(caller, message)
+        for _ in 1...PostMessage.movesMax where outcome.name == "elsewhere" {
+            message = try await moved(caller, message, outcome)
+            outcome = try await stored(caller, message)
+        }
+        return outcome
+    }
+
+    private func stored(_ caller: Caller, _ message: NewMessage) async throws -> Outcome {
+        try await RequestKey.patiently { try await attempt(caller, message) }
+    }
+
+    /// The conversation is closed for good: the message begins the contact's next one, or joins it.
+    ///
+    /// What it answers, and the thread that it names, stay behind.
+    private func moved(
+        _ caller: Caller,
+        _ message: NewMessage,
+        _ outcome: Outcome
+    ) async throws -> NewMessage {
+        let contact = try JSON(parsing: outcome.answer)
+        let next = try await conversations.open(
+            caller,
+            NewConversation(
+                channelCode: contact["channel_code"]?.stringValue ?? "",
+                contact: contact["contact"]?.stringValue ?? "",
+                contactName: nil,
+                externalID: nil,
+                bot: contact["bot_id"]?.uuidValue,
+                title: nil
+            )
+        )
+        guard let id = try JSON(parsing: next.answer)["id"]?.uuidValue else {
+            throw Problem.conversationClosed
+        }
+        return message.moved(to: id)
     }
 
     private func attempt(_ caller: Caller, _ message: NewMessage) async throws -> Outcome {
@@ -72,6 +109,7 @@ final class PostMessage {
     /// A thread that the caller names is no automatic assignment and is not counted.
     private func delay(_ message: NewMessage) async -> Duration? {
         guard message.thread == nil else { return nil }
+        if let later = message.laterAfter { return later }
         return await limiter.delay(
             conversation: message.conversation,
             member: message.member
@@ -153,7 +191,7 @@ final class PostMessage {
             let message = post.message
             guard post.needsChoice else {
                 if let thread = message.thread {
-                    snapshot.add(message.features, author: message.sender.id, to: thread)
+                    snapshot.add(message.features, to: thread)
                 }
                 return (post, nil)
             }
@@ -161,12 +199,11 @@ final class PostMessage {
                 explicit: nil,
                 replyThread: nil,
                 features: message.features,
-                author: message.sender.id,
                 threads: snapshot.threads,
                 now: snapshot.now
             ).naming(UUID.version7(milliseconds: snapshot.now))
             if let thread = choice.thread {
-                snapshot.add(message.features, author: message.sender.id, to: thread)
+                snapshot.add(message.features, to: thread)
             }
             return (post, choice)
         }

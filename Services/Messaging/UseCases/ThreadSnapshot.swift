@@ -26,18 +26,17 @@ struct ThreadSnapshot: Sendable {
     }
 
     /// A message is going to be written into `thread`, which may be a new one.
-    mutating func add(_ features: TextFeatures, author: String, to thread: UUID) {
+    mutating func add(_ features: TextFeatures, to thread: UUID) {
         let index = threads.firstIndex { $0.id == thread }
         let facts =
             index.map { threads.remove(at: $0) }
             ?? ThreadFacts(
                 id: thread,
                 recentTerms: [],
-                recentAuthors: [],
                 recentMentions: [],
                 lastMessageAt: now
             )
-        threads.insert(facts.adding(features, author: author, at: now), at: 0)
+        threads.insert(facts.adding(features, at: now), at: 0)
         threads = Array(threads.prefix(ThreadSnapshot.threadsMax))
     }
 
@@ -49,7 +48,6 @@ struct ThreadSnapshot: Sendable {
         return ThreadFacts(
             id: id,
             recentTerms: strings("terms").map { TextFeatures.unpack(bytes(hex: $0)) },
-            recentAuthors: strings("authors"),
             recentMentions: strings("mentions"),
             lastMessageAt: value["last_ms"]?.intValue ?? 0
         )

@@ -14,7 +14,8 @@ final class SocketIORoutes: Authenticator {
     /// How many clients an instance serves.
     static let sessionsMax = 10_000
 
-    private let keys: any Authenticator
+    private let authenticator: any Authenticator
+    private let keys: KeyWatch
     private let dispatcher: SocketDispatcher
     private let peer: @LoopActor (Caller, any SocketTransport) -> SocketPeer
     private let logger: Logger
@@ -23,11 +24,13 @@ final class SocketIORoutes: Authenticator {
     private var serving: [ObjectIdentifier: Task<Void, Never>] = [:]
 
     init(
-        keys: any Authenticator,
+        authenticator: any Authenticator,
+        keys: KeyWatch,
         dispatcher: SocketDispatcher,
         logger: Logger,
         peer: @escaping @LoopActor (Caller, any SocketTransport) -> SocketPeer
     ) {
+        self.authenticator = authenticator
         self.keys = keys
         self.dispatcher = dispatcher
         self.logger = logger
@@ -64,7 +67,7 @@ final class SocketIORoutes: Authenticator {
     /// show their key only once.
     func authenticate(_ request: Request) async throws -> Principal {
         guard request.query["sid"] == nil else { return try find(request).principal }
-        return try await keys.authenticate(request)
+        return try await authenticator.authenticate(request)
     }
 
     private func listen(_ request: Request) async throws -> Response {
@@ -121,9 +124,11 @@ final class SocketIORoutes: Authenticator {
             peer: { [peer] in peer(caller, $0) }
         )
         connections[session.sid] = connection
+        let key = keys.add(principal) { session.end() }
         connection.start(
             dispatcher,
-            ended: { [weak self] in
+            ended: { [weak self, keys] in
+                keys.remove(key)
                 self?.connections[session.sid] = nil
             }
         )
