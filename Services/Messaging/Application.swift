@@ -59,6 +59,7 @@ final class Application {
             limiter: guards.room,
             lock: guards.message,
             queue: queue,
+            logger: runtime.logger,
             committed: { await live.changed($0, $1) }
         )
         assignments = AssignmentQueue(runtime, configuration, useCase: autoAssign)

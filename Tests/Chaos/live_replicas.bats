@@ -13,3 +13,10 @@ setup() {
     [ "$status" -eq 0 ]
     [[ $output == *"every stream is whole"* ]]
 }
+
+@test "clients of Socket.IO over two instances miss nothing, whichever is killed, and poll either" {
+    run timeout 150 compose/local run --replicas 2 -- python3 Tests/Integration/socketio_replicas.py
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"every client has every event"* ]]
+}

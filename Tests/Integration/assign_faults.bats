@@ -23,3 +23,27 @@ short_leases() {
     echo "$output"
     [[ $status == 0 && $output == *"one thread, and both were told so"* ]]
 }
+
+@test "a fault inside is a 500 that names the message; the log has message, room, reason, request" {
+    # shellcheck source=stack.bash
+    source "$BATS_TEST_DIRNAME/stack.bash"
+    prepare_channel "fault-$RANDOM$RANDOM"
+    local channel trace=trace-$RANDOM$RANDOM line
+    channel=$(sql "select code from messaging.channels order by updated_at desc limit 1")
+    open_conversation "$channel"
+    messaging POST "/v1/conversations/$CONVERSATION/messages" \
+        '{"sender": {"kind": "agent", "id": "a"}, "text": "topic"}'
+    MESSAGE=$(field .message.id)
+    sql "update messaging.messages set thread_id = null, thread_state = 'pending', method = null
+        where id = '$MESSAGE'"
+    restart_with "message.before_assign:1:error" messaging
+    messaging POST "/v1/messages/$MESSAGE/auto-assign" "" -H "X-Request-Id: $trace"
+    [[ $STATUS == 500 ]]
+    [[ $(field .detail) == \
+        "[AutoAssignMessageUseCase] Failed to auto-assign message $MESSAGE: internal error" ]]
+    line=$(grep "a message was not assigned" "$(log_of messaging.1)" | grep "$trace")
+    [[ $line == *"$MESSAGE"* && $line == *"$CONVERSATION"* && $line == *InjectedFault* ]]
+    # The fault is over: the caller's next try is a success.
+    messaging POST "/v1/messages/$MESSAGE/auto-assign"
+    [[ $STATUS == 200 ]]
+}

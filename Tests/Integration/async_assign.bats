@@ -7,7 +7,6 @@ source "$BATS_TEST_DIRNAME/messaging_support.bash"
 setup_file() { make_channel; }
 setup() { open_conversation; }
 
-sql() { psql "$DATABASE_URL" -XAtqc "$1"; }
 redis() { redis-cli -u "$REDIS_URL" "$@"; }
 QUEUE="bull:{$SWITCHBOARD_TENANT}:auto-assign-message"
 

@@ -11,7 +11,6 @@ setup() {
     window 86400
 }
 
-sql() { psql "$DATABASE_URL" -XAtqc "$1"; }
 window() {
     admin PUT "/v1/channels/$CHANNEL/reopening" "{\"reopen_window_s\": $1}"
     [[ $STATUS == 200 ]]
@@ -215,7 +214,7 @@ at_once() {
 # -------------------------------------------------------------------- With people
 
 person() { # leaves AGENT in TEAM
-    TEAM=$(cat /proc/sys/kernel/random/uuid) AGENT=$(cat /proc/sys/kernel/random/uuid)
+    TEAM=$(new_uuid) AGENT=$(new_uuid)
     engine PUT "/v1/teams/$TEAM" "{\"name\": \"T\", \"strategy\": \"round_robin\",
         \"on_reopen\": \"$1\"}"
     engine PUT "/v1/agents/$AGENT" \
@@ -224,7 +223,7 @@ person() { # leaves AGENT in TEAM
     engine PUT "/v1/teams/$TEAM/members/$AGENT" '{}'
     [[ $STATUS == 20[01] ]]
 }
-engine() { MESSAGING_URL=$ASSIGNMENT_ENGINE_URL admin "$@"; }
+engine() { ask_at "$ASSIGNMENT_ENGINE_URL" "$SWITCHBOARD_ADMIN_KEY" "$@"; }
 session_is() {
     [[ $(sql "select string_agg(state, ' ' order by id) from assignment.sessions
         where conversation_id = '$CONVERSATION'") == "$1" ]]

@@ -85,8 +85,11 @@ setup() { open_conversation; }
     local i
     for i in {1..11}; do says "topic$i"; done
     [[ $STATUS == 201 && $(field .message.thread_state) == deferred && $(field .assignment) == null ]]
-    agent POST "/v1/messages/$(field .message.id)/auto-assign"
+    local id
+    id=$(field .message.id)
+    agent POST "/v1/messages/$id/auto-assign"
     [[ $STATUS == 429 && $(field .code) == rate_limited ]]
+    [[ $(field .detail) == "[AutoAssignMessageUseCase] Failed to auto-assign message $id:"* ]]
     (($(field .retry_after_ms) > 0))
 }
 

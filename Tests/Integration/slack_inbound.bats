@@ -169,13 +169,12 @@ END
         where table_name = 'messaging.inbound_events'") == t ]]
 }
 
-dispatch() { MESSAGING_URL=$DISPATCH_WORKER_URL ask "$@"; }
 # own_secret KEY CODE TEAM SECRET: a workspace with a signing secret of its own, and a channel of it.
 own_secret() {
-    dispatch "$1" PUT "/v1/workspaces/$2" "{\"provider\": \"slack\", \"token\": \"xoxb-team-$3\",
+    ask_at "$DISPATCH_WORKER_URL" "$1" PUT "/v1/workspaces/$2" "{\"provider\": \"slack\", \"token\": \"xoxb-team-$3\",
         \"team_id\": \"$3\", \"signing_secret\": \"$4\", \"api_base_url\": \"$SLACK_STANDIN_URL\"}"
     [[ $STATUS == 20[01] && $BODY != *"$4"* ]]
-    dispatch "$1" PUT "/v1/channels/$2" \
+    ask_at "$DISPATCH_WORKER_URL" "$1" PUT "/v1/channels/$2" \
         "{\"workspace_code\": \"$2\", \"provider_channel_id\": \"$SLACK_CHANNEL\"}"
     [[ $STATUS == 20[01] ]]
     eventually 10 knows_channel "$2"

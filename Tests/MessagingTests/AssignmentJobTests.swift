@@ -4,6 +4,7 @@ import Foundation
 import HTTPServer
 import JSON
 import JobQueue
+import Logging
 import PostgresClient
 import Testing
 
@@ -51,6 +52,7 @@ struct AssignmentJobTests {
                     limiter: RoomLimiter(limiter: nil, limit: 10, window: .seconds(60)),
                     lock: MessageLock(store: store, ttl: ttl),
                     queue: ConversationQueue(),
+                    logger: Logger(label: "test"),
                     committed: { _, _ in }
                 )
             }

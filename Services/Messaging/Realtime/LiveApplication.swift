@@ -15,15 +15,18 @@ final class LiveApplication {
     private let runtime: ServiceRuntime
     private let watch: PresenceWatch
     private let keys: KeyWatch
+    private let bridge: EngineIOBridge
 
     init(_ runtime: ServiceRuntime, _ configuration: MessagingConfiguration) {
         self.runtime = runtime
+        let wakeUps = LiveWakeUps(
+            redis: runtime.redis,
+            configuration: configuration.service.redis
+        )
+        bridge = EngineIOBridge(redis: runtime.redis, wakeUps: wakeUps)
         hub = LiveHub(
             log: EventLog(postgres: runtime.postgres),
-            wakeUps: LiveWakeUps(
-                redis: runtime.redis,
-                configuration: configuration.service.redis
-            ),
+            wakeUps: wakeUps,
             pollInterval: configuration.livePoll,
             logger: runtime.logger
         )
@@ -52,6 +55,7 @@ final class LiveApplication {
         sessions.start()
         watch.start()
         keys.start()
+        bridge.start()
     }
 
     func stop() async {
@@ -81,6 +85,7 @@ final class LiveApplication {
             + SocketIORoutes(
                 authenticator: runtime.authenticator,
                 keys: keys,
+                bridge: bridge,
                 dispatcher: dispatcher,
                 logger: runtime.logger,
                 peer: peer

@@ -58,6 +58,15 @@ final class LiveWakeUps {
         }
     }
 
+    /// Hears what other instances publish on a channel of its own kind, over the same connection.
+    func hear(_ channel: String, _ body: @escaping @LoopActor (RedisMessage) -> Void) {
+        do {
+            try subscriber?.subscribe(.channel(channel), body)
+        } catch {
+            Degradation.note("realtime_fanout")
+        }
+    }
+
     /// Listens no more.
     func ignore(_ room: LiveRoom) {
         subscriber?.unsubscribe(.channel(channel(room)))

@@ -5,6 +5,8 @@ internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Logging
+internal import PostgresClient
 
 /// Assigns a stored message to a thread, once, whoever asks how often.
 ///
@@ -21,6 +23,7 @@ final class AutoAssignMessageUseCase {
     private let limiter: RoomLimiter
     private let lock: MessageLock
     private let queue: ConversationQueue
+    private let logger: Logger
     /// Called after a commit that gave a message its thread.
     private let committed: @LoopActor (Caller, UUID) async -> Void
 
@@ -29,19 +32,22 @@ final class AutoAssignMessageUseCase {
         limiter: RoomLimiter,
         lock: MessageLock,
         queue: ConversationQueue,
+        logger: Logger,
         committed: @escaping @LoopActor (Caller, UUID) async -> Void
     ) {
         self.messages = messages
         self.limiter = limiter
         self.lock = lock
         self.queue = queue
+        self.logger = logger
         self.committed = committed
     }
 
     /// Assigns the message.
     ///
     /// - Returns: `assignment` of the answer, as JSON.
-    /// - Throws: a problem: 404, 409 `already_processing`, 429 `rate_limited`.
+    /// - Throws: a problem: 404, 409 `already_processing`, 429 `rate_limited`, 500; or why the database
+    ///   is away. Each but the 404 is in the log.
     func execute(_ caller: Caller, message id: UUID) async throws -> [UInt8] {
         async let held = lock.acquire(id)
         async let known = messages.snapshot(caller, id)
@@ -50,15 +56,42 @@ final class AutoAssignMessageUseCase {
             // No lock says that the message is being worked on: the database does.
             try? await messages.beginProcessing(caller, id, ttl: lock.ttl)
         }
+        var room = JSON.null
         do {
             try await FaultPoints.reached("message.locked")
-            let answer = try await assign(caller, id, hold, try await known)
+            let known = try await known
+            room = known?["conversation_id"] ?? .null
+            let answer = try await assign(caller, id, hold, known)
             await end(caller, id, hold)
             return answer
         } catch {
             await end(caller, id, hold)
-            throw error
+            throw noted(error, caller, id, room)
         }
+    }
+
+    /// Notes why an assignment failed; a fault of ours becomes a 500 that says of which message.
+    private func noted(
+        _ error: any Error,
+        _ caller: Caller,
+        _ id: UUID,
+        _ room: JSON
+    ) -> any Error {
+        let problem = error as? Problem
+        guard problem?.status != 404 else { return error }
+        let isAway = (error as? PostgresError)?.isUnavailable == true
+        logger.log(
+            level: problem == nil && !isAway ? .error : .notice,
+            "a message was not assigned",
+            metadata: [
+                "message_id": "\(id.text)", "conversation_id": "\(room.stringValue ?? "-")",
+                "reason": "\(problem?.detail ?? "\(error)")", "request_id": "\(caller.requestID)",
+            ]
+        )
+        guard problem == nil, !isAway else { return error }
+        var fault = Problem.internalError
+        fault.detail = AutoAssignMessageUseCase.failure(id, "internal error")
+        return fault
     }
 
     private func end(_ caller: Caller, _ id: UUID, _ hold: MessageLock.Hold) async {

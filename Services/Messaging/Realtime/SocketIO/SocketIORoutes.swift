@@ -7,8 +7,8 @@ internal import Logging
 /// `/socket.io/`: what Socket.IO v4 clients speak (EIO 4), by long-polling, WebSocket, or the one
 /// after the other.
 ///
-/// A session lives in the process that opened it: over several instances a client must begin by
-/// WebSocket, or all of its requests must reach the same instance.
+/// A session lives in the process that opened it. Polls that come to another instance are carried to it
+/// (``EngineIOBridge``); an upgrade cannot be, and its client goes on polling.
 @LoopActor
 final class SocketIORoutes: Authenticator {
     /// How many clients an instance serves.
@@ -16,6 +16,7 @@ final class SocketIORoutes: Authenticator {
 
     private let authenticator: any Authenticator
     private let keys: KeyWatch
+    private let bridge: EngineIOBridge
     private let dispatcher: SocketDispatcher
     private let peer: @LoopActor (Caller, any SocketTransport) -> SocketPeer
     private let logger: Logger
@@ -26,15 +27,18 @@ final class SocketIORoutes: Authenticator {
     init(
         authenticator: any Authenticator,
         keys: KeyWatch,
+        bridge: EngineIOBridge,
         dispatcher: SocketDispatcher,
         logger: Logger,
         peer: @escaping @LoopActor (Caller, any SocketTransport) -> SocketPeer
     ) {
         self.authenticator = authenticator
         self.keys = keys
+        self.bridge = bridge
         self.dispatcher = dispatcher
         self.logger = logger
         self.peer = peer
+        bridge.onRequest = { [weak self] in await self?.answer($0, body: $1) }
     }
 
     var routes: [Route] { [route(.get, listen), route(.post, post)] }
@@ -66,7 +70,11 @@ final class SocketIORoutes: Authenticator {
     /// A key opens a session; after that the session's id, which nobody can guess, is enough: clients
     /// show their key only once.
     func authenticate(_ request: Request) async throws -> Principal {
-        guard request.query["sid"] == nil else { return try find(request).principal }
+        if let sid = request.query["sid"] {
+            // One of another instance: that one knows whose it is.
+            return connections[sid]?.principal
+                ?? Principal(tenant: "", role: nil, keyID: "socket.io")
+        }
         return try await authenticator.authenticate(request)
     }
 
@@ -77,11 +85,11 @@ final class SocketIORoutes: Authenticator {
         switch request.query["transport"] {
         case "websocket": return try await upgrade(request)
         case "polling":
-            guard request.query["sid"] != nil else {
+            guard let sid = request.query["sid"] else {
                 let session = try open(request).session
                 return SocketIORoutes.answer(session.openPacket)
             }
-            return SocketIORoutes.answer(try await find(request).session.polled())
+            return SocketIORoutes.answer(try await carry(sid, body: nil))
         default: throw SocketIORoutes.refusal(0, "Transport unknown")
         }
     }
@@ -90,8 +98,26 @@ final class SocketIORoutes: Authenticator {
         guard request.query["transport"] == "polling" else {
             throw SocketIORoutes.refusal(0, "Transport unknown")
         }
-        try find(request).session.posted(request.body)
-        return SocketIORoutes.answer(Array("ok".utf8))
+        return SocketIORoutes.answer(
+            try await carry(request.query["sid"] ?? "", body: request.body)
+        )
+    }
+
+    /// Takes a client's body to its session, or what waits for the client from it, wherever it is.
+    private func carry(_ sid: String, body: [UInt8]?) async throws -> [UInt8] {
+        if let packets = await answer(sid, body: body) { return packets }
+        guard let packets = await bridge.ask(sid, body: body) else {
+            throw SocketIORoutes.refusal(1, "Session ID unknown")
+        }
+        return packets
+    }
+
+    /// What a session of this instance answers; `nil` when there is none of that id.
+    private func answer(_ sid: String, body: [UInt8]?) async -> [UInt8]? {
+        guard let session = connections[sid]?.session else { return nil }
+        guard let body else { return await session.polled() }
+        session.posted(body)
+        return Array("ok".utf8)
     }
 
     private func upgrade(_ request: Request) async throws -> Response {
@@ -115,7 +141,7 @@ final class SocketIORoutes: Authenticator {
         guard connections.count < SocketIORoutes.sessionsMax else {
             throw Problem.unavailable("too many clients are connected here")
         }
-        let session = EngineIOSession(sid: UUID().text)
+        let session = EngineIOSession(sid: bridge.makeSID())
         let connection = SocketIOConnection(
             session,
             principal: principal,
