@@ -56,6 +56,8 @@ def calls(ids):
         (M, "POST", "/v1/conversations/{id}/handle", {"history": "<USER>Hi</USER>"}, "live job"),
         (M, "PUT", "/v1/tenant/bot-policy", {"allow_default_bot": True}, None),
         (M, "PUT", "/v1/channels/{code}/mailbox", {"debounce_ms": 1500}, None),
+        (M, "PUT", "/v1/channels/{code}/reopening", {"reopen_window_s": 86400}, None),
+        (M, "POST", "/v1/conversations/{id}/close", {"reason": "done"}, "live job"),
         (M, "PATCH", "/v1/messages/{id}", {"text": "hello again"}, None),
         (M, "PATCH", "/v1/threads/{id}", {"title": "Renamed"}, None),
         (M, "POST", "/v1/threads/{id}/archive", None, None),

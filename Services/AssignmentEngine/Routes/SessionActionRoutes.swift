@@ -95,6 +95,7 @@ struct SessionActionRoutes {
             "reopen",
             "Open a closed session again",
             schema: Shapes.close,
+            access: .roleOrService(.agent),
             responses: RunAnswer.responses
         ) {
             request in
