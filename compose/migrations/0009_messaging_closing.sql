@@ -54,7 +54,7 @@ begin
     job := messaging.silence_bot(p_tenant, p_conversation, 'the conversation was closed');
     update messaging.conversations set state = 'closed', closed_at = now(),
            closed_owner = was.owner_kind, owner_kind = 'bot', assignee_id = null,
-           version = version + 1, updated_at = now()
+           handoff_until = null, version = version + 1, updated_at = now()
      where tenant_id = p_tenant and id = p_conversation returning * into c;
     if was.owner_kind <> 'bot' and c.session_id is not null then
       perform messaging.close_session(c, c.session_id, p_code,
