@@ -78,7 +78,8 @@ forgets() { redis flushall >/dev/null; }
     goes_on
     for ID in "${ids[@]}"; do becomes sent 150; done
     for n in 1 2 3; do [[ $(outbox "$LOCAL" | grep -cx "forgotten $TAG $n") == 1 ]]; done
-    later() { outbox "$LOCAL" | grep -qx "later $TAG"; }
+    # It was not due yet when the sweep came that followed the loss; the next one is let in at once.
+    later() { redis del dispatch:sweep >/dev/null && outbox "$LOCAL" | grep -qx "later $TAG"; }
     within 15 later
 }
 
@@ -173,7 +174,7 @@ forgets() { redis flushall >/dev/null; }
     PAUSE=$(field .id)
     sql "select count(dispatch.accept(t.id, t.code, gen_random_uuid(), jsonb_build_object('channel_code',
             '$TAG-fair', 'text', 'backlog'), null, null, null, null, null, 'test', 'r'))
-        from platform.tenants t, generate_series(1, 2000) where t.code = '$SWITCHBOARD_TENANT'" >/dev/null
+        from platform.tenants t, generate_series(1, 800) where t.code = '$SWITCHBOARD_TENANT'" >/dev/null
     waits() { [[ $(sql "select count(*) from dispatch.message_requests
         where channel_code = '$TAG-fair' and job_due_at is null") == 0 ]]; }
     within 20 waits
@@ -186,13 +187,13 @@ forgets() { redis flushall >/dev/null; }
     quick() { [[ $(sql "select count(*) from dispatch.local_outbox o join platform.tenants t
         on t.id = o.tenant_id where t.code = '$other'") == 10 ]]; }
     within 20 quick
-    all() { [[ $(sql "select count(*) from dispatch.local_outbox where channel_code = '$TAG-fair'") == 2000 ]]; }
+    all() { [[ $(sql "select count(*) from dispatch.local_outbox where channel_code = '$TAG-fair'") == 800 ]]; }
     within 60 all
     # When the other's last one left, most of the backlog was still there.
     local behind
     behind=$(sql "select count(*) from dispatch.local_outbox where channel_code = '$TAG-fair'
         and delivered_at > (select max(o.delivered_at) from dispatch.local_outbox o
             join platform.tenants t on t.id = o.tenant_id where t.code = '$other')")
-    echo "$behind of 2000 left later" | sed 's/^/# /' >&3
+    echo "$behind of 800 left later" | sed 's/^/# /' >&3
     ((behind > 200))
 }
