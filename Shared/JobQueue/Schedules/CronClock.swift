@@ -1,4 +1,4 @@
-internal import Foundation
+internal import FoundationEssentials
 internal import TimeZones
 
 /// When a cron pattern's times are, in a time zone.
