@@ -36,23 +36,19 @@ load queue_support
 }
 
 @test "a worker of several queues is told of a job at once, or finds it at its next look" {
-    queue work -q mail --fair acme --drain-ms 600000 --stalled-ms 600000 --count 1 \
-        >"$BATS_TEST_TMPDIR/told" &
-    worker=$!
-    queue work --fair sms --drain-ms 200 --count 1 >"$BATS_TEST_TMPDIR/found" &
-    other=$!
+    queue add -q mail --tenant acme n >/dev/null
+    queue add -q sms n >/dev/null
+    # This one looks by itself at its start and then no more.
+    queue work -q mail --fair acme --drain-ms 600000 --stalled-ms 600000 --count 2 \
+        >"$BATS_TEST_TMPDIR/told" 3>&- &
+    queue work --fair sms --drain-ms 200 --count 2 >"$BATS_TEST_TMPDIR/found" 3>&- &
+    comes_to "$BATS_TEST_TMPDIR/told" completed
+    comes_to "$BATS_TEST_TMPDIR/found" completed
     queue add -q mail --tenant acme --ring n >/dev/null
     queue add -q sms n >/dev/null
-    for pid in "$worker" "$other"; do
-        for _ in {1..100}; do
-            kill -0 "$pid" 2>/dev/null || break
-            sleep 0.1
-        done
-        run kill "$pid"
-        [ "$status" -ne 0 ]
-    done
-    grep -q '"completed"' "$BATS_TEST_TMPDIR/told"
-    grep -q '"completed"' "$BATS_TEST_TMPDIR/found"
+    wait
+    [ "$(grep -c completed "$BATS_TEST_TMPDIR/told")" -eq 2 ]
+    [ "$(grep -c completed "$BATS_TEST_TMPDIR/found")" -eq 2 ]
 }
 
 @test "one queue has no more jobs running than its cap, and no more waiting" {
@@ -80,7 +76,7 @@ load queue_support
     begun=$(date +%s%N)
     run queue work --fair a,b --count 2
     [ "$(started | wc -l)" -eq 2 ]
-    [ "$((($(date +%s%N) - begun) / 1000000))" -lt 8000 ]
+    [ "$((($(date +%s%N) - begun) / 1000000))" -lt 8000 ] # not a minute
     queue pause -q a
     run queue resume --all
     [ "$(queue counts -q a --json | jq .isPaused)" = false ]
@@ -91,18 +87,12 @@ load queue_support
     [ "$(queue cancel -q a "$id" --reason "sent by mistake")" = cancelled ]
     [ "$(queue show -q a "$id" --json | jq -r .failedReason)" = "job cancelled: sent by mistake" ]
     [ "$(queue cancel -q a "$id")" = too_late ]
-    queue work -q a --sleep-ms 60000 --count 1 >"$BATS_TEST_TMPDIR/work" &
-    worker=$!
+    queue work -q a --sleep-ms 60000 --count 1 >"$BATS_TEST_TMPDIR/work" 3>&- &
     id=$(queue add -q a n)
-    for _ in {1..100}; do
-        ! grep -q started "$BATS_TEST_TMPDIR/work" || break
-        sleep 0.05
-    done
+    comes_to "$BATS_TEST_TMPDIR/work" started
     [ "$(queue cancel -q a "$id" --json | jq -r .outcome)" = requested ]
-    for _ in {1..100}; do
-        kill -0 "$worker" 2>/dev/null || break
-        sleep 0.1
-    done
+    comes_to "$BATS_TEST_TMPDIR/work" failed
+    wait
     [ "$(queue state -q a "$id")" = failed ]
     fails "there is no job 77" queue cancel -q a 77
 }

@@ -8,6 +8,24 @@ setup() {
     prefix=t$RANDOM$RANDOM
 }
 
+# Workers that a test left behind go with it.
+teardown() {
+    # shellcheck disable=SC2046 # one number a word
+    kill $(jobs -p) 2>/dev/null || true
+}
+
+# eventually COMMAND…: waits until it succeeds.
+eventually() {
+    local end=$((SECONDS + 30))
+    until "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.05
+    done
+}
+
+# comes_to FILE EVENT: the worker that writes into it tells of one.
+comes_to() { eventually grep -qs "\"event\":\"$2\"" "$1"; }
+
 queue() {
     local command=$1
     shift
