@@ -628,19 +628,33 @@ begin
 end
 $$;
 
--- Puts a request off that cannot be sent now: no slot, no lock, a paused workspace. No attempt is
--- spent. False when it is not waiting any more.
+-- Puts a request off that cannot be sent now: no slot, no lock, a pause. No attempt is spent. Returns
+-- for how many ms; null when it is not waiting any more.
+--
+-- p_is_paused: the reason is a pause that was seen a moment ago. It may have ended since, and whoever
+-- ended it has let go what it held then: the row's lock settles who comes first.
 create function dispatch.postpone(
-  p_tenant uuid, p_id uuid, p_generation int, p_wait interval, p_reason text
-) returns boolean language sql as $$
-  with postponed as (
-    update dispatch.message_requests
-       set next_attempt_at = now() + p_wait, job_due_at = now() + p_wait,
-           last_error = coalesce(p_reason, last_error), updated_at = now()
-     where tenant_id = p_tenant and id = p_id and generation = p_generation
-       and status in ('accepted', 'dispatched', 'retry_wait')
-    returning 1)
-  select exists (select 1 from postponed)
+  p_tenant uuid, p_id uuid, p_generation int, p_wait interval, p_reason text, p_is_paused boolean
+) returns bigint language plpgsql as $$
+declare
+  m dispatch.message_requests;
+begin
+  select * into m from dispatch.message_requests
+   where tenant_id = p_tenant and id = p_id and generation = p_generation
+     and status in ('accepted', 'dispatched', 'retry_wait') for update;
+  if not found then return null; end if;
+  if p_is_paused
+    and not exists (select 1 from dispatch.pause_of(p_tenant, m.channel_code, m.template_code))
+  then
+    p_wait := interval '1 ms';
+    p_reason := null;
+  end if;
+  update dispatch.message_requests
+     set next_attempt_at = now() + p_wait, job_due_at = now() + p_wait,
+         last_error = coalesce(p_reason, last_error), updated_at = now()
+   where tenant_id = p_tenant and id = p_id;
+  return ceil(extract(epoch from p_wait) * 1000)::bigint;
+end
 $$;
 
 -- The one commit before the first byte: whoever gets `begun` may send, nobody else. The rate slot

@@ -29,12 +29,22 @@ struct SendRepository {
     }
 
     /// Puts a request off that cannot be sent now; no attempt is spent.
-    func postpone(_ job: MessageReference, by wait: Duration, reason: String?) async throws {
-        _ = try await postgres.query(
-            "select dispatch.postpone($1, $2, $3, $4 * interval '1 ms', $5)",
-            place(of: job) + [.int(max(1, wait.milliseconds)), PostgresValue(reason)],
+    ///
+    /// - Parameter isPaused: the reason is a pause; one that has ended meanwhile puts nothing off.
+    /// - Returns: for how long it was put off.
+    func postpone(
+        _ job: MessageReference,
+        by wait: Duration,
+        reason: String?,
+        isPaused: Bool
+    ) async throws -> Duration {
+        let row = try await postgres.query(
+            "select dispatch.postpone($1, $2, $3, $4 * interval '1 ms', $5, $6) as wait_ms",
+            place(of: job)
+                + [.int(max(1, wait.milliseconds)), PostgresValue(reason), .bool(isPaused)],
             idempotent: true
-        )
+        ).one()
+        return try row.isNull("wait_ms") ? wait : .milliseconds(row.int("wait_ms"))
     }
 
     /// How `dispatch.begin_send` answered.

@@ -103,7 +103,12 @@ final class SendMessageProcessor {
 
     private func send(_ message: ResolvedMessage) async throws -> JobProcessingResult {
         if let (wait, reason) = SendMessageProcessor.rest(message) {
-            return try await postpone(message.job, by: wait, reason)
+            return try await postpone(
+                message.job,
+                by: wait,
+                reason,
+                isPaused: message.channel.pause != nil
+            )
         }
         let token: Secret?
         do {
@@ -267,9 +272,15 @@ final class SendMessageProcessor {
     private func postpone(
         _ job: MessageReference,
         by wait: Duration,
-        _ reason: String?
+        _ reason: String?,
+        isPaused: Bool = false
     ) async throws -> JobProcessingResult {
-        try await repository.postpone(job, by: wait, reason: reason)
+        let wait = try await repository.postpone(
+            job,
+            by: wait,
+            reason: reason,
+            isPaused: isPaused
+        )
         var result = result(job, "waiting", retryIn: wait)
         result.error = reason
         return result
