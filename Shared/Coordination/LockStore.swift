@@ -43,6 +43,14 @@ public protocol LockStore: AnyObject {
 
     /// What `key` holds and for how long, or `nil` when it is free.
     func holder(of key: String) async throws(CoordinationError) -> LockHolder?
+
+    /// Keys that are held and begin with `prefix`, at most about `limit` of them.
+    ///
+    /// Looks at everything that there is: for administrators, never for a request of anybody else.
+    func keys(
+        beginningWith prefix: String,
+        limit: Int
+    ) async throws(CoordinationError) -> [String]
 }
 
 /// Who holds a lock.

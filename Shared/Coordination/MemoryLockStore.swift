@@ -73,4 +73,14 @@ public final class MemoryLockStore: LockStore {
         guard let current = held[key], current.until > now else { return nil }
         return LockHolder(value: current.value, remaining: current.until - now)
     }
+
+    /// The live keys that begin so.
+    public func keys(
+        beginningWith prefix: String,
+        limit: Int
+    ) async throws(CoordinationError) -> [String] {
+        let now = now()
+        let live = held.filter { $0.value.until > now && $0.key.hasPrefix(prefix) }
+        return Array(live.keys.prefix(limit))
+    }
 }

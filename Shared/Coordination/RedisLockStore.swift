@@ -121,6 +121,35 @@ public final class RedisLockStore: LockStore {
         else { return nil }
         return LockHolder(value: value, remaining: .milliseconds(remaining))
     }
+
+    /// How many keys one step of a search looks at.
+    static let scanStep: Int64 = 1000
+
+    /// The keys that begin so, step by step, so that Redis is never held up.
+    public func keys(
+        beginningWith prefix: String,
+        limit: Int
+    ) async throws(CoordinationError) -> [String] {
+        var found: Set<String> = []
+        var cursor = "0"
+        repeat {
+            let reply = try await answered("lock") { [cursor] () async throws(RedisError) in
+                try await redis.send([
+                    "SCAN", .string(cursor), "MATCH", .string(RedisLockStore.literal(prefix) + "*"),
+                    "COUNT", .int(RedisLockStore.scanStep),
+                ])
+            }
+            guard let pair = reply.array, pair.count == 2, let next = pair[0].text else { break }
+            found.formUnion((pair[1].array ?? []).compactMap(\.text))
+            cursor = next
+        } while cursor != "0" && found.count < limit
+        return Array(found)
+    }
+
+    /// A text in which nothing stands for anything else in a pattern of Redis.
+    private static func literal(_ text: String) -> String {
+        text.map { "*?[]\\^".contains($0) ? "\\\($0)" : "\($0)" }.joined()
+    }
 }
 
 /// Runs a Redis call and names the operation in its failure.

@@ -156,6 +156,7 @@ asked() {
 }
 was_asked() { [[ $(asked length) == "$1" ]]; }
 ended_as() { [[ $(asked 'last | .end') == "$1" ]]; }
+first_ended_as() { [[ $(asked 'first | .end') == "$1" ]]; }
 lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSATION"; }
 
 # ends FAULT STATUS ATTEMPTS [TIMEOUT_S]: what becomes of a job whose provider does that.
@@ -272,6 +273,66 @@ ends() {
     says "$B" stop
     eventually 5 ended_as aborted
     [[ $(said) == "0 0" ]]
+}
+
+@test "a newer message aborts the call in flight; the next job answers both" {
+    instance A
+    bot_of "$A" slow
+    open_at "$A" "$BOT"
+    says "$A" one
+    local first=$JOB
+    eventually 10 was_asked 1
+    says "$A" two
+    [[ $(field .bot.status) == locked ]]
+    eventually 1 first_ended_as aborted
+    job_is "$A" "$first" superseded
+    eventually 15 has_said "1 0"
+    was_asked 2
+    [[ $(asked 'last | .end') == answered ]]
+    [[ $(sql "select consolidated_messages from messaging.ai_jobs
+        where conversation_id = '$CONVERSATION' and status = 'completed'") == 2 ]]
+}
+
+@test "a newer message at another process aborts the call in flight as well" {
+    instance A
+    bot_of "$A" slow
+    open_at "$A" "$BOT"
+    says "$A" one
+    eventually 10 was_asked 1
+    instance B
+    says "$B" two
+    # By A's next sign of life.
+    eventually 2 first_ended_as aborted
+    eventually 15 has_said "1 0"
+}
+
+@test "a lock lasts as long as its job lives, however short its time, and not much longer" {
+    # It would end after a second; the job takes two.
+    instance A CONVERSATION_LOCK_MS=1000 AI_JOB_HEARTBEAT_MS=300
+    bot_of "$A" slow
+    open_at "$A" "$BOT"
+    says "$A" one
+    eventually 10 was_asked 1
+    local since=$EPOCHREALTIME
+    while ! has_passed "$since" 1600; do
+        [[ $(redis PTTL "$(lock_key)") -gt 0 ]]
+    done
+    eventually 5 has_said "1 0"
+    eventually 2 lock_is_gone
+    # A worker that dies leaves it for as long as it had left; then the job is another's.
+    bot_of "$A" hang
+    open_at "$A" "$BOT"
+    says "$A" one
+    eventually 10 was_asked 1
+    kill -KILL "$(pid_of A)"
+    eventually 2 lock_is_gone
+    instance B
+    eventually 5 nobody_sleeps
+}
+# No job runs whose worker has been silent for longer than its lease and a sweep.
+nobody_sleeps() {
+    [[ $(sql "select count(*) from messaging.ai_jobs where status = 'processing'
+        and lease_until < now() - interval '1 s'") == 0 ]]
 }
 
 # dies_at POINT ANSWERS_ASKED: the only worker is killed there; another one finishes its job.

@@ -36,6 +36,19 @@ struct LockStoreTests {
         #expect(try await store.holder(of: key) == nil)
     }
 
+    @Test("it finds what is held by how it begins, to the letter", arguments: Kind.available)
+    @LoopActor func listing(kind: Kind) async throws {
+        let store = try await kind.locks()
+        let prefix = TestRedis.key("list") + ":{a}*[x]:"
+        for name in ["\(prefix)1", "\(prefix)2", prefix.replacing("*", with: "b") + "3"] {
+            #expect(try await store.acquire(name, value: "v", ttl: .seconds(5)))
+        }
+        #expect(try await store.acquire("\(prefix)gone", value: "v", ttl: .milliseconds(10)))
+        try await EventLoop.shared.sleep(for: .milliseconds(30))
+        let found = try await store.keys(beginningWith: prefix, limit: 100)
+        #expect(Set(found) == ["\(prefix)1", "\(prefix)2"])
+    }
+
     @Test("a holder that outlived its time cannot free its successor's", arguments: Kind.available)
     @LoopActor func outlived(kind: Kind) async throws {
         let store = try await kind.locks()

@@ -166,6 +166,34 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
     bot_has_said 1
 }
 
+@test "a lock whose job is gone is listed as orphaned, and freed by cleanup" {
+    open_with "$QUICK"
+    local old new
+    leaves_record $((2 * 3600))
+    old=$(lock_key)
+    open_with "$QUICK"
+    new=$(lock_key)
+    leaves_record 60
+    admin GET /v1/admin/locks
+    [[ $(field "[.items[] | select(.holder == \"messaging-gone\") | .orphaned] | tostring") == "[true,true]" ]]
+    admin POST /v1/admin/locks/cleanup '{"max_age_hours": 1.5}'
+    [[ $STATUS == 200 && $(field .cleaned) == 1 ]]
+    [[ $(redis-cli -u "$REDIS_URL" --no-auth-warning EXISTS "$old") == 0 ]]
+    [[ $(redis-cli -u "$REDIS_URL" --no-auth-warning EXISTS "$new") == 1 ]]
+    [[ $(sql "select count(*) from platform.audit where action = 'lock.release'
+        and subject = '${old##*:}'") == 1 ]]
+    # It holds nobody up meanwhile.
+    says "one"
+    [[ $(field .bot.status) == ai_processing_started ]]
+    eventually 10 bot_has_said 1
+}
+# leaves_record AGE_S: what a process that died leaves in Redis.
+leaves_record() {
+    redis-cli -u "$REDIS_URL" --no-auth-warning SET "$(lock_key)" "{\"t\": \"$(new_uuid)\",
+        \"o\": \"messaging-gone\", \"j\": \"$(new_uuid)\", \"at\": $(((EPOCHSECONDS - $1) * 1000))}" \
+        PX 300000
+}
+
 @test "configuration is read back as it was written, with its names of document 004" {
     local core platform bot
     core=$(new_uuid) platform=$(new_uuid) bot=$(new_uuid)
@@ -508,4 +536,73 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
         /v1/handler/status /v1/tenant/bot-policy '/v1/channels/{code}/mailbox'; do
         [[ $(jq --arg path "$path" '.paths | has($path)' <<<"$BODY") == true ]]
     done
+}
+
+@test "every lock in Redis has its end" {
+    open_with "$SLOW"
+    says "one"
+    local key keys ttl
+    keys=$(redis-cli -u "$REDIS_URL" --no-auth-warning --scan --pattern 'lock:*')
+    [[ $keys == *"$(lock_key)"* ]]
+    for key in $keys; do
+        ttl=$(redis-cli -u "$REDIS_URL" --no-auth-warning PTTL "$key")
+        # One that has gone meanwhile says -2; one without an end would say -1.
+        ((ttl == -2 || ttl > 0 && ttl <= 300000))
+    done
+}
+
+@test "a job is read from the database when Redis has forgotten it, for thirty days" {
+    open_with "$QUICK"
+    handles "<USER>Hello</USER><br>"
+    local job
+    job=$(field .ai_job_id)
+    eventually 10 job_is "$job" completed
+    eventually 5 mirror_says "job:ai:{$SWITCHBOARD_TENANT}:$job" completed
+    redis-cli -u "$REDIS_URL" --no-auth-warning DEL "job:ai:{$SWITCHBOARD_TENANT}:$job"
+    job_is "$job" completed
+    [[ $(field .result.text) == "Lin: I understand: Hello" ]]
+    handles "<USER>Hello</USER><br>"
+    local younger
+    younger=$(field .ai_job_id)
+    eventually 10 job_is "$younger" completed
+    sql "update messaging.ai_jobs set finished_at = now() - interval '29 days' where id = '$younger'"
+    sql "update messaging.ai_jobs set finished_at = now() - interval '31 days' where id = '$job'"
+    eventually 15 is_dropped "$job"
+    [[ $(sql "select count(*) from messaging.ai_jobs where id = '$younger'") == 1 ]]
+}
+is_dropped() { [[ $(sql "select count(*) from messaging.ai_jobs where id = '$1'") == 0 ]]; }
+
+@test "what the handler does is in the metrics, and in the log of who records a trace" {
+    open_with "$QUICK"
+    local trace span log=$SWITCHBOARD_STACK/log/messaging.1.log before
+    trace=$(new_uuid) trace=${trace//-/} before=$(steps_counted)
+    agent POST "/v1/conversations/$CONVERSATION/handle" '{"history": "<USER>Hello</USER><br>"}' \
+        -H "traceparent: 00-$trace-00f067aa0ba902b7-01"
+    [[ $STATUS == 200 ]]
+    local job
+    job=$(field .ai_job_id)
+    # Every line is an object with its time, its level and its message.
+    [[ $(grep -c '^{' "$log") -gt 0 ]]
+    [[ -z $(grep '^{' "$log" | jq -c 'select(.message == null or .level == null)' 2>&1) ]]
+    eventually 5 has_spans "$trace" "handle.configuration handle.handle handle.job handle.lock handle.parse"
+    # All of one request are of one step in the trace.
+    span=$(grep "$trace" "$log" | jq -r .span_id | sort -u)
+    [[ $span =~ ^[0-9a-f]{16}$ && $span != 00f067aa0ba902b7 ]]
+    (($(steps_counted) >= before + 5))
+    eventually 10 job_is "$job" completed
+    eventually 5 metric_is_there 'ai_jobs_total{outcome="done"}'
+    # Who records nothing leaves nothing.
+    trace=$(new_uuid) trace=${trace//-/}
+    agent POST "/v1/conversations/$CONVERSATION/handle" '{"history": "<USER>Hello</USER><br>"}' \
+        -H "traceparent: 00-$trace-00f067aa0ba902b7-00"
+    [[ $STATUS == 200 ]] && ! grep -q "$trace" "$log"
+}
+steps_counted() {
+    curl -sS "$MESSAGING_URL/metrics" |
+        awk '/^handler_step_seconds_count/ { sum += $2 } END { print sum + 0 }'
+}
+metric_is_there() { [[ $(curl -sS "$MESSAGING_URL/metrics") == *"$1"* ]]; }
+has_spans() { # TRACE OPERATIONS
+    [[ $(grep "$1" "$SWITCHBOARD_STACK/log/messaging.1.log" |
+        jq -r .operation | sort -u | paste -sd ' ') == "$2" ]]
 }

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031,SC2119
 # When the bot waits and for what: files, typing, and conversations that people leave alone. Needs
 # the environment of `compose/local run`.
 

@@ -3,6 +3,7 @@ import Domain
 import EventLoop
 import Foundation
 import JSON
+import Logging
 import Platform
 import PostgresClient
 import Testing
@@ -76,8 +77,8 @@ struct BotTests {
         #expect(standard.messageLock == .seconds(30))
         #expect(standard.bot.lease == .seconds(20) && standard.bot.heartbeat == .seconds(5))
         #expect(standard.bot.attemptsMax == 3 && standard.bot.supersedesMax == 2)
-        #expect(BotConfigService.freshFor == .seconds(60))
-        #expect(BotConfigService.staleFor == .seconds(600))
+        #expect(standard.bot.configurationFresh == .seconds(60))
+        #expect(standard.bot.configurationStale == .seconds(600))
         #expect(JobMirror.ttlSeconds == 3600 && AnalysisCache.ttlSeconds == 86_400)
         #expect(throws: (any Error).self) {
             try settings(["AI_JOB_LEASE_MS": "1000", "AI_JOB_HEARTBEAT_MS": "900"])
@@ -188,6 +189,10 @@ struct MessageLockManagerTests {
         func holder(of key: String) async throws(CoordinationError) -> LockHolder? {
             throw Away.error
         }
+        func keys(
+            beginningWith prefix: String,
+            limit: Int
+        ) async throws(CoordinationError) -> [String] { throw Away.error }
     }
 
     @LoopActor
@@ -246,6 +251,74 @@ struct MessageLockManagerTests {
         let shared = try manager([Away()])
         await #expect(throws: (any Error).self) {
             try await shared.checkAndAcquireLock(caller, conversation)
+        }
+    }
+}
+
+@Suite("Bot configuration", .serialized, .needsPostgres)
+struct BotConfigServiceTests {
+    @LoopActor
+    private func service(
+        _ postgres: PostgresClient,
+        staleFor: Duration
+    ) throws -> BotConfigService {
+        BotConfigService(
+            settings: ConfigurationRepository(
+                postgres: postgres,
+                secrets: try settings().service.secretBox
+            ),
+            logger: Logger(label: "test"),
+            freshFor: .milliseconds(20),
+            staleFor: staleFor
+        )
+    }
+
+    @Test("what nobody asks for is forgotten; what is asked for is not")
+    @LoopActor func forgets() async throws {
+        try await SchemaDatabase.with { postgres in
+            let world = try await RollbackTests.world(postgres)
+            let service = try service(postgres, staleFor: .milliseconds(300))
+            let (caller, conversation) = (world.caller, world.conversation)
+            _ = try await service.getBotConfig(caller, conversation)
+            #expect(service.remembered == 2)
+            let end = MonotonicTime.now() + .milliseconds(600)
+            while MonotonicTime.now() < end {
+                _ = try await service.getBotConfig(caller, conversation)
+                #expect(service.remembered == 2)
+                try await EventLoop.shared.sleep(for: .milliseconds(20))
+            }
+            let deadline = MonotonicTime.now() + .seconds(10)
+            while service.remembered > 0, MonotonicTime.now() < deadline {
+                try await EventLoop.shared.sleep(for: .milliseconds(20))
+            }
+            #expect(service.remembered == 0)
+        }
+    }
+
+    @Test("a change made elsewhere holds once what was read is no longer fresh")
+    @LoopActor func changesElsewhere() async throws {
+        try await SchemaDatabase.with { postgres in
+            let world = try await RollbackTests.world(postgres)
+            let service = try service(postgres, staleFor: .seconds(600))
+            let (caller, conversation) = (world.caller, world.conversation)
+            let before = try await service.getBotConfig(caller, conversation)
+            #expect(before?.name == BotConfiguration.defaultName)
+            let bot = UUID()
+            _ = try await postgres.query(
+                "insert into messaging.bots (tenant_id, id, name) values ($1, $2, 'New')",
+                [.uuid(caller.tenant), .uuid(bot)]
+            )
+            _ = try await postgres.query(
+                "update messaging.conversations set bot_id = $2 where id = $1",
+                [.uuid(conversation), .uuid(bot)]
+            )
+            let deadline = MonotonicTime.now() + .seconds(10)
+            var name = before?.name
+            while name != "New", MonotonicTime.now() < deadline {
+                try await EventLoop.shared.sleep(for: .milliseconds(10))
+                name = try await service.getBotConfig(caller, conversation)?.name
+            }
+            #expect(name == "New")
         }
     }
 }

@@ -69,7 +69,7 @@ struct MailboxTests {
         ),
         Mutant(
             fault: "what came in during a try that failed is not counted",
-            seed: 27,
+            seed: 64,
             function: "fail_ai_job",
             original: "consolidated_messages = consolidated_messages + c.pending_count,",
             planted: ""
@@ -77,7 +77,7 @@ struct MailboxTests {
         Mutant(
             fault: "a superseded answer's messages are not counted by the next",
             seed: 5,
-            function: "finish_ai_job",
+            function: "supersede",
             original: "pending_count = pending_count + j.consolidated_messages,",
             planted: ""
         ),
@@ -90,7 +90,7 @@ struct MailboxTests {
         ),
         Mutant(
             fault: "a second try has the fence of the first",
-            seed: 5,
+            seed: 68,
             function: "fail_ai_job",
             original: "fence = c.fence + 1, worker = null,",
             planted: "worker = null,"
@@ -134,14 +134,21 @@ struct MailboxTests {
             fault: "an answer that was superseded is sent all the same",
             seed: 3,
             function: "finish_ai_job",
-            original:
-                "perform messaging.end_ai_job(j, 'superseded', null, p_result, c.version + 1);",
+            original: "next_job := messaging.supersede(c, j, p_result, now());",
             planted: """
-                perform messaging.end_ai_job(j, 'superseded', null, p_result, c.version + 1);
+                next_job := messaging.supersede(c, j, p_result, now());
                 perform platform.enqueue_call('messaging', p_tenant, j.tenant, 'dispatch-worker',
                   '/v1/message-requests', c.id::text, c.version + 1,
                   jsonb_build_object('text', p_text), gen_random_uuid());
                 """
+        ),
+        Mutant(
+            fault: "an aborted call drops what it was to answer",
+            seed: 16,
+            function: "supersede_ai_job",
+            original: "perform messaging.supersede(c, j, null, greatest(now(), c.debounce_until));",
+            planted:
+                "perform messaging.stop_ai_job(p_tenant, p_job, null, 'cancelled', '', '', '');"
         ),
         Mutant(
             fault: "the bot goes on while a person owns the conversation",
@@ -219,8 +226,9 @@ struct MailboxSimulation {
         case 30..<55: try await world.claims(Int.random(in: 0..<3, using: &random))
         case 55..<73: try await world.answers(&random)
         case 73..<78: try await world.fails(&random)
-        case 78..<80: try await world.givesBack(&random)
-        case 80..<84: try await world.leasesEnd()
+        case 78..<79: try await world.givesBack(&random)
+        case 79..<82: try await world.aborts(&random)
+        case 82..<84: try await world.leasesEnd()
         case 84..<88: try await world.sweeps()
         case 88..<91: try await world.handles()
         case 91..<93: try await world.cancels()

@@ -21,8 +21,8 @@ final class MailboxWorld {
     }
 
     private let postgres: PostgresClient
-    private let caller: Caller
-    private let conversation: UUID
+    let caller: Caller
+    let conversation: UUID
     private let post: PostMessage
     private let jobs: AIJobRepository
     private let conversations: ConversationRepository
@@ -165,6 +165,17 @@ final class MailboxWorld {
         if outcome == "failed" {
             model.failed()
             if !model.waiting(upto: job.upto).isEmpty { model.handedOver() }
+        }
+    }
+
+    /// A worker has aborted its call because of a newer message, or believes that there is one.
+    func aborts(_ random: inout SeededRandom) async throws {
+        guard let index = held.indices.randomElement(using: &random) else { return }
+        let job = held.remove(at: index)
+        switch try await workers[job.worker].supersede(job.work) {
+        case "superseded": try model.superseded(upto: job.upto)
+        case "lost", "retry": break
+        case let other: throw Violation("supersede answered '\(other)'")
         }
     }
 

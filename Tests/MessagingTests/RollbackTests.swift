@@ -143,7 +143,9 @@ struct RollbackTests {
                     postgres: postgres,
                     secrets: configuration.service.secretBox
                 ),
-                logger: logger
+                logger: logger,
+                freshFor: .seconds(60),
+                staleFor: .seconds(600)
             ),
             jobs: manager,
             start: { begun += 1 }

@@ -1207,7 +1207,7 @@ language sql stable as $$
     'id', j.id, 'tenant_id', j.tenant_id, 'tenant', j.tenant, 'lock_id', j.lock_id,
     'conversation_id', j.conversation_id, 'fence', j.fence, 'upto_seq', j.upto_seq,
     'attempts', j.attempts, 'consolidated_messages', j.consolidated_messages,
-    'input', j.input, 'channel_code', c.channel_code,
+    'input', j.input, 'channel_code', c.channel_code, 'supersedes', c.supersedes,
     -- Whether messages in the conversation wait for the answer, or only who brought a history.
     'posts', j.upto_seq > c.answered_seq,
     'bot', case when b.id is not null then to_jsonb(b) - 'tenant_id' end,
@@ -1235,7 +1235,8 @@ $$;
 
 -- Takes jobs that are due: pending -> processing, with a lease. upto_seq is frozen here, on the
 -- conversation's row: a message is either in this turn or in the next. Rows that somebody holds are
--- skipped, so a claim waits for nobody. Returns ai_job_work per job.
+-- skipped, so a claim waits for nobody. Returns ai_job_work per job. It does not wait for the disk
+-- either: one that a crash undoes leaves its job pending, and whoever had it finds it lost.
 create function messaging.claim_ai_jobs(
   p_worker text, p_limit int, p_lease interval, p_history int
 ) returns setof jsonb language plpgsql as $$
@@ -1243,6 +1244,7 @@ declare
   d record;
   j messaging.ai_jobs;
 begin
+  perform set_config('synchronous_commit', 'off', true);
   for d in
     select x.tenant_id, x.id, x.conversation_id, c.last_user_seq, c.pending_count
       from messaging.ai_jobs x join messaging.conversations c
@@ -1268,16 +1270,19 @@ create function messaging.next_ai_job_due() returns timestamptz language sql sta
   select due_at from messaging.ai_jobs where status = 'pending' order by due_at limit 1
 $$;
 
--- Extends the lease of a running job. false: it is not the worker's any more; abort the call.
+-- Extends the lease of a running job. 'ours' | 'outdated' (a newer message is there) | 'lost': it is
+-- not the worker's any more; abort the call.
 create function messaging.heartbeat_ai_job(
   p_tenant uuid, p_job uuid, p_worker text, p_fence bigint, p_lease interval
-) returns bool language sql as $$
+) returns text language sql as $$
   with beat as (
     update messaging.ai_jobs set heartbeat_at = now(), lease_until = now() + p_lease
      where tenant_id = p_tenant and id = p_job and status = 'processing' and worker = p_worker
        and fence = p_fence
-    returning 1)
-  select exists (select 1 from beat)
+    returning conversation_id, upto_seq)
+  select coalesce((select case when c.last_user_seq > b.upto_seq then 'outdated' else 'ours' end
+    from beat b join messaging.conversations c
+      on c.tenant_id = p_tenant and c.id = b.conversation_id), 'lost')
 $$;
 
 -- Makes the next job at once when the conversation has news after `p_upto`; to be called by who
@@ -1298,6 +1303,20 @@ begin
   select * into j from messaging.make_ai_job(p_tenant, p_code, p_conversation, c.fence + 1,
     c.last_user_seq, c.pending_count, c.pending_input, p_due, c.version);
   return j.id;
+end
+$$;
+
+-- Ends a job without its answer: newer messages superseded it. The next job, due at p_due, answers
+-- what this one was for as well, and counts it. The caller holds the row. Returns the next job's id.
+create function messaging.supersede(
+  c messaging.conversations, j messaging.ai_jobs, p_result jsonb, p_due timestamptz
+) returns uuid language plpgsql as $$
+begin
+  perform messaging.end_ai_job(j, 'superseded', null, p_result, c.version + 1);
+  update messaging.conversations set supersedes = supersedes + 1, version = version + 1,
+         pending_count = pending_count + j.consolidated_messages, updated_at = now()
+   where tenant_id = c.tenant_id and id = c.id;
+  return messaging.next_turn(c.tenant_id, j.tenant, c.id, c.answered_seq, p_due);
 end
 $$;
 
@@ -1332,12 +1351,7 @@ begin
   if c.owner_kind <> 'bot' or (p_text is not null and c.last_user_seq > j.upto_seq
     and not p_post_anyway and c.supersedes < p_max_supersedes)
   then
-    perform messaging.end_ai_job(j, 'superseded', null, p_result, c.version + 1);
-    -- The next job answers what this one was for as well, and counts it.
-    update messaging.conversations set supersedes = supersedes + 1, version = version + 1,
-           pending_count = pending_count + j.consolidated_messages, updated_at = now()
-     where tenant_id = p_tenant and id = c.id;
-    next_job := messaging.next_turn(p_tenant, j.tenant, c.id, c.answered_seq, now());
+    next_job := messaging.supersede(c, j, p_result, now());
     outcome := 'superseded';
     return;
   end if;
@@ -1456,6 +1470,31 @@ begin
 end
 $$;
 
+-- Ends a running job whose provider's call was aborted because of a newer message. As it ends before
+-- its time, the next job waits for the rest of the burst. outcome: 'superseded' | 'lost' | 'retry' (its
+-- answer would be shown after all: it is worked on again, and the attempt does not count)
+create function messaging.supersede_ai_job(
+  p_tenant uuid, p_job uuid, p_worker text, p_fence bigint, p_max_supersedes int, out outcome text
+) language plpgsql as $$
+declare
+  c messaging.conversations;
+  j messaging.ai_jobs;
+begin
+  select x.* into c from messaging.conversations x
+   where x.tenant_id = p_tenant and x.id = (select conversation_id from messaging.ai_jobs
+     where tenant_id = p_tenant and id = p_job) for update;
+  select * into j from messaging.ai_jobs where tenant_id = p_tenant and id = p_job for update;
+  if j.status = 'processing' and j.worker = p_worker and j.fence = p_fence and c.fence = p_fence
+    and c.last_user_seq > j.upto_seq and c.supersedes < p_max_supersedes
+  then
+    perform messaging.supersede(c, j, null, greatest(now(), c.debounce_until));
+    outcome := 'superseded';
+  else
+    outcome := messaging.give_back_ai_job(p_tenant, p_job, p_worker, p_fence);
+  end if;
+end
+$$;
+
 -- Ends a live job by somebody's will. 'cancelled', by its id: what it was to answer counts as dealt
 -- with. 'superseded', when an administrator releases the lock of p_conversation: nothing is lost, the
 -- next message's job answers it too, or the one that the sweep makes after a while. outcome: 'ended' | 'over' (it was already) | 'not_found'; answer = ai_job_json
@@ -1486,8 +1525,9 @@ begin
   update messaging.conversations set fence = fence + 1, supersedes = 0, version = version + 1,
          answered_seq = case p_status when 'superseded' then answered_seq
            else greatest(answered_seq, j.upto_seq) end,
+         -- A job that waits for another try has counted more than came in since.
          pending_count = case p_status when 'superseded'
-           then case j.status when 'pending' then pending_count
+           then case j.status when 'pending' then j.consolidated_messages
              else pending_count + j.consolidated_messages end
            else case j.status when 'pending' then 0 else pending_count end end,
          first_pending_at = null, debounce_until = null, updated_at = now()

@@ -214,7 +214,34 @@ final class BackgroundJobManager {
     func cleanupOldLocks(_ caller: Caller, olderThan age: Duration) async throws -> Int {
         let released = try await jobs.cleanup(caller, olderThan: age)
         for conversation in released { await superseded(caller, conversation, nil) }
-        return released.count
+        var count = released.count
+        for record in try await orphanedRecords(caller) where record.age >= age {
+            guard await locks.release(record) else { continue }
+            try await jobs.noteRelease(caller, record)
+            count += 1
+        }
+        return count
+    }
+
+    /// The tenant's locks: those of live jobs, and records of jobs that do not live.
+    func heldLocks(_ caller: Caller, limit: Int) async throws -> [JSON] {
+        let live = try await jobs.liveLocks(caller, limit: limit)
+        return live + (try await orphanedRecords(caller)).map(\.document)
+    }
+
+    /// Lock records that show a job which is not there: what was left by a process that died while
+    /// the database was away, or between two steps.
+    private func orphanedRecords(_ caller: Caller) async throws -> [ShownLock] {
+        let shown = await locks.shown(caller)
+        let live = try await jobs.liveLockIDs(caller, shown.map(\.record.lockID))
+        var orphans: [ShownLock] = []
+        for lock in shown where !live.contains(lock.record.lockID) {
+            // One of a job that was made without the database lives in some process.
+            let id = lock.record.job.flatMap(UUID.init(uuidString:))
+            let job = if let id { await self.shown(caller, id) } else { JSONObject?.none }
+            if job?["status"] != "processing" { orphans.append(lock) }
+        }
+        return orphans
     }
 
     /// The processes that work on jobs.

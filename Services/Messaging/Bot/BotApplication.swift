@@ -32,7 +32,12 @@ final class BotApplication {
     ) {
         self.runtime = runtime
         debounceCount = configuration.debounceCount
-        configurations = BotConfigService(settings: settings, logger: runtime.logger)
+        configurations = BotConfigService(
+            settings: settings,
+            logger: runtime.logger,
+            freshFor: configuration.bot.configurationFresh,
+            staleFor: configuration.bot.configurationStale
+        )
         let jobs = AIJobRepository(postgres: runtime.postgres)
         locks = MessageLockManager(
             stores: stores,
@@ -113,7 +118,11 @@ final class BotApplication {
     }
 
     var routes: [Route] {
-        HandlerRoutes(handler: handler, status: { [self] in await status() }).routes
+        HandlerRoutes(
+            handler: handler,
+            logger: runtime.logger,
+            status: { [self] in await status() }
+        ).routes
             + JobRoutes(manager: manager, locks: locks).routes
     }
 
@@ -142,6 +151,8 @@ final class BotApplication {
             // channel counts otherwise, the runner finds it within its poll.
             let count = bot["consolidated_messages"]?.intValue ?? 0
             if isLast || count >= Int64(debounceCount) { runner.wake() }
+        case "locked":
+            if let id = job.flatMap(UUID.init(uuidString:)) { runner.newerMessage(than: id) }
         case "stopped", "human":
             if job != nil { await manager.ended(caller, conversation, job: job) }
         default: break

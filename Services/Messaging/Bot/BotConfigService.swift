@@ -11,13 +11,10 @@ internal import Telemetry
 /// Finds the configuration of a conversation's bot, and goes on while the database is away.
 ///
 /// What was read is believed for a minute. While the database is away what was read at most ten
-/// minutes ago goes on; after that the built-in bot answers, unless the tenant forbids it.
+/// minutes ago goes on; after that the built-in bot answers, unless the tenant forbids it. What
+/// nobody asked for in ten minutes is forgotten.
 @LoopActor
 final class BotConfigService {
-    /// How long a configuration is believed without looking.
-    static let freshFor: Duration = .seconds(60)
-    /// How long it is believed while the database is away.
-    static let staleFor: Duration = .seconds(600)
     /// How many conversations and tenants are remembered; above it the cache starts anew.
     static let cacheLimit = 20_000
 
@@ -34,14 +31,30 @@ final class BotConfigService {
 
     private let settings: ConfigurationRepository
     private let logger: Logger
+    private let freshFor: Duration
+    private let staleFor: Duration
+    private var willForget = false
     private var configurations: [UUID: [UUID: Known<BotConfiguration>]] = [:]
     private var policies: [UUID: Known<Policy>] = [:]
     private var count = 0
 
-    init(settings: ConfigurationRepository, logger: Logger) {
+    /// - Parameters:
+    ///   - freshFor: how long a configuration is believed without looking.
+    ///   - staleFor: how long it is believed while the database is away.
+    init(
+        settings: ConfigurationRepository,
+        logger: Logger,
+        freshFor: Duration,
+        staleFor: Duration
+    ) {
         self.settings = settings
         self.logger = logger
+        self.freshFor = freshFor
+        self.staleFor = staleFor
     }
+
+    /// How many conversations and tenants are remembered now.
+    var remembered: Int { count + policies.count }
 
     /// The bot of a conversation: its own, else its channel's, else its tenant's, else the built-in.
     ///
@@ -51,7 +64,7 @@ final class BotConfigService {
     func getBotConfig(_ caller: Caller, _ conversation: UUID) async throws -> BotConfiguration? {
         let now = EventLoop.shared.now
         let known = configurations[caller.tenant]?[conversation]
-        if let known, now - known.readAt < BotConfigService.freshFor { return known.value }
+        if let known, now - known.readAt < freshFor { return known.value }
         do {
             let found = try await settings.botConfiguration(caller, conversation)
             guard let found else { return nil }
@@ -70,7 +83,7 @@ final class BotConfigService {
         _ known: Known<BotConfiguration>?,
         _ now: MonotonicTime
     ) throws -> BotConfiguration {
-        if var value = known?.value, let known, now - known.readAt < BotConfigService.staleFor {
+        if var value = known?.value, let known, now - known.readAt < staleFor {
             value.source = .lastGood
             return value
         }
@@ -97,7 +110,7 @@ final class BotConfigService {
     private func policy(_ caller: Caller) async -> Policy {
         let now = EventLoop.shared.now
         let known = policies[caller.tenant]
-        if let known, now - known.readAt < BotConfigService.freshFor { return known.value }
+        if let known, now - known.readAt < freshFor { return known.value }
         do {
             let document = try await settings.botPolicy(caller)
             let value = Policy(
@@ -143,10 +156,33 @@ final class BotConfigService {
     }
 
     private func makeRoom() {
-        guard count + policies.count >= BotConfigService.cacheLimit else { return }
+        forgetLater()
+        guard remembered >= BotConfigService.cacheLimit else { return }
         configurations = [:]
         policies = [:]
         count = 0
+    }
+
+    /// Looks once in a while, for as long as there is something to forget.
+    private func forgetLater() {
+        guard !willForget else { return }
+        willForget = true
+        EventLoop.shared.schedule(after: freshFor) { [weak self] in
+            guard let self else { return }
+            willForget = false
+            forgetIdle()
+            if remembered > 0 { forgetLater() }
+        }
+    }
+
+    /// What is too old to stand in for anything is of no use.
+    private func forgetIdle() {
+        let now = EventLoop.shared.now
+        policies = policies.filter { now - $0.value.readAt < staleFor }
+        configurations = configurations.mapValues { known in
+            known.filter { now - $0.value.readAt < staleFor }
+        }.filter { !$0.value.isEmpty }
+        count = configurations.values.reduce(0) { $0 + $1.count }
     }
 }
 

@@ -37,13 +37,40 @@ struct BotJobs {
         return (works, due)
     }
 
-    /// False: the job is somebody else's, or was cancelled; the call must be aborted.
-    func heartbeat(_ work: JobWork) async throws -> Bool {
-        try await postgres.query(
-            "select messaging.heartbeat_ai_job($1, $2, $3, $4, $5 * interval '1 ms') ours",
+    /// What a sign of life found.
+    enum Pulse: String {
+        case ours
+        /// A newer message is there.
+        case outdated
+        /// The job is somebody else's, or was cancelled; the call must be aborted.
+        case lost
+    }
+
+    func heartbeat(_ work: JobWork) async throws -> Pulse {
+        let pulse = try await postgres.query(
+            "select messaging.heartbeat_ai_job($1, $2, $3, $4, $5 * interval '1 ms') pulse",
             place(work) + [.int(settings.lease.milliseconds)],
             idempotent: true
-        ).one().bool("ours")
+        ).one().string("pulse")
+        guard let known = Pulse(rawValue: pulse) else {
+            throw UnexpectedAnswer(function: "heartbeat_ai_job")
+        }
+        return known
+    }
+
+    /// Whether a newer message makes the job's answer one that nobody will see.
+    func isSupersedable(_ work: JobWork) -> Bool {
+        work.isPosted && !work.bot.postsAnyway && work.supersedes < settings.supersedesMax
+    }
+
+    /// Ends a job whose call was aborted because of a newer message.
+    ///
+    /// Returns `superseded`, `lost`, or `retry` when it must be worked on after all.
+    func supersede(_ work: JobWork) async throws -> String {
+        try await postgres.query(
+            "select messaging.supersede_ai_job($1, $2, $3, $4, $5) outcome",
+            place(work) + [.int(settings.supersedesMax)]
+        ).one().string("outcome")
     }
 
     /// Writes the answer if the job's fence still holds.

@@ -16,6 +16,8 @@ final class BotRunner {
     static let jobsLimit = 32
     /// Between two looks at the table when nobody wakes the runner.
     static let pollInterval: Duration = .seconds(1)
+    /// Between two looks at least: jobs that come due meanwhile are claimed together.
+    static let claimInterval: Duration = .milliseconds(10)
     /// How often an answer is offered to a database that is away; then the lease decides.
     static let writesMax = 20
     static let writePause: Duration = .milliseconds(250)
@@ -30,6 +32,9 @@ final class BotRunner {
     var onEnded: (@LoopActor (JobWork) async -> Void)?
     private let logger: Logger
     private var running: [UUID: Task<Void, Never>] = [:]
+    /// Running jobs that newer messages may supersede, and those whose call was aborted for it.
+    private var supersedable: Set<UUID> = []
+    private var outdated: Set<UUID> = []
     private var isStopped = false
     private let wakeup = Wakeup()
     private var lastSweep = MonotonicTime(nanoseconds: 0)
@@ -84,9 +89,17 @@ final class BotRunner {
         running[job]?.cancel()
     }
 
+    /// A newer message is there: the provider need not go on with an answer that nobody will see.
+    func newerMessage(than job: UUID) {
+        guard supersedable.remove(job) != nil else { return }
+        outdated.insert(job)
+        abort(job)
+    }
+
     private func run() async {
         while !isStopped {
             var pause = BotRunner.pollInterval
+            let began = MonotonicTime.now()
             do {
                 try await lookAfterAll()
                 let room = BotRunner.jobsLimit - running.count
@@ -100,6 +113,8 @@ final class BotRunner {
                 logger.warning("bot: jobs could not be claimed", metadata: ["reason": "\(error)"])
             }
             if !isStopped { await wakeup.rest(atMost: pause) }
+            let early = began + BotRunner.claimInterval - MonotonicTime.now()
+            if !isStopped, early > .zero { try? await EventLoop.shared.sleep(for: early) }
         }
     }
 
@@ -125,9 +140,12 @@ final class BotRunner {
             logger.error("bot: a job could not be read", metadata: ["reason": "\(error)"])
             return
         }
+        if jobs.isSupersedable(work) { supersedable.insert(work.id) }
         running[work.id] = Task {
             await perform(work)
             running[work.id] = nil
+            supersedable.remove(work.id)
+            outdated.remove(work.id)
             wake()
         }
     }
@@ -160,7 +178,9 @@ final class BotRunner {
                 return try await jobs.finish(work, answer, reply)
             }
         } catch let error as AIProviderError {
-            logger.warning("bot: no answer", metadata: note(work, error.description))
+            if !outdated.contains(work.id) {
+                logger.warning("bot: no answer", metadata: note(work, error.description))
+            }
             guard let ended = await failed(work, error) else { return }
             outcome = ended
         } catch {
@@ -176,6 +196,7 @@ final class BotRunner {
     /// Only who ended the job takes its lock down: after `lost` it may be another worker's.
     private func ended(_ work: JobWork, _ outcome: String) async {
         committed()
+        HandlerSteps.jobEnded(outcome)
         await onEnded?(work)
         guard outcome != "lost", outcome != "retry" else { return }
         processed += 1
@@ -191,9 +212,10 @@ final class BotRunner {
 
     private func failed(_ work: JobWork, _ error: AIProviderError) async -> String? {
         do {
-            return try await write(work) { [jobs, isStopped] in
+            return try await write(work) { [jobs, isStopped, outdated] in
                 // A process that ends has not tried: nothing counts against the job.
                 if isStopped { return try await jobs.giveBack(work) }
+                if outdated.contains(work.id) { return try await jobs.supersede(work) }
                 return try await jobs.fail(work, error)
             }
         } catch {
@@ -223,7 +245,11 @@ final class BotRunner {
         while !Task.isCancelled {
             do {
                 try await EventLoop.shared.sleep(for: jobs.settings.heartbeat)
-                guard try await jobs.heartbeat(work) else { return abort(work.id) }
+                switch try await jobs.heartbeat(work) {
+                case .lost: return abort(work.id)
+                case .outdated: newerMessage(than: work.id)
+                case .ours: break
+                }
                 await keepLock(work)
             } catch {
                 // Cancelled, or the database is away; the lease outlives a few missed beats.

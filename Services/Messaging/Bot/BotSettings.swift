@@ -17,6 +17,10 @@ struct BotSettings: Sendable {
     let supersedesMax: Int
     /// Attempts of a job: the first and two retries.
     let attemptsMax = 3
+    /// How long a bot's configuration is believed without looking.
+    let configurationFresh: Duration
+    /// How long it is believed while the database is away, and remembered when nobody asks for it.
+    let configurationStale: Duration
 
     init(_ settings: inout Settings) {
         lease = settings.milliseconds("AI_JOB_LEASE_MS", default: 20_000)
@@ -28,6 +32,8 @@ struct BotSettings: Sendable {
         sweepInterval = settings.milliseconds("AI_JOB_SWEEP_MS", default: 5_000)
         idle = settings.milliseconds("AI_JOB_IDLE_MS", default: 5_000)
         supersedesMax = settings.integer("MAX_SUPERSEDES", default: 2, in: 0...100)
+        configurationFresh = settings.milliseconds("BOT_CONFIG_FRESH_MS", default: 60_000)
+        configurationStale = settings.milliseconds("BOT_CONFIG_STALE_MS", default: 600_000)
         if heartbeat * 2 > lease {
             settings.note("AI_JOB_HEARTBEAT_MS must be at most half of AI_JOB_LEASE_MS")
         }

@@ -16,6 +16,8 @@ struct JobWork: Sendable {
     let fence: Int64
     let attempts: Int
     let consolidated: Int
+    /// Answers in a row that were superseded before this one.
+    let supersedes: Int
     let bot: BotConfiguration
     /// Whether the answer goes into the conversation; else who brought the history reads it at the
     /// job.
@@ -39,6 +41,7 @@ struct JobWork: Sendable {
         lockID = work["lock_id"]?.stringValue ?? ""
         attempts = Int(work["attempts"]?.intValue ?? 1)
         consolidated = Int(work["consolidated_messages"]?.intValue ?? 1)
+        supersedes = Int(work["supersedes"]?.intValue ?? 0)
         bot = try BotConfiguration(work, tenant: tenantID, secrets: secrets)
         isPosted = work["posts"]?.boolValue ?? false
         request = bot.request(JobWork.turns(work), consolidated: consolidated, jobID: id)

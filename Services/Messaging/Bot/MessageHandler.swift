@@ -37,10 +37,13 @@ final class MessageHandler {
     /// - Throws: a 404 for an unknown conversation; a 503 when nothing can hold its lock.
     func handleMessageRequest(_ caller: Caller, _ request: HandleRequest) async throws -> JSON {
         initialize()
-        guard var bot = try await configurations.getBotConfig(caller, request.conversation) else {
-            throw Problem.notFound
+        let found = try await HandlerSteps.measure(.configuration) {
+            try await configurations.getBotConfig(caller, request.conversation)
         }
-        let made = try await jobs.createAIProcessingJob(caller, request, bot: bot)
+        guard var bot = found else { throw Problem.notFound }
+        let made = try await HandlerSteps.measure(.job) { [bot] in
+            try await jobs.createAIProcessingJob(caller, request, bot: bot)
+        }
         // What was read a moment ago may have changed since, and nobody can look.
         if made.isOffline, bot.source == .database { bot.source = .lastGood }
         return MessageHandler.answer(made.start, bot)

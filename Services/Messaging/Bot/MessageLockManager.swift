@@ -7,62 +7,6 @@ internal import Platform
 internal import PostgresClient
 internal import Telemetry
 
-/// Who holds the lock of a conversation, as far as anybody needs to know.
-struct LockInfo: Sendable {
-    let lockID: String
-    let job: String?
-    let holder: String?
-    let age: Duration
-    /// How long the shared store still shows it; `nil` where only the database's lease is known.
-    let remaining: Duration?
-    let pendingCount: Int
-
-    var document: JSON {
-        [
-            "locked": true, "lock_id": .string(lockID), "holder": JSON(holder),
-            "age_ms": .int(age.milliseconds),
-            "ttl_ms": JSON(remaining.map(\.milliseconds)),
-            "ai_job_id": JSON(job), "pending_count": .int(Int64(pendingCount)),
-        ]
-    }
-}
-
-/// What a lock's record says: ids and times, and nothing of the conversation.
-struct LockRecord: Sendable, Hashable {
-    let lockID: String
-    let instance: String
-    var job: String?
-    let takenAt: Int64
-
-    var text: String {
-        let document: JSON = [
-            "t": .string(lockID), "o": .string(instance), "j": JSON(job), "at": .int(takenAt),
-        ]
-        return document.text
-    }
-
-    init(lockID: String, instance: String, job: String?, takenAt: Int64) {
-        self.lockID = lockID
-        self.instance = instance
-        self.job = job
-        self.takenAt = takenAt
-    }
-
-    /// Reads a record; `nil` when it is none of ours.
-    init?(_ text: String) {
-        guard let document = try? JSON(parsing: Array(text.utf8)),
-            let lockID = document["t"]?.stringValue, let instance = document["o"]?.stringValue,
-            let takenAt = document["at"]?.intValue
-        else { return nil }
-        self.init(
-            lockID: lockID,
-            instance: instance,
-            job: document["j"]?.stringValue,
-            takenAt: takenAt
-        )
-    }
-}
-
 /// The lock of a conversation: one AI job at a time.
 ///
 /// The database's lease is the one live row of `messaging.ai_jobs`: it decides, and it is all there
@@ -88,8 +32,11 @@ struct MessageLockManager {
     let jobs: AIJobRepository
 
     nonisolated static func key(_ tenant: String, _ conversation: UUID) -> String {
-        "lock:conversation:{\(tenant)}:\(conversation.text)"
+        prefix(tenant) + conversation.text
     }
+
+    /// How the keys of a tenant's locks begin.
+    nonisolated static func prefix(_ tenant: String) -> String { "lock:conversation:{\(tenant)}:" }
 
     // MARK: Without the database
 
@@ -106,7 +53,10 @@ struct MessageLockManager {
         )
         for store in stores {
             do {
-                if let acquisition = try await acquire(store, key, record) { return acquisition }
+                let taken = try await HandlerSteps.measure(.lock) {
+                    try await acquire(store, key, record)
+                }
+                if let taken { return taken }
             } catch {
                 Degradation.note("conversation_lock")
             }
@@ -155,13 +105,15 @@ struct MessageLockManager {
             takenAt: WallClock.milliseconds()
         )
         let key = MessageLockManager.key(caller.code, conversation)
-        _ = await first(false) { store throws(CoordinationError) in
-            if try await store.acquire(key, value: record.text, ttl: ttl) { return true }
-            // The row says that the lock is this job's: what is shown is a leftover.
-            if let leftover = try await store.holder(of: key) {
-                try await store.release(key, value: leftover.value)
+        await HandlerSteps.measure(.lock) {
+            _ = await first(false) { store throws(CoordinationError) in
+                if try await store.acquire(key, value: record.text, ttl: ttl) { return true }
+                // The row says that the lock is this job's: what is shown is a leftover.
+                if let leftover = try await store.holder(of: key) {
+                    try await store.release(key, value: leftover.value)
+                }
+                return try await store.acquire(key, value: record.text, ttl: ttl)
             }
-            return try await store.acquire(key, value: record.text, ttl: ttl)
         }
     }
 
@@ -241,6 +193,48 @@ struct MessageLockManager {
             remaining: isOwn ? shown?.remaining : nil,
             pendingCount: job.pendingCount
         )
+    }
+
+    /// How many records are looked at.
+    static let shownMax = 1000
+
+    /// What the stores show of a tenant's locks.
+    func shown(_ caller: Caller) async -> [ShownLock] {
+        let prefix = MessageLockManager.prefix(caller.code)
+        var found: [ShownLock] = []
+        for store in stores {
+            do {
+                let keys = try await store.keys(
+                    beginningWith: prefix,
+                    limit: MessageLockManager.shownMax
+                )
+                for key in keys.prefix(MessageLockManager.shownMax) {
+                    guard let conversation = UUID(uuidString: String(key.dropFirst(prefix.count))),
+                        let value = try await store.holder(of: key)?.value,
+                        let record = LockRecord(value)
+                    else { continue }
+                    found.append(
+                        ShownLock(
+                            conversation: conversation,
+                            key: key,
+                            value: value,
+                            record: record
+                        )
+                    )
+                }
+            } catch {
+                Degradation.note("conversation_lock")
+            }
+        }
+        return found
+    }
+
+    /// Takes down a record if it is still this one.
+    func release(_ lock: ShownLock) async -> Bool {
+        for store in stores where (try? await store.release(lock.key, value: lock.value)) == true {
+            return true
+        }
+        return false
     }
 
     private func info(of holder: LockHolder) -> LockInfo {

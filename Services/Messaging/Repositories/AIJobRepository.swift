@@ -80,6 +80,32 @@ struct AIJobRepository {
         return try rows.map { try $0.uuid("id") }
     }
 
+    /// Those of `ids` that are locks of live jobs.
+    func liveLockIDs(_ caller: Caller, _ ids: [String]) async throws -> Set<String> {
+        guard !ids.isEmpty else { return [] }
+        let rows = try await postgres.query(
+            """
+            select lock_id::text id from messaging.ai_jobs
+            where tenant_id = $1 and status in ('pending', 'processing')
+              and lock_id::text = any ($2::text[])
+            """,
+            [.uuid(caller.tenant), .strings(ids)],
+            idempotent: true
+        )
+        return Set(try rows.map { try $0.string("id") })
+    }
+
+    /// Leaves in the audit who took a record down.
+    func noteRelease(_ caller: Caller, _ lock: ShownLock) async throws {
+        _ = try await postgres.query(
+            "select platform.note_audit($1, $2, 'lock.release', $3, null, null, $4, $5)",
+            [
+                .uuid(caller.tenant), .string(caller.actor), .string(lock.conversation.text),
+                "the lock's job was gone", .string(caller.requestID),
+            ]
+        )
+    }
+
     /// The processes that work on jobs, those seen last first.
     func workers(lostAfter lease: Duration) async throws -> [JSON] {
         let rows = try await postgres.query(

@@ -3,6 +3,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Logging
 
 /// The message handler: a history in, a job out, and its state.
 @LoopActor
@@ -13,6 +14,7 @@ struct HandlerRoutes {
     nonisolated static let resourcesMax = 16 * 1024
 
     let handler: MessageHandler
+    let logger: Logger
     /// The state of the handler's components.
     let status: @LoopActor () async -> JSON
 
@@ -54,12 +56,25 @@ struct HandlerRoutes {
                     schema: Schemas.reference("Handled")
                 )
             ],
-            handler: ErrorMapping.translating { [handler] request in
-                let caller = try request.caller()
-                let wish = try HandlerRoutes.wish(request)
-                return .json(200, try await handler.handleMessageRequest(caller, wish))
+            handler: ErrorMapping.translating { request in
+                let parent = request.context.traceparent
+                guard parent.isRecorded else { return try await measured(request) }
+                let trace = HandlerTrace(parent: parent, logger: logger)
+                return try await HandlerTrace.$current.withValue(trace) {
+                    try await measured(request)
+                }
             }
         )
+    }
+
+    private func measured(_ request: Request) async throws -> Response {
+        try await HandlerSteps.measure(.handle) {
+            let caller = try request.caller()
+            let start = MonotonicTime.now()
+            let wish = try HandlerRoutes.wish(request)
+            HandlerSteps.note(.parse, MonotonicTime.now() - start)
+            return .json(200, try await handler.handleMessageRequest(caller, wish))
+        }
     }
 
     nonisolated private static func wish(_ request: Request) throws -> HandleRequest {

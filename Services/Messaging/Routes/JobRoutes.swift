@@ -111,11 +111,12 @@ struct JobRoutes {
             access: .role(.admin),
             summary: "The locks that are held, oldest first",
             description: "At most \(JobRoutes.locksMax). One is orphaned when nobody has shown a "
-                + "sign of life for its job; such locks are freed within seconds.",
+                + "sign of life for its job; such locks are freed within seconds. So is a record "
+                + "of a job that is not there; it ends by itself, within five minutes.",
             tag: "AI jobs",
             responses: [200: RouteResponse("They.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { [locks] request in
-                let items = try await locks.jobs.liveLocks(
+            handler: ErrorMapping.translating { [manager] request in
+                let items = try await manager.heldLocks(
                     try request.caller(),
                     limit: JobRoutes.locksMax
                 )

@@ -50,6 +50,16 @@ public struct TraceParent: Sendable, Hashable, CustomStringConvertible {
         return String(decoding: bytes, as: UTF8.self)
     }
 
+    /// Whether the caller records the trace.
+    public var isRecorded: Bool { flags & 1 == 1 }
+
+    /// The id of this step, in hexadecimal.
+    public var spanID: String {
+        var bytes: [UInt8] = []
+        bytes.appendHex(span)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
     /// The id of the whole trace, in hexadecimal.
     public var traceID: String {
         var bytes: [UInt8] = []
