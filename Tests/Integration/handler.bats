@@ -472,7 +472,7 @@ leaves_record() {
     [[ $(field .owner_kind) != bot ]]
     says "still there?"
     [[ $(field .bot.status) == human ]]
-    [[ $(sql "select payload -> 'context' ->> 'reason' from platform.outbox where kind = 'call' and key = '$CONVERSATION'") == "the bot asked for a person" ]]
+    [[ $(sql "select payload -> 'context' ->> 'reason' from platform.outbox where kind = 'call' and target = 'assignment-engine' and key = '$CONVERSATION'") == "the bot asked for a person" ]]
     as_service POST /v1/internal/assignment \
         "{\"conversation_id\": \"$CONVERSATION\", \"session_id\": \"$(new_uuid)\", \"version\": 1, \"state\": \"closed\", \"owner\": \"bot\"}"
     [[ $(field .outcome) == applied ]]
