@@ -6,12 +6,20 @@ bats_require_minimum_version 1.5.0
 
 setup() {
     prefix=t$RANDOM$RANDOM
+    WORKERS=()
 }
 
 # Workers that a test left behind go with it.
 teardown() {
-    # shellcheck disable=SC2046 # one number a word
-    kill $(jobs -p) 2>/dev/null || true
+    ((${#WORKERS[@]} == 0)) || kill "${WORKERS[@]}" 2>/dev/null || true
+}
+
+# working FILE OPTION…: a worker in the background that writes into FILE.
+working() {
+    local file=$1
+    shift
+    queue work "$@" >"$file" 3>&- &
+    WORKERS+=("$!")
 }
 
 # eventually COMMAND…: waits until it succeeds.

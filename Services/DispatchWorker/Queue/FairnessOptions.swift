@@ -9,7 +9,7 @@ struct FairnessOptions: ParsableArguments {
     @Option(
         help: """
             Serve these fairly: queues of the prefix or, with --queue, tenants that have such a \
-            queue; with weights, such as mail=3,sms.
+            queue; with weights, such as mail=3,sms. Beside --all it only gives weights.
             """
     )
     var fair: String?
@@ -33,6 +33,7 @@ struct FairnessOptions: ParsableArguments {
             prefix: options.prefix,
             name: options.queue,
             weights: try weights(),
+            isAll: all,
             inFlightMax: inFlightMax
         )
     }
@@ -79,7 +80,15 @@ extension FairnessOptions {
         let prefix: String
         let name: String?
         let weights: [String: Int]
+        let isAll: Bool
         let inFlightMax: Int
+
+        /// Workers with a list have a ring of their own, or they would serve what is not on it.
+        private var ring: String? {
+            guard !isAll else { return nil }
+            let names = weights.keys.sorted().joined(separator: ",")
+            return "\(prefix):\(name.map { "\($0):" } ?? "")only:\(names)"
+        }
 
         @LoopActor
         func open(_ redis: RedisClient, _ settings: Queue.Settings) -> TenantQueues {
@@ -90,13 +99,20 @@ extension FairnessOptions {
                 return terms
             }
             guard let name else {
-                return TenantQueues(of: prefix, redis: redis, settings: settings, terms: terms)
+                return TenantQueues(
+                    of: prefix,
+                    redis: redis,
+                    settings: settings,
+                    ring: ring,
+                    terms: terms
+                )
             }
             return TenantQueues(
                 name,
                 prefix: prefix,
                 redis: redis,
                 settings: settings,
+                ring: ring,
                 terms: terms
             )
         }

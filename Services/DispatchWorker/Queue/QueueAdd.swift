@@ -49,7 +49,7 @@ struct QueueAdd: ParsableCommand {
     @Option(help: "Refuse what comes when so many jobs wait in the queue; 0 for never.")
     var queuedMax = 0
 
-    @Flag(help: "Tell workers that serve several queues at once; they look only at times.")
+    @Flag(help: "Tell workers that serve all queues (work --all) at once; they look only at times.")
     var ring = false
 
     func run() throws {

@@ -29,19 +29,23 @@ public final class TenantQueues {
 
     /// The queues `name` of all tenants.
     ///
-    /// - Parameter terms: how a tenant is served; asked anew whenever it has work.
+    /// - Parameters:
+    ///   - ring: the ring's name, where these are not all there are: workers serve whatever is in
+    ///     their ring; nil for the ring of all.
+    ///   - terms: how a tenant is served; asked anew whenever it has work.
     public init(
         _ name: String,
         prefix: String = QueueKeys.defaultPrefix,
         redis: RedisClient,
         settings: Queue.Settings = Queue.Settings(),
+        ring: String? = nil,
         terms: @escaping @LoopActor (String) -> Terms = { _ in Terms() }
     ) {
         layout = .tenants(prefix: prefix, name: name)
         self.redis = redis
         self.settings = settings
         termsOf = terms
-        ring = TenantRing(layout.ringName, redis: redis)
+        self.ring = TenantRing(ring ?? layout.ringName, redis: redis)
     }
 
     /// All queues whose keys begin with `prefix`; a tenant is what follows it, such as `mail` or
@@ -50,13 +54,14 @@ public final class TenantQueues {
         of prefix: String,
         redis: RedisClient,
         settings: Queue.Settings = Queue.Settings(),
+        ring: String? = nil,
         terms: @escaping @LoopActor (String) -> Terms = { _ in Terms() }
     ) {
         layout = .all(prefix: prefix)
         self.redis = redis
         self.settings = settings
         termsOf = terms
-        ring = TenantRing(layout.ringName, redis: redis)
+        self.ring = TenantRing(ring ?? layout.ringName, redis: redis)
     }
 
     /// The tenant's queue.
