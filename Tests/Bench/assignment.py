@@ -26,7 +26,7 @@ ADMIN = os.environ["SWITCHBOARD_ADMIN_KEY"]
 SERVICE = os.environ["SERVICE_TOKEN"]
 STRATEGIES = ("round_robin", "fair", "least_recently_assigned", "least_active", "most_available")
 ROUNDS = 3
-SECONDS = 1.5
+SECONDS = 1
 
 # A team of a number of agents who are all there, with room for 1,000 sessions each.
 TEAM = """

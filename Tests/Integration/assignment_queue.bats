@@ -13,6 +13,7 @@ own_tenant() {
     local tenant=t-$RANDOM$RANDOM$RANDOM
     SWITCHBOARD_ADMIN_KEY=$(key "$tenant" admin)
     SWITCHBOARD_AGENT_KEY=$(key "$tenant" agent)
+    export SWITCHBOARD_ADMIN_KEY SWITCHBOARD_AGENT_KEY
 }
 
 # events NAME SESSION: prints the data of this session's events of that name.

@@ -6,9 +6,17 @@
 
 load assignment
 
+# Prints a port from the thousand that begin at $1 on which nobody listens.
+free_port() {
+    local port
+    while port=$(($1 + RANDOM % 1000)); do
+        (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port" && return; }
+    done
+}
+
 setup() {
-    REDIS_PORT=$((20000 + RANDOM % 2000))
-    PORT=$((18000 + RANDOM % 2000))
+    REDIS_PORT=$(free_port 20000)
+    PORT=$(free_port 18000)
     ASSIGNMENT_ENGINE_URL=http://127.0.0.1:$PORT
     local tenant=t-$RANDOM$RANDOM$RANDOM
     SWITCHBOARD_ADMIN_KEY=$(key "$tenant" admin)
@@ -76,7 +84,7 @@ provider() {
 @test "two instances that count in memory are not ready; with Redis both are" {
     engine_up
     local first=$ENGINE port=$PORT log=$BATS_TEST_TMPDIR/log
-    PORT=$((PORT + 1)) BATS_TEST_TMPDIR=$BATS_TEST_TMPDIR/second
+    PORT=$(free_port 19000) BATS_TEST_TMPDIR=$BATS_TEST_TMPDIR/second
     mkdir "$BATS_TEST_TMPDIR"
     engine_up
     local second=$ENGINE
@@ -98,7 +106,7 @@ provider() {
     # Alone again it may count in memory: whoever is gone is forgotten.
     redis_down
     kill -KILL "$first" "$second"
-    PORT=$((PORT + 1)) BATS_TEST_TMPDIR=$BATS_TEST_TMPDIR/third
+    PORT=$(free_port 21000) BATS_TEST_TMPDIR=$BATS_TEST_TMPDIR/third
     mkdir "$BATS_TEST_TMPDIR"
     engine_up
     ENGINE="$first $second $ENGINE"
@@ -139,7 +147,11 @@ provider() {
     hands_over "$same" -H "Idempotency-Key: key-$TEAM"
     is 503 .retryable
     redis_up
-    provider redis
+    local tenths=150
+    until agent GET /health && [[ $(field .redis.connected) == true ]]; do
+        ((tenths-- > 0)) || return 1
+        sleep 0.1
+    done
     hands_over "$same" -H "Idempotency-Key: key-$TEAM"
     # The timer may have been faster.
     is 200 '.outcome == "assign"'

@@ -68,6 +68,69 @@ all_are_sent() {
     [[ -z $(comm -23 "$BATS_TEST_TMPDIR/requested" "$BATS_TEST_TMPDIR/sent") ]]
 }
 
+# hands NUMBER: a caller that hands conversations over, ends every third, and notes what was accepted.
+hands() {
+    local number=0 folder=$BATS_TEST_TMPDIR session
+    until [[ -e $folder/stop ]]; do
+        number=$((number + 1))
+        engine POST /v1/sessions "{\"conversation_id\": \"$(new_uuid)\", \"contact_id\": \"c\",
+            \"team_id\": \"$TEAM\", \"source\": \"handover\"}"
+        [[ $STATUS == 201 ]] || continue
+        session=$(field .session.id)
+        echo "$session" >>"$folder/sessions.$1"
+        ((number % 3)) || engine POST "/v1/sessions/$session/close"
+    done
+}
+handed_since() { (($(accepted sessions) >= $1)); }
+nobody_waits_in_vain() {
+    [[ $(sql "select count(*) from assignment.sessions where team_id = '$TEAM'
+        and (state = 'queued' and last_reason is null)") == 0 ]] || return 1
+    [[ $(sql "select exists (select 1 from assignment.sessions where team_id = '$TEAM'
+        and state = 'queued') and exists (select 1 from assignment.agents a
+        join assignment.team_candidates c on c.tenant_id = a.tenant_id and c.agent_id = a.id
+        where c.team_id = '$TEAM' and a.active_units < a.capacity_units)") == f ]]
+}
+
+@test "PostgreSQL restarted at once under handovers: each is owned or waits with a reason, loads are true" {
+    local number pids=() agent
+    TEAM=$(new_uuid)
+    engine PUT "/v1/teams/$TEAM" '{"name": "Team"}'
+    for number in 1 2 3; do
+        agent=$(new_uuid)
+        engine PUT "/v1/agents/$agent" \
+            '{"name": "Agent", "capacity_units": 12, "presence_mode": "manual"}'
+        engine PUT "/v1/teams/$TEAM/members/$agent" '{}'
+        engine PUT "/v1/agents/$agent/status" '{"status": "online"}'
+    done
+    for number in 1 2 3 4; do
+        hands "$number" 3>&- &
+        pids+=($!)
+    done
+    for number in 20 50 80; do
+        eventually 45 handed_since "$number"
+        ((number == 80)) || restart_immediately
+    done
+    touch "$BATS_TEST_TMPDIR/stop"
+    wait "${pids[@]}"
+    eventually 30 are_ready
+    cat "$BATS_TEST_TMPDIR"/sessions.* | sort >"$BATS_TEST_TMPDIR/told"
+    sql "select id from assignment.sessions where team_id = '$TEAM'" |
+        sort >"$BATS_TEST_TMPDIR/stored"
+    [[ -z $(comm -23 "$BATS_TEST_TMPDIR/told" "$BATS_TEST_TMPDIR/stored") ]]
+    eventually 45 nobody_waits_in_vain || {
+        sql "select state, last_reason, last_error, count(*) from assignment.sessions
+            where team_id = '$TEAM' group by 1, 2, 3"
+        sql "select a.active_units, c.eligible, c.has_room from assignment.agents a
+            join assignment.team_candidates c on c.agent_id = a.id where c.team_id = '$TEAM'"
+        return 1
+    }
+    [[ $(sql "select count(*) from assignment.agents a join assignment.team_candidates c
+        on c.tenant_id = a.tenant_id and c.agent_id = a.id where c.team_id = '$TEAM'
+        and (a.active_units > a.capacity_units or a.active_units <> (select coalesce(sum(s.units), 0)
+          from assignment.sessions s where s.tenant_id = a.tenant_id and s.assignee_id = a.id
+          and s.state = 'assigned'))") == 0 ]]
+}
+
 @test "one backend terminated: the request in flight may fail, the next ones do not" {
     local backend i failures=0
     says "before"

@@ -205,6 +205,8 @@ create unique index sessions_one_open on assignment.sessions (tenant_id, convers
   where state <> 'closed';
 create index sessions_queue on assignment.sessions
   (tenant_id, coalesce(team_id, tenant_id), sort_key, enqueued_at, id) where state = 'queued';
+create index sessions_unseen on assignment.sessions (tenant_id, enqueued_at, id)
+  where state = 'queued' and last_reason is null;
 create index sessions_of_agent on assignment.sessions (tenant_id, assignee_id)
   where assignee_id is not null;
 create index sessions_parked on assignment.sessions (tenant_id, last_reason) where state = 'parked';
@@ -1873,25 +1875,45 @@ begin
 end
 $$;
 
--- The heads of a tenant's queues in one order across its teams: of each team that has somebody to
--- choose, the first `p_per_team`. A new one is left to the run of its own request for five seconds:
--- a second run beside it would take a turn for nothing. Teams without anybody are passed over: a run
--- would only say so.
-create function assignment.queue_heads(
-  p_tenant uuid, p_team uuid, p_per_team int, p_limit int
-) returns setof jsonb language sql stable as $$
+-- The teams of a tenant in which somebody waits, by one step of the queue's index for each.
+create function assignment.waiting_pools(p_tenant uuid) returns setof uuid
+language sql stable as $$
   with recursive pools as (
     (select coalesce(team_id, tenant_id) as pool from assignment.sessions
       where tenant_id = p_tenant and state = 'queued'
-        and (p_team is null or coalesce(team_id, tenant_id) = p_team)
       order by coalesce(team_id, tenant_id) limit 1)
     union all
     select (select coalesce(s.team_id, s.tenant_id) from assignment.sessions s
-             where s.tenant_id = p_tenant and s.state = 'queued' and p_team is null
+             where s.tenant_id = p_tenant and s.state = 'queued'
                and coalesce(s.team_id, s.tenant_id) > pools.pool
              order by coalesce(s.team_id, s.tenant_id) limit 1)
       from pools where pools.pool is not null)
-  select assignment.session_json(h) from pools cross join lateral (
+  select pool from pools where pool is not null
+$$;
+
+-- Sessions whose own run was cut off, by a crash or a store that went away: nobody has said yet why
+-- they wait, and in a full team no drain would look at them.
+create function assignment.unseen_sessions(p_tenant uuid, p_limit int) returns setof jsonb
+language sql stable as $$
+  select assignment.session_json(s) from assignment.sessions s
+   where s.tenant_id = p_tenant and s.state = 'queued' and s.last_reason is null
+     and s.enqueued_at < now() - interval '5 s'
+     and not exists (select 1 from assignment.team_candidates c
+       where c.tenant_id = p_tenant and c.team_id = coalesce(s.team_id, s.tenant_id)
+         and c.eligible and c.has_room and c.auto_assign)
+   order by s.enqueued_at, s.id limit p_limit
+$$;
+
+-- The heads of a tenant's queues in one order across its teams: of each team that has somebody to
+-- choose, the first `p_per_team`. A new one is left to the run of its own request for five seconds:
+-- a second run beside it would take a turn for nothing. Teams without anybody are passed over: a run
+-- would only say so, which is done once for those of whom nobody has said it.
+create function assignment.queue_heads(
+  p_tenant uuid, p_team uuid, p_per_team int, p_limit int
+) returns setof jsonb language sql stable as $$
+  with pools as (select p_team as pool where p_team is not null union all
+    select w from assignment.waiting_pools(p_tenant) w where p_team is null)
+  (select assignment.session_json(h) from pools cross join lateral (
     -- Those that ask for skills apart, so that a row of them nobody can serve hides no others.
     (select * from assignment.sessions s
       where s.tenant_id = p_tenant and s.state = 'queued' and s.required_skills = '[]'
@@ -1904,10 +1926,12 @@ create function assignment.queue_heads(
         and coalesce(s.team_id, s.tenant_id) = pools.pool
         and (s.last_reason is not null or s.enqueued_at < now() - interval '5 s')
       order by s.sort_key, s.enqueued_at, s.id limit p_per_team)) h
-   where pools.pool is not null and exists (select 1 from assignment.team_candidates c
+   where exists (select 1 from assignment.team_candidates c
      where c.tenant_id = p_tenant and c.team_id = pools.pool and c.eligible and c.has_room
        and c.auto_assign)
-   order by h.sort_key, h.enqueued_at, h.id limit p_limit
+   order by h.sort_key, h.enqueued_at, h.id limit p_limit)
+  union all
+  (select u from assignment.unseen_sessions(p_tenant, p_per_team) u where p_team is null)
 $$;
 
 -- What was told of a session's place in the queue, and when.
@@ -1954,22 +1978,12 @@ $$;
 -- The first of each of a tenant's queues, with their places.
 create function assignment.places(p_tenant uuid, p_per_team int)
 returns table (session_id uuid, place int) language sql stable as $$
-  with recursive pools as (
-    (select coalesce(team_id, tenant_id) as pool from assignment.sessions
-      where tenant_id = p_tenant and state = 'queued' order by coalesce(team_id, tenant_id) limit 1)
-    union all
-    select (select coalesce(s.team_id, s.tenant_id) from assignment.sessions s
-             where s.tenant_id = p_tenant and s.state = 'queued'
-               and coalesce(s.team_id, s.tenant_id) > pools.pool
-             order by coalesce(s.team_id, s.tenant_id) limit 1)
-      from pools where pools.pool is not null)
-  select h.id, h.place::int from pools cross join lateral (
+  select h.id, h.place::int from assignment.waiting_pools(p_tenant) pool cross join lateral (
     select s.id, row_number() over (order by s.sort_key, s.enqueued_at, s.id) as place
       from assignment.sessions s
      where s.tenant_id = p_tenant and s.state = 'queued'
-       and coalesce(s.team_id, s.tenant_id) = pools.pool
+       and coalesce(s.team_id, s.tenant_id) = pool
      order by s.sort_key, s.enqueued_at, s.id limit p_per_team) h
-   where pools.pool is not null
 $$;
 
 -- The processes of the engine, and where each counts its turns.
