@@ -3,7 +3,8 @@
 # a plain sink (nginx). Needs the release executables (their folder in SWITCHBOARD_BIN) and Python
 # with bullmq, asyncpg, aiohttp and slack_sdk first on PATH.
 #
-# Usage: run.sh [--long]: with the sustained minute over 600 channels of 20 tenants.
+# Usage: run.sh [--long | PART…]: with the sustained minute over 600 channels of 20 tenants, or only
+# the parts latency, worker, accepts, tenants, sustained.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 python3 -c 'import aiohttp, asyncpg, bullmq, slack_sdk'
