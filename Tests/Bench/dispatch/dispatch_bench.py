@@ -24,7 +24,7 @@ STACK = os.environ["SWITCHBOARD_STACK"]
 COUNT = 5_000
 WORKSPACES = 250
 TENANTS = 5_000
-ROUNDS = 3
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 
 ACCEPT = """
 select dispatch.accept(:tenant, 'demo', platform.uuid_v7(), jsonb_build_object('channel_code',
@@ -167,7 +167,7 @@ class Bench:
     def worker(self):
         self.say("the worker into a sink")
         fill = FILL % {
-            "channel": "bench-", "channels": WORKSPACES, "lead": 15, "tenants": TENANT,
+            "channel": "bench-", "channels": WORKSPACES, "lead": 40, "tenants": TENANT,
             "each": COUNT,
         }
 
@@ -221,10 +221,10 @@ class Bench:
                 from platform.tenants t, generate_series(0, 49) n
                where t.code = '{TENANT}' or t.code like 'many-%' and n = 0;""")
         one = FILL % {
-            "channel": "local-", "channels": 50, "lead": 15, "tenants": TENANT, "each": COUNT,
+            "channel": "local-", "channels": 50, "lead": 40, "tenants": TENANT, "each": COUNT,
         }
         many = FILL % {
-            "channel": "local-", "channels": 1, "lead": 20, "tenants": "many-%", "each": 1,
+            "channel": "local-", "channels": 1, "lead": 40, "tenants": "many-%", "each": 1,
         }
         alone, spread = rounds(
             ROUNDS, lambda: self.drain(one, COUNT), lambda: self.drain(many, TENANTS)
