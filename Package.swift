@@ -182,7 +182,8 @@ let package = Package(
         tests(
             "MessagingTests",
             [
-                "messaging", "Coordination", "Domain", "EventLoop", "HTTPServer", "JSON", "JobQueue",
+                "messaging", "Coordination", "Domain", "EventLoop", "HTTPServer", "JSON",
+                "JobQueue",
                 "Platform", "PostgresClient", "TestSupport", logging,
             ]
         ),
