@@ -37,13 +37,13 @@ final class Sender {
         let keeper = JobKeeper(
             parts,
             projector,
-            redis: redis,
+            redis: runtime.queueRedis ?? redis,
             interval: configuration.sweepInterval
         )
         self.keeper = keeper
         let worker = SendMessageWorker(
             parts,
-            connection: configuration.service.redis,
+            connection: configuration.service.queueRedis,
             concurrency: configuration.concurrency,
             lease: configuration.sendLease,
             threadEnded: { keeper.wake() }
@@ -107,7 +107,9 @@ final class Sender {
             repository: repository,
             dispatches: DispatchRepository(postgres: runtime.postgres),
             tenants: tenants,
-            queue: MessageRequestQueueService(redis: redis) { tenants.terms(of: $0) },
+            queue: MessageRequestQueueService(redis: runtime.queueRedis ?? redis) {
+                tenants.terms(of: $0)
+            },
             resolver: MessageResolver(
                 repository: repository,
                 projection: MessageRequestProjection(redis: redis),

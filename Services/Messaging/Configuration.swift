@@ -1,7 +1,7 @@
-internal import RedisClient
 internal import Coordination
 internal import EventLoop
 internal import Platform
+internal import RedisClient
 
 /// The settings of messaging.
 struct MessagingConfiguration: Sendable {
@@ -39,9 +39,6 @@ struct MessagingConfiguration: Sendable {
 
     /// For how long a process has a job of assignment without a sign of life.
     let assignmentLease: Duration
-
-    /// Where the queue of assignments is.
-    let queueRedis: RedisConfiguration
 
     /// Proves that an event comes from Slack; `nil` where every workspace has a secret of its own.
     let slackSigning: Secret?
@@ -86,21 +83,11 @@ struct MessagingConfiguration: Sendable {
             default: 90_000,
             in: 100...3_600_000
         )
-        let service = try ServiceConfiguration(
+        service = try ServiceConfiguration(
             name: "messaging",
             defaultPort: 8081,
             redisDefault: .optional,
             settings: &settings
         )
-        self.service = service
-        do {
-            queueRedis = try RedisConfiguration(
-                environment: settings.environment,
-                serviceDefault: service.redis.mode,
-                purpose: .queue
-            )
-        } catch {
-            throw SettingsError(["\(error)"])
-        }
     }
 }

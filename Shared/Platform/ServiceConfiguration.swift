@@ -14,8 +14,12 @@ public struct ServiceConfiguration: Sendable {
     public let port: Int
     /// The database.
     public let postgres: PostgresConfiguration
-    /// The Redis, or `nil` when `REDIS_MODE=disabled`.
+    /// The Redis of locks, counters and streams; its mode is that of all of them.
     public let redis: RedisConfiguration
+    /// The Redis of caches: `REDIS_CACHE_URL`, else the same.
+    public let cacheRedis: RedisConfiguration
+    /// The Redis of queues: `REDIS_QUEUE_URL`, else the same.
+    public let queueRedis: RedisConfiguration
     /// What the services show each other.
     public let serviceToken: Secret
     /// Seals what is secret at rest.
@@ -82,19 +86,33 @@ public struct ServiceConfiguration: Sendable {
         let postgres = settings.noting { () throws(PostgresError) in
             try PostgresConfiguration(url: database, applicationName: name)
         }
-        let redis = settings.noting {
-            [environment = settings.environment] () throws(RedisConfigurationError) in
-            try RedisConfiguration(environment: environment, serviceDefault: redisDefault)
+        func redis(for purpose: RedisConfiguration.Purpose) -> RedisConfiguration? {
+            settings.noting {
+                [environment = settings.environment] () throws(RedisConfigurationError) in
+                try RedisConfiguration(
+                    environment: environment,
+                    serviceDefault: redisDefault,
+                    purpose: purpose
+                )
+            }
+        }
+        let general = redis(for: .general)
+        let caches = redis(for: .cache)
+        let queues = redis(for: .queue)
+        if case .cluster? = queues?.directory {
+            settings.note("REDIS_QUEUE_URL names a cluster: each tenant's queue is in another slot")
         }
         let box = settings.noting { () throws(SecretBoxError) in
             try SecretBox(parsing: key)
         }
         try settings.check()
-        guard let postgres, let redis, let box, let allowed else {
+        guard let postgres, let general, let caches, let queues, let box, let allowed else {
             throw SettingsError(["a setting could not be read"])
         }
         self.postgres = postgres
-        self.redis = redis
+        self.redis = general
+        cacheRedis = caches
+        queueRedis = queues
         secretBox = box
         allowedHosts = allowed
     }

@@ -25,6 +25,10 @@ public final class ServiceRuntime {
     public let postgres: PostgresClient
     /// Redis; `nil` when `REDIS_MODE=disabled`.
     public let redis: RedisClient?
+    /// The Redis of caches, the same unless `REDIS_CACHE_URL` names another.
+    public let cacheRedis: RedisClient?
+    /// The Redis of queues, the same unless `REDIS_QUEUE_URL` names another.
+    public let queueRedis: RedisClient?
     /// Outgoing HTTP.
     public let http: HTTPClient
     /// Calls to the other services.
@@ -51,11 +55,16 @@ public final class ServiceRuntime {
         self.logger = logger
         let observer = PostgresLog(logger: logger)
         postgres = PostgresClient(configuration.postgres, observer: observer)
-        if configuration.redis.mode == .disabled {
-            redis = nil
-        } else {
-            redis = RedisClient(configuration.redis) { RedisLog.note($0, logger) }
+        let redis =
+            configuration.redis.mode == .disabled
+            ? nil : RedisClient(configuration.redis) { RedisLog.note($0, logger) }
+        self.redis = redis
+        func client(_ other: RedisConfiguration) -> RedisClient? {
+            other.isSameServer(as: configuration.redis) || redis == nil
+                ? redis : RedisClient(other) { RedisLog.note($0, logger) }
         }
+        cacheRedis = client(configuration.cacheRedis)
+        queueRedis = client(configuration.queueRedis)
         http = HTTPClient()
         services = ServiceClient(http: http, configuration: configuration)
         authenticator = KeyAuthenticator(
@@ -88,16 +97,25 @@ public final class ServiceRuntime {
         try await postgres.start(waitingUpTo: ServiceRuntime.databaseWait)
         try await Migrator.requireUpToDate(postgres, version: Schema.version)
         try await partitions.start()
-        try await startRedis()
+        await startRedis()
         try await locks.start()
         relay.start()
     }
 
-    private func startRedis() async throws {
+    private func startRedis() async {
         guard let redis else { return }
+        await start(redis)
+        if let queueRedis, queueRedis !== redis { await start(queueRedis) }
+        if let cacheRedis, cacheRedis !== redis { await start(cacheRedis) }
+        await revocations?.start()
+    }
+
+    private func start(_ client: RedisClient) async {
         do {
-            try await redis.start()
-            if redis.server?.mayEvict == true {
+            try await client.start()
+            // A server of caches alone may do as it likes.
+            let isForCaches = client === cacheRedis && client !== redis
+            if client.server?.mayEvict == true, !isForCaches {
                 logger.warning("redis may evict keys: set maxmemory-policy noeviction")
             }
         } catch {
@@ -108,7 +126,6 @@ public final class ServiceRuntime {
                 metadata: ["reason": "\(error)", "required": "\(isRequired)"]
             )
         }
-        await revocations?.start()
     }
 
     /// Serves `routes` until SIGTERM or SIGINT, then drains within
@@ -160,6 +177,8 @@ public final class ServiceRuntime {
         await revocations?.stop()
         http.stop()
         locks.stop()
+        if cacheRedis !== redis { await cacheRedis?.stop() }
+        if queueRedis !== redis { await queueRedis?.stop() }
         await redis?.stop()
         await postgres.stop()
         logger.info("stopped")

@@ -77,6 +77,49 @@ health() {
     [[ $(health .redis.connected) == true ]]
 }
 
+# Databases of one server are as good as servers of their own.
+@test "queues and caches are on servers of their own, where they are named" {
+    local base=${REDIS_URL%/*} conversation
+    sb() {
+        curl -sS --max-time 10 -H "Authorization: Bearer $SWITCHBOARD_AGENT_KEY" \
+            -H 'Content-Type: application/json' "$URL/v1/$1" "${@:2}"
+    }
+    serves messaging "REDIS_URL=$REDIS_URL" "REDIS_QUEUE_URL=$base/6" "REDIS_CACHE_URL=$base/7"
+    curl -sS -X PUT -H "Authorization: Bearer $SWITCHBOARD_ADMIN_KEY" -H 'Content-Type: application/json' \
+        "$DISPATCH_WORKER_URL/v1/workspaces/apart" -d '{"provider": "local"}' >/dev/null
+    curl -sS -X PUT -H "Authorization: Bearer $SWITCHBOARD_ADMIN_KEY" -H 'Content-Type: application/json' \
+        "$DISPATCH_WORKER_URL/v1/channels/apart" \
+        -d '{"workspace_code": "apart", "provider_channel_id": "C0APART"}' >/dev/null
+    opens() {
+        conversation=$(sb conversations -d '{"channel_code": "apart", "contact": {"external_id": "a"}}' |
+            jq -er .id)
+    }
+    until_true 10 opens
+    sb "conversations/$conversation/messages?mode=async" \
+        -d '{"sender": {"kind": "contact", "id": "a"}, "text": "apart"}' | jq -e .job >/dev/null
+    sb "conversations/$conversation/messages" | jq -e '.items | length >= 1' >/dev/null
+    [[ $(keys 6 'bull:*:auto-assign-message:*') -ge 1 && $(keys 7 '*') -ge 1 ]]
+    [[ $(keys 7 'bull:*') == 0 && $(keys 6 'cache:*') == 0 ]]
+    kill "$PID" && wait "$PID"
+    serves dispatch-worker "REDIS_URL=$REDIS_URL" "REDIS_QUEUE_URL=$base/6"
+    sweeps() { [[ $(keys 6 dispatch:sweep) == 1 ]]; }
+    until_true 10 sweeps
+    kill "$PID" && wait "$PID" && PID=""
+    run start dispatch-worker "DATABASE_URL=$DATABASE_URL" "SERVICE_TOKEN=x" \
+        "SECRETS_KEY=$SECRETS_KEY" REDIS_QUEUE_URL=redis+cluster://127.0.0.1:7000
+    [[ $status -ne 0 && $output == *REDIS_QUEUE_URL* && $output == *cluster* ]]
+}
+keys() { redis-cli -u "$REDIS_URL" --no-auth-warning -n "$1" --scan --pattern "$2" | wc -l; }
+until_true() {
+    local tenths=$(($1 * 10))
+    shift
+    while ((tenths-- > 0)); do
+        ! "$@" || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
 @test "REDIS_MODE=disabled asks for no Redis, although one is named" {
     serves messaging "REDIS_URL=$REDIS_URL" REDIS_MODE=disabled
     [[ $(readiness) == 200 && $(health .redis.mode) == disabled ]]

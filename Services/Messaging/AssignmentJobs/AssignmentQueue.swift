@@ -22,7 +22,6 @@ final class AssignmentQueue {
     static let failedMax = 1000
 
     private let redis: RedisClient?
-    private let ownsClient: Bool
     private let queues: TenantQueues?
     private let postgres: PostgresClient
     private let useCase: AutoAssignMessageUseCase
@@ -40,11 +39,7 @@ final class AssignmentQueue {
         logger = runtime.logger
         self.useCase = useCase
         lease = configuration.assignmentLease
-        let (own, common) = (configuration.queueRedis, runtime.configuration.redis)
-        ownsClient = own.endpoint != common.endpoint || own.database != common.database
-        redis = runtime.redis.map { [ownsClient] in
-            ownsClient ? RedisClient(configuration.queueRedis) : $0
-        }
+        redis = runtime.queueRedis
         var settings = Queue.Settings()
         settings.eventsMax = 500
         queues = redis.map { TenantQueues(AssignmentJob.name, redis: $0, settings: settings) }
@@ -59,7 +54,7 @@ final class AssignmentQueue {
         work.stalledMax = AssignmentJob.attempts
         worker = FairWorker(
             queues,
-            connection: configuration.queueRedis,
+            connection: runtime.configuration.queueRedis,
             configuration: work,
             tenants: { [weak self] in await self?.tenantCodes() ?? [] },
             observer: { [logger] in AssignmentQueue.note($0, logger) },
@@ -71,13 +66,11 @@ final class AssignmentQueue {
     }
 
     func start() async {
-        if ownsClient { try? await redis?.start() }
         await worker?.start()
     }
 
     func stop() async {
         await worker?.stop(within: .seconds(5))
-        if ownsClient { await redis?.stop() }
     }
 
     /// How long a message may wait for its job before its timer takes over: long enough for another

@@ -45,7 +45,7 @@ final class BotApplication {
             instance: "messaging-\(UUID().text.prefix(8))",
             jobs: jobs
         )
-        memory = AnalysisCache(redis: runtime.redis)
+        memory = AnalysisCache(redis: runtime.cacheRedis)
         providers = BotApplication.providers(runtime, configuration, memory)
         let mirror = JobMirror(redis: runtime.redis)
         runner = BotRunner(

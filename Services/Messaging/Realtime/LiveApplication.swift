@@ -33,7 +33,7 @@ final class LiveApplication {
         )
         sessions = UserSessionService(
             postgres: runtime.postgres,
-            cache: SessionCache(redis: runtime.redis)
+            cache: SessionCache(redis: runtime.cacheRedis)
         )
         presence = PresenceService(
             shared: runtime.redis.map { RedisPresence($0) },
@@ -47,7 +47,7 @@ final class LiveApplication {
             logger: runtime.logger
         )
         keys = KeyWatch(runtime.authenticator, postgres: runtime.postgres)
-        cache = QueryCache(store: runtime.redis.map { RedisGenerationCache($0) })
+        cache = QueryCache(store: runtime.cacheRedis.map { RedisGenerationCache($0) })
         runtime.relay.onPublished = { [weak self] in await self?.published($0) }
     }
 

@@ -127,6 +127,11 @@ public struct RedisConfiguration: Sendable {
         return copy
     }
 
+    /// Whether both name the same keys.
+    public func isSameServer(as other: RedisConfiguration) -> Bool {
+        endpoint == other.endpoint && database == other.database && directory == other.directory
+    }
+
     /// The server as messages show it.
     var place: String { directory?.description ?? endpoint.description }
 }
