@@ -72,11 +72,13 @@ final class QueueDrainer {
     ///
     /// A team in which nobody has room is passed over for the rest of the run, so that its head does
     /// not hold up the others; a session that alone asks for more than its team has holds up nobody.
+    /// One whose own run was cut off is looked at all the same: its reason has to be told.
     func assignQueuedSessionsToAvailableAgents(
         _ tenant: Tenant,
         team: UUID?
     ) async throws -> Int {
         var assigned = 0
+        var explained = 0
         var blocked: Set<UUID?> = []
         let queue = try await sessions.queueHeads(
             tenant,
@@ -84,8 +86,10 @@ final class QueueDrainer {
             perTeam: QueueDrainer.sessionsPerTeam,
             limit: QueueDrainer.sessionsPerRun
         )
-        for session in queue where !blocked.contains(session.teamID) && !isStopped {
+        for session in queue where !isStopped {
+            guard session.isUnexplained || !blocked.contains(session.teamID) else { continue }
             let result = try await service.run(tenant, session, source: .queue)
+            if session.isUnexplained, result.outcome != .error { explained += 1 }
             switch (result.outcome, result.reason) {
             case (.assign, _): assigned += 1
             case (.error, _), (.skip, "no_candidates"), (.skip, "no_capacity"):
@@ -95,8 +99,10 @@ final class QueueDrainer {
             // The owner before was left out of that run only.
             if result.outcome == .skip, session.leavesOutOwner { again.insert(tenant.id) }
         }
-        // More may have fitted than one run looks at.
-        if assigned > 0, queue.count >= QueueDrainer.sessionsPerTeam { again.insert(tenant.id) }
+        // There may be more than one run looks at.
+        if assigned + explained > 0, queue.count >= QueueDrainer.sessionsPerTeam {
+            again.insert(tenant.id)
+        }
         return assigned
     }
 

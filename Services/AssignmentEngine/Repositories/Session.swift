@@ -11,6 +11,9 @@ struct Session: Sendable {
     let units: Int
     let document: JSON
 
+    /// Whether nobody has said yet why it waits: its own run was cut off.
+    var isUnexplained: Bool { document["reason"]?.isNull ?? true }
+
     /// Whether it asks for more than any member of its team: its own skip says nothing of others.
     var isParticular: Bool {
         for name in ["required_skills", "excluded_agent_ids"] {
