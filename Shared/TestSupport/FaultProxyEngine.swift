@@ -76,6 +76,8 @@ final class FaultProxyEngine {
         while true {
             let descriptor = accept(listener, nil, nil)
             guard descriptor >= 0 else { return }
+            // It may have been set after the orders were taken and before this client came.
+            _ = takeOrders()
             _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
             accepted += 1
