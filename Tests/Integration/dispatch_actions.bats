@@ -232,6 +232,8 @@ released() {
     agent POST /v1/message-requests "{\"channel_code\": \"$LOCAL\", \"template_code\": \"$TAG-t\", \"variables\": {\"name\": \"Ann\", \"order\": \"$TAG\"}, \"send_at\": \"$(date -u -d '+2 seconds' +%FT%TZ)\"}"
     [[ $STATUS == 202 && $(field .template.version) == 1 ]]
     ID=$(field .id)
+    admin PUT "$path" '{"blocks": [[]], "text": "x"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /blocks/0 ]]
     admin PUT "$path" '{"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "{{name}}"}}]}'
     [[ $STATUS == 200 && $(field .version) == 2 ]]
     agent GET "$path?version=1"

@@ -33,14 +33,12 @@ struct MessageRequestActions {
                 + "noted, and should it turn out not to have been sent, it ends.",
             tag: "Message requests",
             idempotency: .replayed,
-            requestSchema: Schemas.object(["reason": Schemas.text]),
+            requestSchema: JSONFields.schema(MessageRequestActions.reason),
             responses: MessageRequestActions.responses.merging([
                 202: RouteResponse("The wish.", schema: Schemas.reference("MessageRequest"))
             ]) { own, _ in own },
             handler: ErrorMapping.mapped { request in
-                let reason = try request.readOptional {
-                    $0.optionalString("reason", length: 1...500)
-                }
+                let reason = try request.readOptional(MessageRequestActions.reason)
                 let tenant = try Tenant(request)
                 let id = try request.id()
                 let answer = try await repository.cancel(
@@ -84,12 +82,10 @@ struct MessageRequestActions {
             description: "One that waits becomes due; one that failed begins a new generation.",
             tag: "Message requests",
             idempotency: .replayed,
-            requestSchema: Schemas.object(["reason": Schemas.text]),
+            requestSchema: JSONFields.schema(MessageRequestActions.reason),
             responses: MessageRequestActions.responses,
             handler: ErrorMapping.mapped { request in
-                let reason = try request.readOptional {
-                    $0.optionalString("reason", length: 1...500)
-                }
+                let reason = try request.readOptional(MessageRequestActions.reason)
                 let tenant = try Tenant(request)
                 let id = try request.id()
                 let answer = try await repository.retry(
@@ -117,15 +113,10 @@ struct MessageRequestActions {
             description: "What was sent, or may have been, needs `force` and a reason.",
             tag: "Message requests",
             idempotency: .replayed,
-            requestSchema: Schemas.object(["force": ["type": "boolean"], "reason": Schemas.text]),
+            requestSchema: JSONFields.schema(MessageRequestActions.forced),
             responses: MessageRequestActions.responses,
             handler: ErrorMapping.mapped { request in
-                let (force, reason) = try request.readOptional { fields in
-                    let force = fields.optionalBool("force") ?? false
-                    let reason = fields.optionalString("reason", length: 1...500)
-                    if force, reason == nil { fields.fault("reason", "is required with force") }
-                    return (force, reason)
-                }
+                let (force, reason) = try request.readOptional(MessageRequestActions.forced)
                 let tenant = try Tenant(request)
                 let id = try request.id()
                 let answer = try await repository.resend(
@@ -157,17 +148,10 @@ struct MessageRequestActions {
             summary: "Say that an unknown message was sent",
             tag: "Message requests",
             idempotency: .replayed,
-            requestSchema: Schemas.object([
-                "provider_ts": Schemas.text, "reason": Schemas.text,
-            ]),
+            requestSchema: JSONFields.schema(MessageRequestActions.sentAs),
             responses: MessageRequestActions.responses,
             handler: ErrorMapping.mapped { request in
-                let (ts, reason) = try request.readOptional {
-                    (
-                        $0.optionalString("provider_ts", length: 1...40),
-                        $0.optionalString("reason", length: 1...500)
-                    )
-                }
+                let (ts, reason) = try request.readOptional(MessageRequestActions.sentAs)
                 return try await settle(request, .init(state: .sent, providerTS: ts), reason)
             }
         )
@@ -181,12 +165,10 @@ struct MessageRequestActions {
             summary: "Say that an unknown message was not sent: it is sent again",
             tag: "Message requests",
             idempotency: .replayed,
-            requestSchema: Schemas.object(["reason": Schemas.text]),
+            requestSchema: JSONFields.schema(MessageRequestActions.reason),
             responses: MessageRequestActions.responses,
             handler: ErrorMapping.mapped { request in
-                let reason = try request.readOptional {
-                    $0.optionalString("reason", length: 1...500)
-                }
+                let reason = try request.readOptional(MessageRequestActions.reason)
                 return try await settle(
                     request,
                     .init(state: .retryWait, error: "marked_not_sent"),
@@ -194,6 +176,21 @@ struct MessageRequestActions {
                 )
             }
         )
+    }
+
+    private static func reason(_ fields: inout JSONFields) -> String? {
+        fields.optionalString("reason", length: 1...500)
+    }
+
+    private static func forced(_ fields: inout JSONFields) -> (force: Bool, reason: String?) {
+        let force = fields.optionalBool("force") ?? false
+        let reason = reason(&fields)
+        if force, reason == nil { fields.fault("reason", "is required with force") }
+        return (force, reason)
+    }
+
+    private static func sentAs(_ fields: inout JSONFields) -> (ts: String?, reason: String?) {
+        (fields.optionalString("provider_ts", length: 1...40), reason(&fields))
     }
 
     private func settle(

@@ -22,7 +22,11 @@ struct TemplateRoutes {
             tag: "Templates",
             bodyLimit: 1 << 20,
             requestSchema: Schemas.object([
-                "text": Schemas.text, "blocks": ["type": "array", "items": Schemas.free],
+                "text": [
+                    "type": ["string", "null"], "minLength": 1,
+                    "maxLength": .int(Int64(MessageRequestBody.textMax)),
+                ],
+                "blocks": ["type": ["array", "null"], "items": Schemas.free],
             ]),
             responses: [
                 200: RouteResponse("Its next version.", schema: Schemas.reference("Template")),
@@ -55,8 +59,8 @@ struct TemplateRoutes {
             }
             return (text, blocks)
         }
-        if let blocks, blocks.arrayValue == nil {
-            throw Problem.invalid("/blocks", "must be an array")
+        if let index = blocks?.arrayValue?.firstIndex(where: { $0.objectValue == nil }) {
+            throw Problem.invalid("/blocks/\(index)", "must be an object")
         }
         do {
             return try Template(text: text, blocks: blocks)

@@ -47,7 +47,7 @@ struct AssignmentRoutes {
             bodyLimit: 1024 * 1024,
             idempotency: .replayed,
             requestSchema: Schemas.object(
-                ["message_ids": ["type": "array", "items": ["type": ["string", "null"]]]],
+                ["message_ids": ["type": "array", "minItems": 1, "maxItems": 100]],
                 required: ["message_ids"]
             ),
             responses: [200: RouteResponse("A result per message.", schema: Schemas.free)],

@@ -12,8 +12,6 @@ struct BotPolicyRoutes {
 
     var routes: [Route] { [find, put, mailbox] }
 
-    private static let wordsSchema: JSON = ["type": "array", "items": Schemas.text]
-
     private var find: Route {
         Route(
             .get,
@@ -40,36 +38,34 @@ struct BotPolicyRoutes {
                 + "people got a conversation it goes back to the bot unless one of them has "
                 + "written; 0 for never. What is absent stays.",
             tag: "Configuration",
-            requestSchema: Schemas.object([
-                "allow_default_bot": Schemas.flag, "handoff_expires_after_s": Schemas.number,
-                "control_words": Schemas.object([
-                    "stop": BotPolicyRoutes.wordsSchema, "agent": BotPolicyRoutes.wordsSchema,
-                ]),
-            ]),
+            requestSchema: JSONFields.schema(BotPolicyRoutes.policy),
             responses: [200: RouteResponse("It is.", schema: Schemas.free)],
             handler: ErrorMapping.translating { [settings, configurations] request in
                 let caller = try request.caller()
-                let (allows, words, handoff) = try request.fields { fields in
-                    let allows = fields.optionalBool("allow_default_bot")
-                    let words = fields.optionalObject("control_words") { words -> JSON in
-                        [
-                            "stop": JSON(BotPolicyRoutes.words(&words, "stop")),
-                            "agent": JSON(BotPolicyRoutes.words(&words, "agent")),
-                        ]
-                    }
-                    let handoff = fields.optionalInt("handoff_expires_after_s", in: 0...2_592_000)
-                    return (allows, words, handoff)
-                }
+                let wished = try request.fields(BotPolicyRoutes.policy)
                 let policy = try await settings.putBotPolicy(
                     caller,
-                    allowsDefault: allows,
-                    controlWords: words,
-                    handoffSeconds: handoff
+                    allowsDefault: wished.allowsDefault,
+                    controlWords: wished.words,
+                    handoffSeconds: wished.handoff
                 )
                 await configurations.renew(caller)
                 return .json(200, policy)
             }
         )
+    }
+
+    private static func policy(
+        _ fields: inout JSONFields
+    ) -> (allowsDefault: Bool?, words: JSON?, handoff: Int?) {
+        let allows = fields.optionalBool("allow_default_bot")
+        let words = fields.optionalObject("control_words") { words -> JSON in
+            [
+                "stop": JSON(BotPolicyRoutes.words(&words, "stop")),
+                "agent": JSON(BotPolicyRoutes.words(&words, "agent")),
+            ]
+        }
+        return (allows, words, fields.optionalInt("handoff_expires_after_s", in: 0...2_592_000))
     }
 
     nonisolated private static func words(_ fields: inout JSONFields, _ name: String) -> [String] {
@@ -90,31 +86,27 @@ struct BotPolicyRoutes {
                 + "0 answers each at once; `debounce_max_ms`: at most so long; `debounce_count`: "
                 + "so many messages are answered at once. What is absent is as everywhere.",
             tag: "Configuration",
-            requestSchema: Schemas.object([
-                "debounce_ms": Schemas.number, "debounce_max_ms": Schemas.number,
-                "debounce_count": Schemas.number,
-            ]),
+            requestSchema: JSONFields.schema(BotPolicyRoutes.burst),
             responses: [200: RouteResponse("They are.", schema: Schemas.free)],
             handler: ErrorMapping.translating { [settings] request in
                 let code = request.parameters["code"]
                 guard TextPattern.code.matches(code) else { throw Problem.notFound }
-                let body: JSON = try request.fields { fields in
-                    [
-                        "debounce_ms": JSON(fields.optionalInt("debounce_ms", in: 0...60_000)),
-                        "debounce_max_ms": JSON(
-                            fields.optionalInt("debounce_max_ms", in: 0...600_000)
-                        ),
-                        "debounce_count": JSON(fields.optionalInt("debounce_count", in: 1...1000)),
-                    ]
-                }
                 let outcome = try await settings.putMailbox(
                     try request.caller(),
                     channel: code,
-                    body
+                    try request.fields(BotPolicyRoutes.burst)
                 )
                 guard outcome.name == "updated" else { throw Problem.notFound }
                 return .json(bytes: outcome.answer)
             }
         )
+    }
+
+    private static func burst(_ fields: inout JSONFields) -> JSON {
+        [
+            "debounce_ms": JSON(fields.optionalInt("debounce_ms", in: 0...60_000)),
+            "debounce_max_ms": JSON(fields.optionalInt("debounce_max_ms", in: 0...600_000)),
+            "debounce_count": JSON(fields.optionalInt("debounce_count", in: 1...1000)),
+        ]
     }
 }

@@ -29,14 +29,14 @@ struct ClosingRoutes {
                 + "after that it begins a new conversation, which the answer to the message names.",
             tag: "Conversations",
             idempotency: .replayed,
-            requestSchema: Schemas.object(["reason": Schemas.text]),
+            requestSchema: JSONFields.schema(ClosingRoutes.reason),
             responses: [
                 200: RouteResponse("It is closed.", schema: Schemas.reference("Conversation"))
             ],
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
                 let id = try request.id()
-                let reason = try request.fields { $0.optionalString("reason", length: 1...500) }
+                let reason = try request.fields(ClosingRoutes.reason)
                 let result = try await conversations.close(caller, id, reason: reason)
                 if result.outcome.name == "not_found" { throw Problem.notFound }
                 if let job = result.cancelledJob { await silenced(caller, id, job) }
@@ -55,14 +55,12 @@ struct ClosingRoutes {
             description: "`reopen_window_s`: 0 never, every message after the end begins a new "
                 + "conversation; absent: always. Until it is set: 24 hours.",
             tag: "Configuration",
-            requestSchema: Schemas.object(["reopen_window_s": Schemas.number]),
+            requestSchema: JSONFields.schema(ClosingRoutes.seconds),
             responses: [200: RouteResponse("It is set.", schema: Schemas.free)],
             handler: ErrorMapping.translating { request in
                 let code = request.parameters["code"]
                 guard TextPattern.code.matches(code) else { throw Problem.notFound }
-                let seconds = try request.fields {
-                    $0.optionalInt("reopen_window_s", in: 0...ClosingRoutes.windowMax)
-                }
+                let seconds = try request.fields(ClosingRoutes.seconds)
                 let outcome = try await settings.putReopenWindow(
                     try request.caller(),
                     channel: code,
@@ -72,5 +70,13 @@ struct ClosingRoutes {
                 return .json(bytes: outcome.answer)
             }
         )
+    }
+
+    private static func reason(_ fields: inout JSONFields) -> String? {
+        fields.optionalString("reason", length: 1...500)
+    }
+
+    private static func seconds(_ fields: inout JSONFields) -> Int? {
+        fields.optionalInt("reopen_window_s", in: 0...windowMax)
     }
 }
