@@ -281,6 +281,39 @@ released() {
     [[ $(field .retention_days) == 30 ]]
 }
 
+@test "a tenant's queue is counted by state, with the age of what has waited longest" {
+    local counts
+    sends "counted $TAG" && becomes sent
+    # Within a transaction that is taken back: no worker sees these states.
+    counts=$(psql -qtA "$DATABASE_URL" <<SQL
+begin;
+create temporary table six on commit drop as select gen_random_uuid() as id, n from generate_series(1, 6) n;
+select dispatch.accept(t.id, t.code, six.id, jsonb_build_object('channel_code', '$LOCAL', 'text', 'x'),
+    null, null, null, null, null, 'test', 'r') is null from six, platform.tenants t
+ where t.code = '$SWITCHBOARD_TENANT';
+create temporary table before on commit drop as select dispatch.queue_json(id, code) as was
+  from platform.tenants where code = '$SWITCHBOARD_TENANT';
+update dispatch.message_requests m set created_at = now() - interval '900 days',
+    next_attempt_at = now() + case six.n when 1 then interval '-1 hour' else interval '1 hour' end,
+    status = (array['accepted', 'accepted', 'sending', 'unknown', 'failed', 'sent'])[six.n],
+    finished_at = case when six.n > 4 then now() end
+  from six where m.id = six.id;
+select jsonb_build_object('age', now->'oldest_age_ms', 'waiting', (now->>'waiting')::int - (was->>'waiting')::int,
+    'delayed', (now->>'delayed')::int - (was->>'delayed')::int, 'active', (now->>'active')::int - (was->>'active')::int,
+    'unknown', (now->>'unknown')::int - (was->>'unknown')::int, 'failed', (now->>'failed')::int - (was->>'failed')::int,
+    'completed', (now->>'completed')::int - (was->>'completed')::int)
+  from before, (select dispatch.queue_json(id, code) as now from platform.tenants
+    where code = '$SWITCHBOARD_TENANT') x;
+rollback;
+SQL
+    )
+    counts=$(tail -n 1 <<<"$counts")
+    echo "$counts"
+    # All six were ready before.
+    [[ $(jq -c '[.waiting, .delayed, .active, .unknown, .failed, .completed]' <<<"$counts") == "[-5,1,1,1,1,1]" ]]
+    [[ $(jq .age <<<"$counts") -ge $((900 * 86400 * 1000)) ]]
+}
+
 @test "what ended long ago is deleted, in batches; what is younger stays" {
     sends "old $TAG" && becomes sent
     local old=$ID

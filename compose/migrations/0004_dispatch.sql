@@ -1183,7 +1183,8 @@ create function dispatch.queue_json(p_tenant uuid, p_code text) returns jsonb
 language sql stable as $$
   select jsonb_build_object('tenant', p_code,
     'waiting', count(*) filter (where s in ('accepted', 'dispatched') and due),
-    'delayed', count(*) filter (where s = 'retry_wait' or not due),
+    'delayed', count(*) filter (where s = 'retry_wait'
+                                   or s in ('accepted', 'dispatched') and not due),
     'active', count(*) filter (where s = 'sending'),
     'unknown', count(*) filter (where s = 'unknown'),
     'failed', (select count(*) from dispatch.message_requests f where f.tenant_id = p_tenant
