@@ -19,8 +19,13 @@ URL, KEY, CONVERSATION = sys.argv[1:]
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
+WORD = threading.Lock()
+
+
 def say(*words):
-    print(*words, flush=True)
+    # Three threads speak; print writes word by word.
+    with WORD:
+        print(*words, flush=True)
 
 
 def stream(answer):
