@@ -15,29 +15,18 @@ final class LoadReconciler {
     private let postgres: PostgresClient
     private let logger: Logger
     private let drift = Counter(label: "agent_load_drift_total")
-    private var timer: LoopTimer?
-    private var isStopped = false
+    private lazy var passes = RepeatedWork(every: LoadReconciler.interval) { [weak self] in
+        await self?.pass()
+    }
 
     init(postgres: PostgresClient, logger: Logger) {
         self.postgres = postgres
         self.logger = logger
     }
 
-    func start() {
-        guard !isStopped else { return }
-        timer = EventLoop.shared.schedule(after: LoadReconciler.interval) { [weak self] in
-            guard let self else { return }
-            Task {
-                await self.pass()
-                self.start()
-            }
-        }
-    }
+    func start() { passes.start() }
 
-    func stop() {
-        isStopped = true
-        if let timer { EventLoop.shared.cancel(timer) }
-    }
+    func stop() { passes.stop() }
 
     private func pass() async {
         do {

@@ -24,7 +24,9 @@ final class QueueDrainer {
     private var running: Set<UUID> = []
     private var again: Set<UUID> = []
     private var isStopped = false
-    private var sweeper: LoopTimer?
+    private lazy var sweeps = RepeatedWork(every: QueueDrainer.sweepInterval) { [weak self] in
+        await self?.sweep()
+    }
 
     init(service: AssignmentService, sessions: SessionRepository, logger: Logger) {
         self.service = service
@@ -32,14 +34,12 @@ final class QueueDrainer {
         self.logger = logger
     }
 
-    func start() {
-        scheduleSweep()
-    }
+    func start() { sweeps.start() }
 
     /// Ends after the runs under way.
     func stop() async {
         isStopped = true
-        if let sweeper { EventLoop.shared.cancel(sweeper) }
+        sweeps.stop()
         while !running.isEmpty { try? await EventLoop.shared.sleep(for: .milliseconds(10)) }
     }
 
@@ -106,14 +106,6 @@ final class QueueDrainer {
         return assigned
     }
 
-    private func scheduleSweep() {
-        guard !isStopped else { return }
-        sweeper = EventLoop.shared.schedule(after: QueueDrainer.sweepInterval) { [weak self] in
-            guard let self else { return }
-            Task { await self.sweep() }
-        }
-    }
-
     private func sweep() async {
         do {
             for tenant in try await sessions.tenantsWaiting(limit: QueueDrainer.tenantsPerSweep) {
@@ -122,6 +114,5 @@ final class QueueDrainer {
         } catch {
             logger.warning("the queues could not be swept", metadata: ["reason": "\(error)"])
         }
-        scheduleSweep()
     }
 }

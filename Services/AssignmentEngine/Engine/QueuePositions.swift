@@ -13,29 +13,18 @@ final class QueuePositions {
 
     private let sessions: SessionRepository
     private let logger: Logger
-    private var timer: LoopTimer?
-    private var isStopped = false
+    private lazy var passes = RepeatedWork(every: QueuePositions.interval) { [weak self] in
+        await self?.pass()
+    }
 
     init(sessions: SessionRepository, logger: Logger) {
         self.sessions = sessions
         self.logger = logger
     }
 
-    func start() {
-        guard !isStopped else { return }
-        timer = EventLoop.shared.schedule(after: QueuePositions.interval) { [weak self] in
-            guard let self else { return }
-            Task {
-                await self.pass()
-                self.start()
-            }
-        }
-    }
+    func start() { passes.start() }
 
-    func stop() {
-        isStopped = true
-        if let timer { EventLoop.shared.cancel(timer) }
-    }
+    func stop() { passes.stop() }
 
     private func pass() async {
         do {
