@@ -6,6 +6,7 @@ readonly PYTHON=$ROOT/.build/python
 readonly BUILD_LIMIT=1500 UNIT_LIMIT=600 THREAD_LIMIT=600 INTEGRATION_LIMIT=2000 INTEROP_LIMIT=600
 # Up to so many failures of one runner are tried a second time; more are no accident.
 readonly SECOND_TRY_MAX=5
+readonly LANES=2       # stacks at once for the integration tests
 readonly LONG_FACTOR=6 # how much more --long may take
 
 run_tests() {
@@ -165,28 +166,41 @@ library_suites() {
 
 integration_tests() {
     heading "integration tests against the running services"
-    local folders=("$ROOT/Tests/Integration")
-    [[ -z $LONG || ! -d $ROOT/Tests/Chaos ]] || folders+=("$ROOT/Tests/Chaos")
     ensure_services integration || return 0
-    BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120} runner integration "$INTEGRATION_LIMIT" \
-        "$ROOT/compose/local" run -- bats --tap --recursive "${folders[@]}" || true
-    grep -aE '^(1\.\.[0-9]|(not )?ok [0-9])' "$LOGS/integration.log" >"$LOGS/integration.tap" || true
-    read_tap "$LOGS/integration.tap" integration
-    integration_again "${folders[@]}"
-    grep -aE -A 12 '^not ok' "$LOGS/integration.log" | head -n 80 | cut -c1-300 | sed 's/^/  /' || true
+    export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120}
+    local folder=$ROOT/Tests/Integration files
+    mapfile -t files < <(longest_first "$folder")
+    bats_tests integration "$folder" "$folder/lanes.sh" "$LANES" "${files[@]}"
+    [[ -n $LONG ]] || return 0
+    heading "load, full-scale times and chaos" # with the machine for themselves
+    folder=$ROOT/Tests/Chaos
+    bats_tests chaos "$folder" "$ROOT/compose/local" run -- bats --tap "$folder"
+}
+
+# The bats files of a folder, those that wait longest first.
+longest_first() {
+    find "$1" -name '*faults*.bats' | sort
+    find "$1" -name '*.bats' ! -name '*faults*' | sort
+}
+
+# bats_tests NAME FOLDER PROGRAM…: a runner of bats files, all of them in FOLDER.
+bats_tests() {
+    local name=$1 folder=$2
+    shift 2
+    runner "$name" "$INTEGRATION_LIMIT" "$@" || true
+    read_tap "$LOGS/$name.log" "$name"
+    bats_again "$name" "$folder"
+    grep -aE -A 12 '^not ok' "$LOGS/$name.log" | head -n 80 | cut -c1-300 | sed 's/^/  /' || true
 }
 
 # The tests that failed, once more, against a stack that nothing happened to.
-integration_again() {
-    local failed
-    mapfile -t failed < <(failed_of integration)
+bats_again() {
+    local name=$1 folder=$2 failed
+    mapfile -t failed < <(failed_of "$name")
     ((${#failed[@]} > 0 && ${#failed[@]} <= SECOND_TRY_MAX)) || return 0
-    BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120} runner integration-again "$INTEGRATION_LIMIT" \
-        "$ROOT/compose/local" run -- bats --tap --recursive --filter "^($(any_of "${failed[@]}"))\$" \
-        "$@" || true
-    grep -aE '^(1\.\.[0-9]|(not )?ok [0-9])' "$LOGS/integration-again.log" \
-        >"$LOGS/integration-again.tap" || true
-    second_try integration read_tap "$LOGS/integration-again.tap"
+    runner "$name-again" "$INTEGRATION_LIMIT" "$ROOT/compose/local" run -- \
+        bats --tap --filter "^($(any_of "${failed[@]}"))\$" "$folder" || true
+    second_try "$name" read_tap "$LOGS/$name-again.log"
 }
 
 # Other people's programs and libraries against the running services.
@@ -195,8 +209,7 @@ interop_tests() {
     ensure_services interop || return 0
     runner interop "$INTEROP_LIMIT" \
         "$ROOT/compose/local" run -- bash "$ROOT/Tests/Interop/run.sh" || true
-    grep -aE '^(1\.\.[0-9]|(not )?ok [0-9])' "$LOGS/interop.log" >"$LOGS/interop.tap" || true
-    read_tap "$LOGS/interop.tap" interop
+    read_tap "$LOGS/interop.log" interop
     grep -aE -A 12 '^not ok' "$LOGS/interop.log" | head -n 80 | cut -c1-300 | sed 's/^/  /' || true
 }
 
