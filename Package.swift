@@ -120,7 +120,7 @@ let package = Package(
         service(
             "AssignmentEngine",
             product: "assignment-engine",
-            serviceParts + ["TimeZones", metrics]
+            serviceParts + ["Domain", "TimeZones", metrics]
         ),
         service("Messaging", product: "messaging", serviceParts + ["Domain", "JobQueue"]),
         service(

@@ -29,10 +29,10 @@ extension AssignmentService {
             at: now,
             rules: rules
         )
-        if let ring = plan.ring {
+        if plan.countsFirst {
             let turn = try await dispatcher.peek(
                 contextKey: contextKey(tenant, plan),
-                candidateCount: ring
+                candidateCount: max(1, planner.ring(tenant, team: plan.session.teamID))
             )
             plan = try await planner.plan(
                 tenant,
@@ -61,7 +61,7 @@ extension AssignmentService {
                 ) : plan.decision.roundRobinIndex
             plan.decision.roundRobinIndex = index
             plan.decision.order =
-                strategy?.order(choosing.candidates, index: index ?? 0) ?? choosing.candidates
+                strategy?.order(choosing.candidates, index: index ?? 0, clock: plan.clock) ?? choosing.candidates
         }
         var answer = plan.decision.document.objectValue ?? [:]
         answer["id"] = nil

@@ -5,7 +5,6 @@ internal import FoundationEssentials
 internal import JSON
 internal import Logging
 internal import Platform
-internal import PostgresClient
 
 /// What a handover asks for.
 struct HandoverRequest: Sendable {
@@ -38,12 +37,10 @@ final class AssignmentService {
     /// How often a run looks again when everybody that it chose had filled up meanwhile.
     static let looksLimit = 3
 
-    /// How often a claim waits for a connection of the pool.
-    static let claimsLimit = 4
-
     let sessions: SessionRepository
     let planner: RunPlanner
     let dispatcher: StrategyDispatcher
+    private let claims: Claims
     private let retries: EngineRetries
     private let logger: Logger
 
@@ -56,6 +53,7 @@ final class AssignmentService {
         self.sessions = sessions
         planner = RunPlanner(sessions: sessions)
         dispatcher = StrategyDispatcher(contexts: contexts)
+        claims = Claims(sessions)
         self.retries = retries
         self.logger = logger
     }
@@ -112,9 +110,9 @@ final class AssignmentService {
             }
             var plan = try await planned(turn)
             do {
-                if turn == nil, let ring = plan.ring {
-                    turn = try await count(tenant, plan, among: ring)
-                    plan = try await planned(turn)
+                if turn == nil, plan.countsFirst {
+                    turn = try await count(tenant, plan)
+                    if turn == nil { plan.choosing = nil } else { plan = try await planned(turn) }
                 }
                 plan.decision.roundRobinIndex = turn
                 guard let choosing = plan.choosing else {
@@ -128,7 +126,9 @@ final class AssignmentService {
             }
             try await FaultPoints.reached("session.turn_taken")
             plan.decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
-            let claim = try await claim(tenant, session, plan)
+            let claim = try await claims.claim(
+                AskedClaim(tenant: tenant, session: session.id, plan: plan)
+            )
             try await FaultPoints.reached("session.claimed")
             if let result = claimed(claim, session, plan) { return result }
             // Those who were chosen filled up since the look; the turn that was taken stays ours.
@@ -142,31 +142,15 @@ final class AssignmentService {
         preconditionFailure("the last look returns")
     }
 
-    /// Counts a turn of a large team, which has to be known before it is looked at.
-    private func count(
-        _ tenant: Tenant,
-        _ plan: RunPlan,
-        among ring: Int
-    ) async throws(CoordinationError) -> Int {
-        try await dispatcher.pickNextRoundRobinId(
+    /// Counts a turn of a large team, which has to be known before it is looked at; none, and nil, when
+    /// everybody has gone since the look.
+    private func count(_ tenant: Tenant, _ plan: RunPlan) async throws -> Int? {
+        let ring = try await planner.ring(tenant, team: plan.session.teamID)
+        guard ring > 0 else { return nil }
+        return try await dispatcher.pickNextRoundRobinId(
             among: ring,
             contextKey: contextKey(tenant, plan)
         )
-    }
-
-    /// Claims, and waits again for a connection: a turn that was counted must not be lost to a pool
-    /// that is busy for a moment, because somebody would be passed over for good.
-    private func claim(
-        _ tenant: Tenant,
-        _ session: Session,
-        _ plan: RunPlan
-    ) async throws -> Claim {
-        for _ in 1..<AssignmentService.claimsLimit {
-            do {
-                return try await sessions.claim(tenant, session.id, plan)
-            } catch let error as PostgresError where error.code == .poolExhausted {}
-        }
-        return try await sessions.claim(tenant, session.id, plan)
     }
 
     /// Puts the candidates into their order; counts a turn unless this run has one already.
@@ -183,7 +167,8 @@ final class AssignmentService {
             choosing.candidates,
             strategy: strategy,
             contextKey: contextKey(tenant, plan),
-            turn: plan.decision.roundRobinIndex
+            turn: plan.decision.roundRobinIndex,
+            clock: plan.clock
         )
         plan.decision.order = choice.order
         plan.decision.roundRobinIndex = choice.roundRobinIndex
@@ -206,7 +191,7 @@ final class AssignmentService {
                 session: claim.session ?? session
             )
         case .taken: settled(claim.session ?? session, (claim.session ?? session).document)
-        case .busy, .noCapacity: nil
+        case .busy, .noCapacity, .alone: nil
         }
     }
 

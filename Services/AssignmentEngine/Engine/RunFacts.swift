@@ -19,8 +19,8 @@ struct RunFacts: Sendable {
     var roster: [Candidate] = []
     /// Whether the roster is all of the team.
     var isWhole = true
-    /// How many share the turns of a large team, at the first look.
-    var ring: Int?
+    /// The virtual time of a small team under `fair`; nil where nobody has come to it yet.
+    var clock: Double?
     /// How many of the roster are of the page that was asked for.
     var pageCount = 0
     /// What a further look would read; nil when it would find nobody new.
@@ -60,7 +60,7 @@ struct RunFacts: Sendable {
         policyVersion = json["policy_version"]?.intValue.map(Int.init)
         rules = RuleSet(json["rules"])
         for (id, schedule) in json["schedules"]?.objectValue?.members ?? [] {
-            guard let id = UUID(uuidString: id) else { continue }
+            guard let id = UUID(text: id) else { continue }
             schedules[id] = Schedule(schedule)
         }
         preferred =
@@ -72,7 +72,7 @@ struct RunFacts: Sendable {
         blocked = Set((json["blocked"]?.arrayValue ?? []).compactMap(\.uuidValue))
         roster = (json["roster"]?.arrayValue ?? []).compactMap(Candidate.init)
         isWhole = json["whole"]?.boolValue ?? true
-        ring = json["ring"]?.intValue.map(Int.init)
+        clock = json["clock"]?.doubleValue
         pageCount = json["page"]?.intValue.map(Int.init) ?? 0
     }
 
@@ -112,5 +112,5 @@ extension Candidate {
 
 extension JSON {
     /// A UUID in its text form.
-    var uuidValue: UUID? { stringValue.flatMap(UUID.init(uuidString:)) }
+    var uuidValue: UUID? { stringValue.flatMap(UUID.init(text:)) }
 }

@@ -1,3 +1,4 @@
+internal import Domain
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
@@ -13,8 +14,10 @@ struct RunPlan: Sendable {
     var choosing: Choosing?
     /// Whether everybody of the team was looked at.
     var isWhole = true
-    /// How many share the turns, where the turn has to be known before the look.
-    var ring: Int?
+    /// Whether a turn has to be counted before the team is looked at: it is large.
+    var countsFirst = false
+    /// The team's virtual time under `fair`, where it is known.
+    var clock: Double?
     /// What changed of the session, as the database's functions take it.
     var wishes: JSON = [:]
 }
@@ -27,7 +30,33 @@ struct RunPlanner {
     /// How often a run moves to another team.
     static let movesLimit = 3
 
+    /// Runs that wait for the size of one team's ring.
+    static let ringsWaitingMax = 4096
+
     let sessions: SessionRepository
+    private let rings: Gathering<Pool, Void, Int>
+
+    private struct Pool: Hashable, Sendable {
+        let tenant: Tenant
+        let team: UUID?
+    }
+
+    init(sessions: SessionRepository) {
+        self.sessions = sessions
+        var limits = WriteBatchLimits()
+        limits.itemsMax = RunPlanner.ringsWaitingMax
+        limits.waitingMax = RunPlanner.ringsWaitingMax
+        rings = Gathering(underWayMax: 1, limits: limits) { pool, asked in
+            let ring = try await sessions.ring(pool.tenant, team: pool.team)
+            return asked.map { ring }
+        }
+    }
+
+    /// How many share the turns of a team; runs that ask at the same moment are told together, because
+    /// it is counted anew each time.
+    func ring(_ tenant: Tenant, team: UUID?) async throws -> Int {
+        try await rings.ask((), of: Pool(tenant: tenant, team: team))
+    }
 
     /// Plans a run.
     ///
@@ -90,18 +119,18 @@ struct RunPlanner {
             case .choose(let choosing):
                 plan.choosing = choosing
                 plan.decision.rejected = choosing.rejected ?? plan.decision.rejected
-                if choosing.strategy == .roundRobin, !core.collects { plan.ring = facts.ring }
+                plan.countsFirst =
+                    choosing.strategy == .roundRobin && !facts.isWhole && !core.collects
             case .move(let team, _):
                 plan.session.teamID = team
                 facts = try await look(tenant, plan.session, first, at: now)
             case .further(let page):
-                let ring = facts.ring
                 facts = try await look(tenant, plan.session, page, after: core.found, at: now)
-                facts.ring = ring
             }
         }
         plan.policy = facts.policy
         plan.isWhole = facts.isWhole
+        plan.clock = facts.clock
         plan.decision.strategy = facts.policy.strategy
         plan.wishes = RunPlanner.wishes(from: session, to: plan.session)
         return plan

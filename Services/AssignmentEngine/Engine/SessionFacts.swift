@@ -34,7 +34,7 @@ struct SessionFacts: Sendable {
         excluded = Set((json["excluded_agent_ids"]?.arrayValue ?? []).compactMap(\.uuidValue))
         skills = (json["required_skills"]?.arrayValue ?? []).compactMap(SkillDemand.init)
         for (agent, until) in json["declined"]?.objectValue?.members ?? [] {
-            guard let agent = UUID(uuidString: agent), let until = until.intValue else { continue }
+            guard let agent = UUID(text: agent), let until = until.intValue else { continue }
             declined[agent] = until
         }
     }

@@ -92,7 +92,7 @@ struct TeamPolicy: Sendable {
     private static func int(_ json: JSON?) -> Int? { json?.intValue.map(Int.init) }
 
     private static func id(_ json: JSON?) -> UUID? {
-        json?.stringValue.flatMap(UUID.init(uuidString:))
+        json?.stringValue.flatMap(UUID.init(text:))
     }
 
     private static func choice<Choice: RawRepresentable>(_ json: JSON?) -> Choice?

@@ -42,6 +42,8 @@ struct Session: Sendable {
 struct Claim: Sendable {
     enum Result: String, Sendable {
         case assigned, taken, busy
+        /// Nothing was done: it has to be claimed by itself.
+        case alone
         case noCapacity = "no_capacity"
     }
 

@@ -173,7 +173,7 @@ struct SessionRoutes {
 
     private func queryID(_ request: Request, _ name: String) throws(Problem) -> UUID? {
         guard let text = request.query[name] else { return nil }
-        guard let id = UUID(uuidString: text) else {
+        guard let id = UUID(text: text) else {
             throw Problem.invalid("/query/\(name)", "is not a UUID")
         }
         return id

@@ -17,11 +17,12 @@ enum Strategy: String, Sendable, CaseIterable {
     /// Who has the most room.
     case mostAvailable = "most_available"
 
-    /// The candidates in the order in which they are tried; `round_robin` needs its index.
-    func order(_ candidates: [Candidate], index: Int = 0) -> [Candidate] {
+    /// The candidates in the order in which they are tried; `round_robin` needs its index, and `fair`
+    /// the team's virtual time.
+    func order(_ candidates: [Candidate], index: Int = 0, clock: Double? = nil) -> [Candidate] {
         switch self {
         case .roundRobin: Strategy.pickRoundRobinFromCandidates(candidates, index: index)
-        case .fair: Strategy.byDeadline(candidates)
+        case .fair: Strategy.byShare(candidates, clock: clock)
         case .leastRecentlyAssigned: candidates.sorted(by: Strategy.longestWithout)
         case .leastActive:
             candidates.sorted { left, right in
@@ -46,19 +47,30 @@ enum Strategy: String, Sendable, CaseIterable {
         return Array(candidates[start...] + candidates[..<start])
     }
 
-    /// Earliest virtual deadline first, among those who have not had more than their share so far:
-    /// with a fixed roster nobody is ever a whole session away from it, whatever the weights. (The
-    /// lowest virtual time alone serves each of many small weights before a large one.)
-    private static func byDeadline(_ candidates: [Candidate]) -> [Candidate] {
-        let weight = candidates.reduce(0) { $0 + $1.weight }
+    /// Whoever is furthest behind its share, or with a fixed roster the earliest virtual deadline.
+    ///
+    /// - As long as all that anybody is owed lies among the candidates, the earliest deadline goes
+    ///   first, of those who have not had more than their share so far: nobody is then ever a whole
+    ///   session away from it, whatever the weights. (The lowest virtual time alone serves each of many
+    ///   small weights before a large one.)
+    /// - Somebody who left while a part of a session was owed takes that along, and the others cannot
+    ///   be even. No rule keeps everybody within one session then: of n people, somebody can be brought
+    ///   1/2 + 1/3 + … + 1/n away from any. Giving to whoever is most behind, in sessions and not in
+    ///   virtual time, stays within that (Coppersmith and others, "The optimality of the online greedy
+    ///   algorithm in carpool and chairman assignment problems", 2011).
+    ///
+    /// - Parameter clock: the team's virtual time; nil takes it from the candidates.
+    private static func byShare(_ candidates: [Candidate], clock: Double?) -> [Candidate] {
+        let weight = Double(max(1, candidates.reduce(0) { $0 + $1.weight }))
         let reached =
-            candidates.reduce(0) { $0 + Double($1.weight) * $1.virtualTime }
-            / Double(max(1, weight))
-        func rank(_ agent: Candidate) -> (Int, Double) {
-            (
-                agent.virtualTime > reached + 1e-9 ? 1 : 0,
-                agent.virtualTime + 100 / Double(agent.weight)
-            )
+            candidates.reduce(0) { $0 + Double($1.weight) * $1.virtualTime } / weight
+        let clock = clock ?? reached
+        let isOwedElsewhere = abs(reached - clock) * weight / 100 >= 1e-6
+        func rank(_ agent: Candidate) -> (Double, Double) {
+            let deadline = agent.virtualTime + 100 / Double(agent.weight)
+            return isOwedElsewhere
+                ? ((agent.virtualTime - clock) * Double(agent.weight), deadline)
+                : (agent.virtualTime > reached + 1e-9 ? 1 : 0, deadline)
         }
         return candidates.sorted { left, right in
             let (one, other) = (rank(left), rank(right))
@@ -93,17 +105,20 @@ struct StrategyDispatcher {
     ///
     /// Counts one turn, and none when nobody is there or the run has its turn already.
     ///
-    /// - Parameter turn: the index that an earlier look of the same run was given.
+    /// - Parameters:
+    ///   - turn: the index that an earlier look of the same run was given.
+    ///   - clock: the team's virtual time under `fair`.
     /// - Throws: `CoordinationError` when the shared counter cannot be reached.
     func pickAgentForSession(
         _ candidates: [Candidate],
         strategy: Strategy,
         contextKey: String,
-        turn: Int? = nil
+        turn: Int? = nil,
+        clock: Double? = nil
     ) async throws(CoordinationError) -> Choice {
         guard !candidates.isEmpty else { return Choice(order: [], roundRobinIndex: nil) }
         guard strategy == .roundRobin else {
-            return Choice(order: strategy.order(candidates), roundRobinIndex: nil)
+            return Choice(order: strategy.order(candidates, clock: clock), roundRobinIndex: nil)
         }
         let index: Int
         if let turn {

@@ -74,7 +74,21 @@ struct World {
     func facts(_ session: Session, _ page: RosterPage, _ earlier: RunFacts.Earlier) -> RunFacts {
         var facts = RunFacts(now: now)
         facts.policy = policies[session.team]
-        let members: [Candidate] = teams[session.team].map { member in
+        let members = self.members(of: session.team)
+        facts.roster = members
+        guard large.contains(session.team) else { return facts }
+        let away = members.filter { !isThere($0) || $0.freeUnits <= 0 }
+        let rows = page.isOfAbsent ? away.filter { $0.freeUnits > 0 } : able(members, session.team)
+        let part = rows.dropFirst(page.from).prefix(page.limit)
+        facts.isWhole = false
+        facts.roster = Array(part) + (page.isFurther ? [] : away.prefix(page.limit))
+        facts.pageCount = part.count
+        facts.keep(page, after: earlier)
+        return facts
+    }
+
+    private func members(of team: Int) -> [Candidate] {
+        teams[team].map { member in
             let agent = agents[member.agent]
             var candidate = Candidate(id: agent.id, name: "")
             candidate.weight = member.weight
@@ -89,23 +103,16 @@ struct World {
             candidate.lastAssignedAt = member.last
             return candidate
         }
-        facts.roster = members
-        guard large.contains(session.team) else { return facts }
-        // As the store's indexes have them: who can be chosen in the order of the strategy.
-        let isThere = { (agent: Candidate) in
-            agent.status == "online" && agent.isAccepting && agent.isPresent
-        }
-        let able = facts.policy.strategy
+    }
+
+    private func isThere(_ agent: Candidate) -> Bool {
+        agent.status == "online" && agent.isAccepting && agent.isPresent
+    }
+
+    /// As the store's indexes have them: who can be chosen, in the order of the strategy.
+    private func able(_ members: [Candidate], _ team: Int) -> [Candidate] {
+        policies[team].strategy
             .order(members.sorted { $0.id < $1.id }.filter { isThere($0) && $0.freeUnits > 0 })
-        let away = members.filter { !isThere($0) || $0.freeUnits <= 0 }
-        let rows = page.isOfAbsent ? away.filter { $0.freeUnits > 0 } : able
-        let part = rows.dropFirst(page.from).prefix(page.limit)
-        facts.isWhole = false
-        if facts.policy.strategy == .roundRobin { facts.ring = able.count }
-        facts.roster = Array(part) + (page.isFurther ? [] : away.prefix(page.limit))
-        facts.pageCount = part.count
-        facts.keep(page, after: earlier)
-        return facts
     }
 
     /// Looks and decides; nil when the session stays where it is, with the reason kept.
@@ -131,7 +138,8 @@ struct World {
                 earlier = core.found
             case .choose(let choosing):
                 let team = sessions[index].team
-                if choosing.strategy == .roundRobin, !core.collects, let ring = core.facts.ring {
+                if choosing.strategy == .roundRobin, !core.collects, !core.facts.isWhole {
+                    let ring = able(members(of: team), team).count
                     page = RosterPage(turn: turn(of: team, among: ring))
                     page.limit = 1
                     earlier = RunFacts.Earlier()
