@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""The message handler's table: how long its steps take at 200 requests a second, what 100,000
-conversations leave in memory, and what three processes share.
+"""The message handler's table: how long its steps take at 200 requests a second, whether a slow AI
+slows the chat, what 100,000 conversations leave in memory, and what three processes share.
 
-    compose/local run -- python3 Tests/Bench/handler.py [--quick] [steps] [shared] [memory]
+    compose/local run -- python3 Tests/Bench/handler.py [--quick] [steps] [accept] [shared] [memory]
 
 Steps are read from the service's own histogram (`handler_step_seconds`): the bound of the bucket that
 holds the 95th percentile, so never less than it was. The whole answer is timed by the client, from
 the instant at which the request was due, whether or not it could be sent then. Without a name all
-three parts run; `--quick` tries everything at a tenth.
+parts run; `--quick` tries everything at a tenth.
 """
 
 import asyncio
@@ -33,7 +33,9 @@ BIN = os.environ["SWITCHBOARD_BIN"]
 STACK = os.environ["SWITCHBOARD_STACK"]
 DATABASE = os.environ["DATABASE_URL"]
 QUICK = "--quick" in sys.argv[1:]
-PARTS = [word for word in sys.argv[1:] if word != "--quick"] or ["steps", "shared", "memory"]
+PARTS = [word for word in sys.argv[1:] if word != "--quick"] or [
+    "steps", "accept", "shared", "memory"
+]
 RATE = 200
 SECONDS = 2 if QUICK else 10
 CONVERSATIONS = 10_000 if QUICK else 100_000
@@ -184,6 +186,13 @@ def step_p95(before, after, step):
     return next(bound for bound, count in grown if count >= 0.95 * total) * 1000, total
 
 
+def database_work():
+    """Commits, bytes of WAL and flushes of it so far."""
+    return [float(word) for word in sql("""
+        select (select sum(xact_commit) from pg_stat_database) || ' ' || wal_bytes || ' ' || wal_sync
+          from pg_stat_wal""").split()]
+
+
 HISTORY = "<USER>Where is my refund?</USER><br><BOT>Let me look.</BOT><br><USER>Thanks</USER><br>"
 
 
@@ -272,6 +281,7 @@ class Bench:
         )
         say("messages")
         ids = make_conversations(RATE * SECONDS, self.bot)
+        before = database_work()
         times = asyncio.run(load([url], [(
             f"/v1/conversations/{i}/messages",
             {"sender": {"kind": "contact", "id": "c"}, "text": "Where is my refund?"},
@@ -281,6 +291,10 @@ class Bench:
             f"of {len(times):,}, median {sorted(times)[len(times) // 2]:.1f} ms", "", " ms",
         )
         self.wait_until_answered()
+        time.sleep(2)  # what is sent on
+        work = [(n - o) / len(times) for n, o in zip(database_work(), before)]
+        say("  for each message, answer and delivery: %.1f commits, %.1f KiB of WAL, %.2f flushes"
+            % (work[0], work[1] / 1024, work[2]))
         self.end(pid)
         say("the lock in memory")
         url, pid = self.instance("alone", SINGLE_INSTANCE="1", REDIS_MODE="disabled")
@@ -291,6 +305,35 @@ class Bench:
         )
         self.end(pid)
 
+    def accept(self):
+        """The AI thinks for five seconds, and far more is asked than it can answer meanwhile."""
+        rate, seconds = 100, 3 if QUICK else 15
+        say(f"messages to bots that think for 5 s, {rate}/s")
+        url, pid = self.instance("slow-ai", DEBOUNCE_MS="0")
+        bot = make_bot(url, 5000)
+        body = {"sender": {"kind": "contact", "id": "c"}, "text": "Where is my refund?"}
+        for count in (rate, rate * seconds):  # the first to warm up
+            ids = make_conversations(count, bot)
+            times = asyncio.run(load(
+                [url], [(f"/v1/conversations/{i}/messages", body) for i in ids], rate
+            ))
+        busy = int(sql(f"""
+            select count(*) from messaging.ai_jobs j join messaging.conversations c
+                on c.tenant_id = j.tenant_id and c.id = j.conversation_id
+             where c.bot_id = '{bot}' and j.status = 'processing'"""))
+        self.table.at_most(
+            f"posting a message while the AI takes 5 s, at {rate}/s: p95", 50, p95(times),
+            f"of {len(times):,}, median {sorted(times)[len(times) // 2]:.1f} ms; "
+            f"{busy} jobs under way", "", " ms",
+        )
+        assert busy > 0, "the AI had nothing to do: the figure shows nothing"
+        # What waits would take minutes.
+        sql("update messaging.ai_jobs set due_at = now() + interval '1 day' where status = 'pending'")
+        self.end(pid)
+        sql("""update messaging.ai_jobs set status = 'cancelled', finished_at = now()
+                where status in ('pending', 'processing')""")
+        sql("update messaging.conversations set answered_seq = last_user_seq where awaits_bot")
+
     def wait_until_answered(self, seconds=240):
         end = time.monotonic() + seconds
         while int(sql(
@@ -300,23 +343,31 @@ class Bench:
             time.sleep(0.2)
 
     def memory(self):
+        """Resident memory while everything is remembered, and when it is forgotten."""
         say(f"{CONVERSATIONS:,} conversations")
         url, pid = self.instance(
-            "many", BOT_CONFIG_FRESH_MS="1000", BOT_CONFIG_STALE_MS="5000", DEBOUNCE_MS="0"
+            "many", BOT_CONFIG_FRESH_MS="1000", BOT_CONFIG_STALE_MS="10000", DEBOUNCE_MS="0"
         )
-        part = CONVERSATIONS // 5
-        sizes = []
-        for _ in range(5):
-            ids = make_conversations(part, self.bot)
-            path = "/v1/conversations/{}/handle"
-            asyncio.run(load([url], [(path.format(i), {"history": HISTORY}) for i in ids], None))
+        touched, held, left = 0, [], []
+        for goal in (CONVERSATIONS // 10, CONVERSATIONS // 2, CONVERSATIONS):
+            while touched < goal:
+                ids = make_conversations(min(goal - touched, CONVERSATIONS // 10), self.bot)
+                path = "/v1/conversations/{}/handle"
+                asyncio.run(load([url], [(path.format(i), {"history": HISTORY}) for i in ids], None))
+                touched += len(ids)
+            held.append(resident_bytes(pid) / 1e6)
             self.wait_until_answered()
-            time.sleep(7)  # longer than anything is remembered of what nobody asks for
-            sizes.append(resident_bytes(pid) / 1e6)
-            say(f"  {sizes[-1]:.1f} MB")
+            time.sleep(12)  # longer than anything is remembered of what nobody asks for
+            left.append(resident_bytes(pid) / 1e6)
+            say(f"  {touched:,}: {held[-1]:.1f} MB, {left[-1]:.1f} MB when idle")
         self.table.at_most(
-            f"memory after {CONVERSATIONS:,} conversations against after {part:,}", 1.1,
-            sizes[-1] / sizes[0], f"{sizes[-1]:.1f} MB", f"{sizes[0]:.1f} MB",
+            f"memory when {CONVERSATIONS:,} conversations are forgotten against {CONVERSATIONS // 10:,}",
+            1.1, left[-1] / left[0], f"{left[-1]:.1f} MB, {held[-1]:.1f} before",
+            f"{left[0]:.1f} MB, {held[0]:.1f} before",
+        )
+        self.table.at_most(
+            f"memory at {CONVERSATIONS:,} conversations against at {CONVERSATIONS // 2:,}", 1.1,
+            held[-1] / held[1], f"{held[-1]:.1f} MB", f"{held[1]:.1f} MB",
         )
         self.end(pid)
 
@@ -366,7 +417,10 @@ def main():
         bench = Bench(folder)
         try:
             bench.prepare()
-            parts = {"steps": bench.time_steps, "shared": bench.shared_load, "memory": bench.memory}
+            parts = {
+                "steps": bench.time_steps, "accept": bench.accept, "shared": bench.shared_load,
+                "memory": bench.memory,
+            }
             for name in PARTS:
                 parts[name]()
         finally:

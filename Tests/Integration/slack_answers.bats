@@ -94,6 +94,27 @@ thread_of_first() {
     eventually 20 has_posts "to the last $first" "to the last $first<$other>"
 }
 
+@test "an answer that is longer than Slack takes is several posts, in order and in its thread" {
+    local text number
+    for number in {1..130}; do text+="Sentence $number of $EVENT ends here. "; done
+    text=${text% }
+    writes "$text"
+    eventually 30 has_parts 2
+    eventually 10 delivery_is bot delivered
+    # Each is a message of the conversation, with a delivery of its own, and Slack cut none.
+    [[ $(field '[.items[] | select(.sender.kind == "bot")] | map(.delivery.state) | unique | tostring') == '["delivered"]' ]]
+    [[ $(field '[.items[] | select(.sender.kind == "bot") | .text | length <= 3900] | tostring') == '[true,true]' ]]
+    [[ $(parts | jq -r '.[0].text') == *"ends here." ]]
+    [[ $(parts | jq -r 'map(.text) | join(" ")') == "Healthcare Assistant: I understand: $text" ]]
+    [[ $(parts | jq -r 'map(.thread_ts) | unique | tostring') == "[\"$TS\"]" ]]
+}
+# What the stand-in has of this event, as it came.
+parts() {
+    curl -sS --max-time 5 "${SLACK_STANDIN_URL%/api}/_deliveries" |
+        jq -c --arg part "$EVENT" '[.deliveries[] | select(.text | contains($part))]'
+}
+has_parts() { [[ $(parts | jq length) == "$1" ]]; }
+
 @test "an answer that newer words superseded is never posted; the one to both is" {
     local code bot
     bot=$(make_bot '{"provider": "simulated", "delay_ms": 2000}')

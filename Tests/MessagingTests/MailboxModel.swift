@@ -28,7 +28,6 @@ struct MailboxModel {
     private(set) var owner = Owner.bot
     private var fates: [Int64: Fate] = [:]
     private(set) var supersededInRow = 0
-    private(set) var answers = 0
 
     init(supersedesMax: Int) {
         self.supersedesMax = supersedesMax
@@ -102,13 +101,6 @@ struct MailboxModel {
         }
         settle(upto, .answered)
         supersededInRow = 0
-        answers += 1
-    }
-
-    /// A job ended without a word in the conversation.
-    func silent(upto: Int64) throws(Violation) {
-        let due = waiting(upto: upto)
-        guard due.isEmpty else { throw Violation("messages \(due) got no answer") }
     }
 
     mutating func superseded(upto: Int64) throws(Violation) {

@@ -139,7 +139,7 @@ struct MailboxTests {
                 next_job := messaging.supersede(c, j, p_result, now());
                 perform platform.enqueue_call('messaging', p_tenant, j.tenant, 'dispatch-worker',
                   '/v1/message-requests', c.id::text, c.version + 1,
-                  jsonb_build_object('text', p_text), gen_random_uuid());
+                  jsonb_build_object('text', p_parts), gen_random_uuid());
                 """
         ),
         Mutant(
@@ -149,6 +149,24 @@ struct MailboxTests {
             original: "perform messaging.supersede(c, j, null, greatest(now(), c.debounce_until));",
             planted:
                 "perform messaging.stop_ai_job(p_tenant, p_job, null, 'cancelled', '', '', '');"
+        ),
+        Mutant(
+            fault: "calls are aborted for as long as the contact writes",
+            seed: 1,
+            function: "supersede_ai_job",
+            original: "c.last_user_seq > j.upto_seq and c.supersedes < p_max_supersedes",
+            planted: "c.last_user_seq > j.upto_seq"
+        ),
+        Mutant(
+            fault: "of an answer in parts only the last is sent",
+            seed: 1,
+            function: "finish_ai_job",
+            original: "perform messaging.send_out(m, j.tenant, c.version + 1);",
+            planted: """
+                if part = p_parts -> -1 then
+                  perform messaging.send_out(m, j.tenant, c.version + 1);
+                end if;
+                """
         ),
         Mutant(
             fault: "the bot goes on while a person owns the conversation",
@@ -204,7 +222,7 @@ struct MailboxSimulation {
             [.uuid(tenant)]
         )
         _ = try await postgres.query(
-            "insert into messaging.channels (tenant_id, code, kind) values ($1, 'c', 'local')",
+            "insert into messaging.channels (tenant_id, code, kind) values ($1, 'c', 'slack')",
             [.uuid(tenant)]
         )
     }

@@ -31,6 +31,8 @@ final class MailboxWorld {
     private var model: MailboxModel
     private var held: [Held] = []
     private var sessions: Int64 = 0
+    /// The messages that the bot's answers consist of.
+    private var parts = 0
     /// Whether callers bring histories of their own, which count as messages of a job as well.
     private let mixesHistories: Bool
 
@@ -124,26 +126,37 @@ final class MailboxWorld {
         let job = held[index]
         if !random.chance(0.2) { held.remove(at: index) }
         let asks = random.chance(0.05)
-        let text = "answer to \(job.upto)" + (asks ? " [[handover]]" : "")
+        let long = random.chance(0.1) ? " " + String(repeating: "on and on. ", count: 500) : ""
+        let text = "answer to \(job.upto)" + long + (asks ? " [[handover]]" : "")
         let reply = BotReply(text, marker: "[[handover]]")
         let outcome = try await workers[job.worker].finish(job.work, AIAnswer(text: text), reply)
         switch outcome {
         case "posted":
-            let row = try await postgres.query(
+            let rows = try await postgres.query(
                 """
-                select m.stale, j.consolidated_messages n from messaging.messages m
+                select m.text, m.stale, j.consolidated_messages n from messaging.messages m
                 join messaging.ai_jobs j on j.tenant_id = m.tenant_id and j.id = m.ai_job_id
-                where m.tenant_id = $1 and m.ai_job_id = $2
+                where m.tenant_id = $1 and m.ai_job_id = $2 order by m.seq
                 """,
                 [.uuid(caller.tenant), .uuid(job.work.id)]
-            ).one()
+            )
+            let limit = AnswerParts.limit(of: job.work.channelKind)
+            guard let first = rows.first,
+                try rows.map({ try $0.string("text") })
+                    == AnswerParts.split(reply.text, limit: limit)
+            else { throw Violation("an answer is not whole, or not in order") }
+            parts += rows.count
             try model.answered(
                 upto: job.upto,
-                stale: try row.bool("stale"),
-                consolidated: mixesHistories ? nil : try row.int("n")
+                stale: try first.bool("stale"),
+                consolidated: mixesHistories ? nil : try first.int("n")
             )
             if asks { model.handedOver() }
-        case "done": try model.silent(upto: job.upto)
+        case "done":
+            let isSilent = model.waiting(upto: job.upto).isEmpty
+            guard isSilent else {
+                throw Violation("an answer to \(job.upto) was kept: posts \(job.work.isPosted)")
+            }
         case "superseded": try model.superseded(upto: job.upto)
         case "lost": break
         default: throw Violation("finish answered '\(outcome)'")
@@ -313,8 +326,8 @@ final class MailboxWorld {
             """,
             place
         ).one().int("n")
-        guard said == model.answers else {
-            throw Violation("\(said) answers are in the conversation, \(model.answers) were told")
+        guard said == parts else {
+            throw Violation("\(said) messages are in the conversation, \(parts) were told")
         }
         try await everyAnswerIsSentOnce()
     }
@@ -336,8 +349,8 @@ final class MailboxWorld {
             idempotent: true
         ).one()
         let (asked, sent) = (try row.int("asked"), try row.int("sent"))
-        guard asked == model.answers, sent == model.answers else {
-            throw Violation("of \(model.answers) answers \(sent) are sent, by \(asked) requests")
+        guard asked == parts, sent == parts else {
+            throw Violation("of \(parts) messages \(sent) are sent, by \(asked) requests")
         }
     }
 }

@@ -99,6 +99,37 @@ struct RollbackTests {
         }
     }
 
+    @LoopActor
+    private static func handler(
+        _ configuration: MessagingConfiguration,
+        _ postgres: PostgresClient,
+        _ manager: BackgroundJobManager,
+        _ start: @escaping @LoopActor () -> Void
+    ) -> MessageHandler {
+        let logger = Logger(label: "test")
+        return MessageHandler(
+            configurations: BotConfigService(
+                settings: ConfigurationRepository(
+                    postgres: postgres,
+                    secrets: configuration.service.secretBox
+                ),
+                logger: logger,
+                freshFor: .seconds(60),
+                staleFor: .seconds(600)
+            ),
+            jobs: manager,
+            handovers: LateHandovers(
+                postgres: postgres,
+                redis: nil,
+                isAlone: true,
+                interval: .seconds(5),
+                logger: logger,
+                asked: { _, _ in }
+            ),
+            start: start
+        )
+    }
+
     @Test("the handler begins once, however many requests are first")
     @LoopActor func initializesOnce() async throws {
         let configuration = try settings()
@@ -137,19 +168,7 @@ struct RollbackTests {
             debounce: .zero
         )
         var begun = 0
-        let handler = MessageHandler(
-            configurations: BotConfigService(
-                settings: ConfigurationRepository(
-                    postgres: postgres,
-                    secrets: configuration.service.secretBox
-                ),
-                logger: logger,
-                freshFor: .seconds(60),
-                staleFor: .seconds(600)
-            ),
-            jobs: manager,
-            start: { begun += 1 }
-        )
+        let handler = RollbackTests.handler(configuration, postgres, manager) { begun += 1 }
         let caller = Caller(tenant: UUID(), code: "t", actor: "a", requestID: "r")
         let tasks = (0..<50).map { _ in
             Task { @LoopActor in

@@ -21,6 +21,7 @@ final class BotApplication {
     private let manager: BackgroundJobManager
     private let handler: MessageHandler
     private let handoffs: HandoffExpiry
+    private let handovers: LateHandovers
     private let debounceCount: Int
 
     /// - Parameter stores: where locks of conversations are shown, in the order they are asked.
@@ -81,10 +82,30 @@ final class BotApplication {
             interval: configuration.bot.sweepInterval,
             logger: runtime.logger
         )
+        handovers = BotApplication.handovers(runtime, configuration, manager)
         handler = MessageHandler(
             configurations: configurations,
             jobs: manager,
+            handovers: handovers,
             start: { [runner] in runner.start() }
+        )
+    }
+
+    private static func handovers(
+        _ runtime: ServiceRuntime,
+        _ configuration: MessagingConfiguration,
+        _ manager: BackgroundJobManager
+    ) -> LateHandovers {
+        LateHandovers(
+            postgres: runtime.postgres,
+            redis: runtime.redis,
+            isAlone: configuration.service.isSingleInstance,
+            interval: configuration.bot.sweepInterval,
+            logger: runtime.logger,
+            asked: { wish, job in
+                runtime.relay.wake()
+                await manager.ended(wish.caller, wish.conversation, job: job?.text)
+            }
         )
     }
 
@@ -108,10 +129,12 @@ final class BotApplication {
     func start() {
         handler.initialize()
         handoffs.start()
+        handovers.start()
     }
 
     func stop() async {
         await handoffs.stop()
+        await handovers.stop()
         await runner.stop()
         await offline.stop()
         await memory.drain()
@@ -178,7 +201,7 @@ final class BotApplication {
             "policies": [
                 "message_lock": "proceed", "rate_limit": "proceed",
                 "conversation_lock": .string(isAlone ? "postgres, memory" : "postgres"),
-                "ai_job_status": "postgres", "bot_configuration": "last good, default",
+                "ai_job_status": "postgres", "bot_configuration": "last good, default, people",
             ],
         ]
     }

@@ -8,6 +8,7 @@ internal import JSON
 final class MessageHandler {
     private let configurations: BotConfigService
     private let jobs: BackgroundJobManager
+    private let handovers: LateHandovers
     private let start: @LoopActor () -> Void
     private var isInitialized = false
 
@@ -15,10 +16,12 @@ final class MessageHandler {
     init(
         configurations: BotConfigService,
         jobs: BackgroundJobManager,
+        handovers: LateHandovers,
         start: @escaping @LoopActor () -> Void
     ) {
         self.configurations = configurations
         self.jobs = jobs
+        self.handovers = handovers
         self.start = start
     }
 
@@ -34,11 +37,18 @@ final class MessageHandler {
 
     /// Takes a request and answers without waiting for the AI.
     ///
-    /// - Throws: a 404 for an unknown conversation; a 503 when nothing can hold its lock.
+    /// - Throws: a 404 for an unknown conversation; a 503 when nothing can hold its lock, or keep
+    ///   that it is to be handed over.
     func handleMessageRequest(_ caller: Caller, _ request: HandleRequest) async throws -> JSON {
         initialize()
-        let found = try await HandlerSteps.measure(.configuration) {
-            try await configurations.getBotConfig(caller, request.conversation)
+        let found: BotConfiguration?
+        do {
+            found = try await HandlerSteps.measure(.configuration) {
+                try await configurations.getBotConfig(caller, request.conversation)
+            }
+        } catch is NoBotMayAnswer {
+            try await handovers.want(LateHandovers.Wish(caller, request.conversation))
+            return ["success": true, "status": "human", "action": "handover_requested"]
         }
         guard var bot = found else { throw Problem.notFound }
         let made = try await HandlerSteps.measure(.job) { [bot] in

@@ -33,7 +33,9 @@ struct HandlerRoutes {
             summary: "Let the bot answer a history",
             description: "Answers at once; the result is read at the job. `history` is "
                 + "`<USER>…</USER><br><BOT>…</BOT><br>` with `&`, `<` and `>` of texts escaped, "
-                + "`messages` the same as JSON.",
+                + "`messages` the same as JSON. While the database is away the bot as last known "
+                + "answers, or the built-in one (`config_source`); where the tenant forbids that, "
+                + "people get the conversation as soon as it is back (`handover_requested`).",
             tag: "AI jobs",
             bodyLimit: HandlerRoutes.bodyMax,
             idempotency: .replayed,

@@ -74,7 +74,9 @@ enum Schemas {
             "properties": [
                 "success": flag,
                 "status": oneOf(["ai_processing_started", "locked", "bot_inactive", "human"]),
-                "action": oneOf(["lock_acquired", "lock_exists", "none"]),
+                "action": oneOf([
+                    "lock_acquired", "lock_exists", "handover_requested", "none",
+                ]),
                 "ai_job_id": uuid, "lock_id": uuid, "consolidated_messages": number,
                 "bot_name": text, "message": text, "buffered": flag, "pending_count": number,
                 "config_source": oneOf(["last_good", "default"]),

@@ -2,7 +2,6 @@ internal import Coordination
 internal import Domain
 internal import EventLoop
 internal import FoundationEssentials
-internal import HTTPServer
 internal import JSON
 internal import Logging
 internal import PostgresClient
@@ -60,7 +59,7 @@ final class BotConfigService {
     ///
     /// Returns `nil` when there is no such conversation.
     ///
-    /// - Throws: a 503 while the database is away and nothing may stand in.
+    /// - Throws: ``NoBotMayAnswer`` while the database is away and nothing may stand in.
     func getBotConfig(_ caller: Caller, _ conversation: UUID) async throws -> BotConfiguration? {
         let now = EventLoop.shared.now
         let known = configurations[caller.tenant]?[conversation]
@@ -88,7 +87,7 @@ final class BotConfigService {
             return value
         }
         guard policies[caller.tenant]?.value.allowsDefault ?? true else {
-            throw Problem.unavailable("the database is away, and no default bot may answer")
+            throw NoBotMayAnswer()
         }
         return try defaultBotConfig(caller)
     }
@@ -185,6 +184,10 @@ final class BotConfigService {
         count = configurations.values.reduce(0) { $0 + $1.count }
     }
 }
+
+/// The database is away, nothing is known of the conversation's bot, and the tenant forbids the
+/// built-in one: the conversation goes to people.
+struct NoBotMayAnswer: Error {}
 
 /// The strings of an array; none when it is no array.
 private func strings(_ list: JSON?) -> [String] {

@@ -22,9 +22,9 @@ struct BotJobs {
     func claim(limit: Int) async throws -> (works: [JSON], nextDue: Duration?) {
         let rows = try await postgres.query(
             """
-            select w as answer,
-              (extract(epoch from messaging.next_ai_job_due() - now()) * 1000)::bigint ms
-            from (select) as one
+            select w as answer, due.ms
+            from (select (extract(epoch from d - now()) * 1000)::bigint ms
+                    from messaging.next_ai_job_due() d) as due
             left join messaging.claim_ai_jobs($1, $2, $3 * interval '1 ms', $4) w on true
             """,
             [
@@ -46,16 +46,37 @@ struct BotJobs {
         case lost
     }
 
-    func heartbeat(_ work: JobWork) async throws -> Pulse {
-        let pulse = try await postgres.query(
-            "select messaging.heartbeat_ai_job($1, $2, $3, $4, $5 * interval '1 ms') pulse",
-            place(work) + [.int(settings.lease.milliseconds)],
-            idempotent: true
-        ).one().string("pulse")
-        guard let known = Pulse(rawValue: pulse) else {
-            throw UnexpectedAnswer(function: "heartbeat_ai_job")
+    /// Signs of life of this worker and of all its jobs, in one statement; what each found.
+    func beat(
+        _ works: [JobWork],
+        processed: Int,
+        failed: Int
+    ) async throws -> [JobWork.Turn: Pulse] {
+        let jobs = works.map { work -> JSON in
+            [
+                "tenant": .string(work.tenantID.text), "job": .string(work.id.text),
+                "fence": .int(work.fence),
+            ]
         }
-        return known
+        let rows = try await postgres.query(
+            """
+            select * from messaging.beat_ai_worker($1, $2, $3, $4::jsonb, $5 * interval '1 ms')
+            """,
+            [
+                .string(worker), .int(processed), .int(failed), .json(JSON.array(jobs).text),
+                .int(settings.lease.milliseconds),
+            ],
+            idempotent: true
+        )
+        var pulses: [JobWork.Turn: Pulse] = [:]
+        for row in rows {
+            guard let pulse = Pulse(rawValue: try row.string("pulse")) else {
+                throw UnexpectedAnswer(function: "beat_ai_worker")
+            }
+            let turn = JobWork.Turn(job: try row.uuid("job"), fence: try row.int64("fence"))
+            pulses[turn] = pulse
+        }
+        return pulses
     }
 
     /// Whether a newer message makes the job's answer one that nobody will see.
@@ -78,7 +99,6 @@ struct BotJobs {
     /// Returns what became of it: `posted`, `done`, `superseded` or `lost`. Safe to repeat: the
     /// second call finds the job ended.
     func finish(_ work: JobWork, _ answer: AIAnswer, _ reply: BotReply) async throws -> String {
-        let features = TextFeatures(reply.text)
         let isHandedOver = work.isPosted && reply.asksForPerson
         let result: JSON = [
             "text": .string(reply.text), "provider": .string(work.bot.provider),
@@ -89,16 +109,31 @@ struct BotJobs {
         return try await postgres.query(
             """
             select outcome from messaging.finish_ai_job(
-              $1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11, $12, $13)
+              $1, $2, $3, $4, $5::jsonb, $6::jsonb, $7, $8, $9, $10, $11)
             """,
             place(work) + [
-                isSaid ? .string(reply.text) : .null, .json(result.text),
+                isSaid ? .json(BotJobs.parts(reply.text, work).text) : .null, .json(result.text),
                 .string(work.bot.sender), .bool(work.bot.postsAnyway),
-                .int(settings.supersedesMax), .bytes(features.packedTerms),
-                .strings(features.mentions), isHandedOver ? "the bot asked for a person" : .null,
+                .int(settings.supersedesMax), isHandedOver ? "the bot asked for a person" : .null,
                 PostgresValue(work.bot.handoverTeam),
             ]
         ).one().string("outcome")
+    }
+
+    /// The messages of an answer, as many as the channel's provider needs.
+    private static func parts(_ text: String, _ work: JobWork) -> JSON {
+        let limit = AnswerParts.limit(of: work.channelKind)
+        return .array(
+            AnswerParts.split(text, limit: limit).map { part in
+                let features = TextFeatures(part)
+                let terms = features.packedTerms
+                    .map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+                return [
+                    "text": .string(part), "terms": .string(terms),
+                    "mentions": .array(features.mentions.map(JSON.string)),
+                ]
+            }
+        )
     }
 
     /// Ends an attempt without an answer.
@@ -144,39 +179,7 @@ struct BotJobs {
         )
     }
 
-    /// The worker's own sign of life.
-    func beat(inFlight: Int, processed: Int, failed: Int) async throws {
-        _ = try await postgres.query(
-            "select messaging.beat_ai_worker($1, $2, $3, $4)",
-            [.string(worker), .int(inFlight), .int(processed), .int(failed)],
-            idempotent: true
-        )
-    }
-
     private func place(_ work: JobWork) -> [PostgresValue] {
         [.uuid(work.tenantID), .uuid(work.id), .string(worker), .int(work.fence)]
-    }
-}
-
-/// What a bot's answer says, and whether it asks for a person.
-struct BotReply: Sendable, Hashable {
-    let text: String
-    let asksForPerson: Bool
-
-    /// Takes the marker of a handover out of an answer.
-    init(_ answer: String, marker: String) {
-        let parts = answer.split(separator: marker, omittingEmptySubsequences: false)
-        asksForPerson = parts.count > 1
-        guard asksForPerson else {
-            text = answer
-            return
-        }
-        text = BotReply.trimmed(parts.joined())
-    }
-
-    private static func trimmed(_ text: String) -> String {
-        let start = text.drop(while: \.isWhitespace)
-        guard let last = start.lastIndex(where: { !$0.isWhitespace }) else { return "" }
-        return String(start[...last])
     }
 }

@@ -17,7 +17,7 @@ final class BotRunner {
     /// Between two looks at the table when nobody wakes the runner.
     static let pollInterval: Duration = .seconds(1)
     /// Between two looks at least: jobs that come due meanwhile are claimed together.
-    static let claimInterval: Duration = .milliseconds(10)
+    static let claimInterval: Duration = .milliseconds(20)
     /// How often an answer is offered to a database that is away; then the lease decides.
     static let writesMax = 20
     static let writePause: Duration = .milliseconds(250)
@@ -31,18 +31,12 @@ final class BotRunner {
     /// Called after each job that ended here: its conversation may have an answer.
     var onEnded: (@LoopActor (JobWork) async -> Void)?
     private let logger: Logger
-    private var running: [UUID: Task<Void, Never>] = [:]
-    /// Running jobs that newer messages may supersede, and those whose call was aborted for it.
-    private var supersedable: Set<UUID> = []
-    private var outdated: Set<UUID> = []
+    private let running = RunningJobs()
     private var isStopped = false
     private let wakeup = Wakeup()
     private var lastSweep = MonotonicTime(nanoseconds: 0)
-    private var lastBeat = MonotonicTime(nanoseconds: 0)
     private var worker: Task<Void, Never>?
-    /// Jobs that ended here, well and otherwise.
-    private(set) var processed = 0
-    private(set) var failures = 0
+    private let heart: BotHeart
 
     /// - Parameter committed: called after every commit, so that events leave at once.
     init(
@@ -61,15 +55,15 @@ final class BotRunner {
         self.providers = providers
         self.logger = logger
         self.committed = committed
+        heart = BotHeart(jobs: jobs, running: running, locks: locks, logger: logger)
     }
 
-    /// How many jobs this process works on.
-    var inFlight: Int { running.count }
     /// How long a worker may give no sign of life.
     var lease: Duration { jobs.settings.lease }
 
     func start() {
         worker = Task { await run() }
+        heart.start()
     }
 
     /// Takes no more jobs, and hands back those that run: others take them over at once.
@@ -77,31 +71,25 @@ final class BotRunner {
         isStopped = true
         wake()
         await worker?.value
-        for task in running.values { task.cancel() }
-        while !running.isEmpty { try? await EventLoop.shared.sleep(for: .milliseconds(10)) }
+        await heart.stop()
+        await running.stop()
     }
 
     /// A job may be due.
     func wake() { wakeup.wake() }
 
     /// Aborts the provider's call of a job that has ended otherwise.
-    func abort(_ job: UUID) {
-        running[job]?.cancel()
-    }
+    func abort(_ job: UUID) { running.abort(job) }
 
     /// A newer message is there: the provider need not go on with an answer that nobody will see.
-    func newerMessage(than job: UUID) {
-        guard supersedable.remove(job) != nil else { return }
-        outdated.insert(job)
-        abort(job)
-    }
+    func newerMessage(than job: UUID) { running.newerMessage(than: job) }
 
     private func run() async {
         while !isStopped {
             var pause = BotRunner.pollInterval
             let began = MonotonicTime.now()
             do {
-                try await lookAfterAll()
+                try await sweep()
                 let room = BotRunner.jobsLimit - running.count
                 if room > 0 {
                     let claimed = try await jobs.claim(limit: room)
@@ -118,13 +106,9 @@ final class BotRunner {
         }
     }
 
-    /// What is due for all jobs: the sweep, and this worker's sign of life.
-    private func lookAfterAll() async throws {
+    /// What died workers left behind, once in a while.
+    private func sweep() async throws {
         let now = MonotonicTime.now()
-        if now - lastBeat > jobs.settings.heartbeat {
-            lastBeat = now
-            try await jobs.beat(inFlight: running.count, processed: processed, failed: failures)
-        }
         guard now - lastSweep > jobs.settings.sweepInterval else { return }
         lastSweep = now
         try await jobs.sweep()
@@ -140,82 +124,81 @@ final class BotRunner {
             logger.error("bot: a job could not be read", metadata: ["reason": "\(error)"])
             return
         }
-        if jobs.isSupersedable(work) { supersedable.insert(work.id) }
-        running[work.id] = Task {
+        running.begin(work, isSupersedable: jobs.isSupersedable(work)) { [self] in
             await perform(work)
-            running[work.id] = nil
-            supersedable.remove(work.id)
-            outdated.remove(work.id)
             wake()
         }
     }
 
-    private func keepLock(_ work: JobWork) async {
-        await locks.keep(
-            tenant: work.tenant,
-            conversation: work.conversationID,
-            lockID: work.lockID,
-            job: work.id
-        )
+    private func perform(_ work: JobWork) async {
+        // Beside the call: who only looks must not delay the answer.
+        async let shown: Void = show(work)
+        let outcome = await attempt(work)
+        if let outcome {
+            // Nothing but a kill is asked for here: what is due is written.
+            try? await FaultPoints.reached("bot.posted")
+            committed()
+            HandlerSteps.jobEnded(outcome)
+            await onEnded?(work)
+        }
+        // Else the beginning could be shown after the end.
+        await shown
+        if let outcome { await ended(work, outcome) }
     }
 
-    private func perform(_ work: JobWork) async {
-        await keepLock(work)
-        await mirror.show(
+    private func show(_ work: JobWork) async {
+        async let lock: Void = locks.keep(work)
+        async let state: Void = mirror.show(
             work.tenant,
             work.id,
             ["status": "processing", "attempts": .int(Int64(work.attempts))]
         )
-        let heart = Task { await beat(work) }
-        defer { heart.cancel() }
-        let outcome: String
+        _ = await (lock, state)
+    }
+
+    /// One try: what became of the job, or `nil` when that could not be written.
+    private func attempt(_ work: JobWork) async -> String? {
         do {
             try await FaultPoints.reached("bot.asking")
             let answer = try await providers.answer(work)
             try await FaultPoints.reached("bot.answered")
-            outcome = try await write(work) { [jobs] in
+            return try await write(work) { [jobs] in
                 let reply = BotReply(answer.text, marker: work.bot.handoverMarker)
                 return try await jobs.finish(work, answer, reply)
             }
         } catch let error as AIProviderError {
-            if !outdated.contains(work.id) {
+            if !running.isOutdated(work) {
                 logger.warning("bot: no answer", metadata: note(work, error.description))
             }
-            guard let ended = await failed(work, error) else { return }
-            outcome = ended
+            return await failed(work, error)
         } catch {
             // The database is away: the lease ends and the job is worked on again.
             logger.warning("bot: an answer could not be written", metadata: note(work, "\(error)"))
-            return
+            return nil
         }
-        // Nothing but a kill is asked for here: what is due is written.
-        try? await FaultPoints.reached("bot.posted")
-        await ended(work, outcome)
     }
 
     /// Only who ended the job takes its lock down: after `lost` it may be another worker's.
     private func ended(_ work: JobWork, _ outcome: String) async {
-        committed()
-        HandlerSteps.jobEnded(outcome)
-        await onEnded?(work)
         guard outcome != "lost", outcome != "retry" else { return }
-        processed += 1
-        if outcome == "failed" { failures += 1 }
+        heart.processed += 1
+        if outcome == "failed" { heart.failed += 1 }
         let status = ["posted": "completed", "done": "completed"][outcome] ?? outcome
-        await mirror.show(work.tenant, work.id, ["status": .string(status)])
-        await locks.releaseLock(
+        async let state: Void = mirror.show(work.tenant, work.id, ["status": .string(status)])
+        async let lock: Void = locks.releaseLock(
             tenant: work.tenant,
             conversation: work.conversationID,
             lockID: work.lockID
         )
+        _ = await (state, lock)
     }
 
     private func failed(_ work: JobWork, _ error: AIProviderError) async -> String? {
         do {
-            return try await write(work) { [jobs, isStopped, outdated] in
+            return try await write(work) { [jobs, isStopped, running] in
                 // A process that ends has not tried: nothing counts against the job.
                 if isStopped { return try await jobs.giveBack(work) }
-                if outdated.contains(work.id) { return try await jobs.supersede(work) }
+                if running.isOutdated(work) { return try await jobs.supersede(work) }
                 return try await jobs.fail(work, error)
             }
         } catch {
@@ -238,24 +221,6 @@ final class BotRunner {
             }
         }
         return try await statement()
-    }
-
-    /// Signs of life; a job that is no longer ours is aborted.
-    private func beat(_ work: JobWork) async {
-        while !Task.isCancelled {
-            do {
-                try await EventLoop.shared.sleep(for: jobs.settings.heartbeat)
-                switch try await jobs.heartbeat(work) {
-                case .lost: return abort(work.id)
-                case .outdated: newerMessage(than: work.id)
-                case .ours: break
-                }
-                await keepLock(work)
-            } catch {
-                // Cancelled, or the database is away; the lease outlives a few missed beats.
-                continue
-            }
-        }
     }
 
     private func note(_ work: JobWork, _ reason: String) -> Logger.Metadata {

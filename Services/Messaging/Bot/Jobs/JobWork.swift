@@ -8,6 +8,12 @@ struct JobWork: Sendable {
     /// Who speaks in the message that marks the bot's return after people.
     static let returnMarker = "returned-to-bot"
 
+    /// A job as one claim has it: who claims it again, after its lease, has another fence.
+    struct Turn: Sendable, Hashable {
+        let job: UUID
+        let fence: Int64
+    }
+
     let id: UUID
     let tenantID: UUID
     let tenant: String
@@ -22,7 +28,11 @@ struct JobWork: Sendable {
     /// Whether the answer goes into the conversation; else who brought the history reads it at the
     /// job.
     let isPosted: Bool
+    /// The kind of the conversation's channel, such as `slack`.
+    let channelKind: String
     let request: AIRequest
+
+    var turn: Turn { Turn(job: id, fence: fence) }
 
     /// Reads what `messaging.claim_ai_jobs` answered.
     ///
@@ -44,6 +54,7 @@ struct JobWork: Sendable {
         supersedes = Int(work["supersedes"]?.intValue ?? 0)
         bot = try BotConfiguration(work, tenant: tenantID, secrets: secrets)
         isPosted = work["posts"]?.boolValue ?? false
+        channelKind = work["channel_kind"]?.stringValue ?? "local"
         request = bot.request(JobWork.turns(work), consolidated: consolidated, jobID: id)
     }
 

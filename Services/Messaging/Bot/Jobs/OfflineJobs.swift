@@ -25,7 +25,7 @@ final class OfflineJobs {
 
     private let locks: MessageLockManager
     private let mirror: JobMirror
-    private let providers: AIProviders
+    private let tries: OfflineTries
     private let settings: BotSettings
     private var entries: [UUID: Entry] = [:]
     private var running: [UUID: Task<Void, Never>] = [:]
@@ -39,7 +39,7 @@ final class OfflineJobs {
     ) {
         self.locks = locks
         self.mirror = mirror
-        self.providers = providers
+        tries = OfflineTries(providers: providers, settings: settings)
         self.settings = settings
     }
 
@@ -115,42 +115,11 @@ final class OfflineJobs {
         lockID: String
     ) async {
         let heart = Task { await beat(caller, request.conversation, id, lockID) }
-        var end: JSONObject = ["status": "failed"]
-        for attempt in 1...settings.attemptsMax where !Task.isCancelled {
+        let end = await tries.end(bot, work, tenant: caller.code) { [self] attempt in
             entries[id]?.document["attempts"] = .int(Int64(attempt))
-            do {
-                let answer = try await providers.answer(bot, work, tenant: caller.code)
-                let reply = BotReply(answer.text, marker: bot.handoverMarker)
-                end = [
-                    "status": "completed", "error": nil,
-                    "result": [
-                        "text": .string(reply.text), "provider": .string(bot.provider),
-                        "tokens": JSON(answer.tokens), "handover": .bool(reply.asksForPerson),
-                        "remembered": .bool(answer.isRemembered),
-                    ],
-                ]
-                break
-            } catch {
-                end = ["status": "failed", "error": .string(error.description)]
-                if error.isFinal { break }
-                await pause(after: attempt, error)
-            }
         }
         heart.cancel()
-        if Task.isCancelled { end = ["status": "cancelled"] }
         await finish(caller, request, bot, id: id, lockID: lockID, end)
-    }
-
-    private func pause(after attempt: Int, _ error: AIProviderError) async {
-        guard attempt < settings.attemptsMax else { return }
-        try? await EventLoop.shared.sleep(
-            for: RetryPause.after(
-                attempts: attempt,
-                base: settings.retryPause,
-                asked: error.retryAfter,
-                jitter: .random(in: 0...1)
-            )
-        )
     }
 
     /// Ends a job; what came in meanwhile is the next one, under the same lock.

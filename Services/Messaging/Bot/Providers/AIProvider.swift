@@ -49,7 +49,7 @@ struct AIRequest: Sendable {
 
 /// What a provider answered.
 struct AIAnswer: Sendable, Hashable {
-    /// The longest answer that is kept, in characters.
+    /// The longest answer that is kept, in code points; a longer one is cut and ends with `…`.
     static let lengthLimit = 8000
 
     let text: String
@@ -62,36 +62,6 @@ struct AIAnswer: Sendable, Hashable {
     init(text: String, tokens: Int? = nil) {
         self.text = AnswerText.inert(text)
         self.tokens = tokens
-    }
-}
-
-/// Makes what a model wrote safe to store and to show.
-enum AnswerText {
-    /// Cut to ``AIAnswer/lengthLimit``, without control characters but newline and tab, and with
-    /// Slack's control sequences (`<!channel>`, `<@U1>`, `<#C1>`, `<https://…|text>`) inert.
-    static func inert(_ text: String) -> String {
-        var scalars = String.UnicodeScalarView()
-        var rest = text.prefix(AIAnswer.lengthLimit).unicodeScalars[...]
-        while let scalar = rest.popFirst() {
-            switch scalar {
-            case "\n", "\t": scalars.append(scalar)
-            case "\r":
-                // A line's end is one newline, whoever wrote it.
-                if rest.first != "\n" { scalars.append("\n") }
-            case "<" where isControl(rest): scalars.append(contentsOf: "&lt;".unicodeScalars)
-            case let other where other.properties.generalCategory == .control: break
-            default: scalars.append(scalar)
-            }
-        }
-        return String(scalars)
-    }
-
-    /// Whether a control sequence of Slack follows a `<`.
-    private static func isControl(_ rest: Substring.UnicodeScalarView) -> Bool {
-        guard let first = rest.first else { return false }
-        if ["!", "@", "#"].contains(first) { return true }
-        let start = String(Substring(rest).prefix(8)).lowercased()
-        return ["http:", "https:", "mailto:", "tel:"].contains { start.hasPrefix($0) }
     }
 }
 

@@ -28,8 +28,9 @@ struct AIProviders {
         guard bot.remembersAnswers else { return try await provider.answer(request) }
         let key = AnalysisCache.key(tenant, bot.provider, request)
         if let known = await memory.find(key) { return known }
+        let start = MonotonicTime.now()
         let answer = try await provider.answer(request)
-        memory.keep(key, answer)
+        memory.keep(key, answer, took: MonotonicTime.now() - start)
         return answer
     }
 }

@@ -15,6 +15,14 @@ final class AnalysisCache {
     static let ttlSeconds: Int64 = 86_400
     /// Writes under way at once; further answers are not remembered.
     static let writesLimit = 256
+    /// How long a write may take: nobody waits for it, but a process that ends.
+    static let writePatience: Duration = .seconds(5)
+
+    private static let saved = PrometheusRegistry.shared.histogram(
+        "ai_cache_saved_ms",
+        "Milliseconds that a remembered answer took when it was first given, less the look.",
+        buckets: [1, 10, 50, 100, 250, 500, 1000, 2000, 5000, 10_000, 30_000]
+    )
 
     private let redis: RedisClient?
     private var writes: [UUID: Task<Void, Never>] = [:]
@@ -41,11 +49,19 @@ final class AnalysisCache {
 
     func find(_ key: String) async -> AIAnswer? {
         guard let redis else { return nil }
+        let start = MonotonicTime.now()
         do {
             guard let text = try await redis.send(["GET", .string(key)]).text,
                 let document = try? JSON(parsing: Array(text.utf8), limits: .foreign),
                 let answer = document["text"]?.stringValue
-            else { return nil }
+            else {
+                CacheMetrics.count("ai_analysis", isHit: false)
+                return nil
+            }
+            CacheMetrics.count("ai_analysis", isHit: true)
+            let took = document["took_ms"]?.intValue ?? 0
+            let look = (MonotonicTime.now() - start).milliseconds
+            AnalysisCache.saved.observe(Double(max(0, took - look)))
             var known = AIAnswer(text: answer, tokens: document["tokens"]?.intValue.map(Int.init))
             known.isRemembered = true
             return known
@@ -56,16 +72,24 @@ final class AnalysisCache {
     }
 
     /// Remembers an answer beside whatever goes on; ``drain()`` waits for it.
-    func keep(_ key: String, _ answer: AIAnswer) {
+    ///
+    /// - Parameter took: how long it took to get.
+    func keep(_ key: String, _ answer: AIAnswer, took: Duration) {
         guard let redis, writes.count < AnalysisCache.writesLimit else { return }
-        let document: JSON = ["text": .string(answer.text), "tokens": JSON(answer.tokens)]
+        let document: JSON = [
+            "text": .string(answer.text), "tokens": JSON(answer.tokens),
+            "took_ms": .int(took.milliseconds),
+        ]
         let id = UUID()
         writes[id] = Task {
             do {
-                _ = try await redis.send([
-                    "SET", .string(key), .string(document.text), "EX",
-                    .int(AnalysisCache.ttlSeconds),
-                ])
+                _ = try await redis.send(
+                    [
+                        "SET", .string(key), .string(document.text), "EX",
+                        .int(AnalysisCache.ttlSeconds),
+                    ],
+                    within: AnalysisCache.writePatience
+                )
             } catch {
                 Degradation.note("ai_analysis")
             }
