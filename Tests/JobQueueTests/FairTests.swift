@@ -61,19 +61,41 @@ struct FairScheduleTests {
     func shortTurns() {
         var schedule = FairSchedule()
         schedule.isReady("A", .init(weight: 4, inFlightMax: 8))
+        schedule.isReady("B", .init())
         #expect(schedule.next(free: 1)?.count == 1)
         schedule.answered("A", got: 1, of: 1, hasMore: true)
         #expect(schedule.next(free: 8)?.count == 3)
+    }
+
+    @Test("who alone has work gets all places but one at once, and its share again once another has some")
+    func alone() {
+        var schedule = FairSchedule()
+        schedule.isReady("A", .init(inFlightMax: 64))
+        #expect(schedule.next(free: 32)?.count == 31)
+        schedule.answered("A", got: 31, of: 31, hasMore: true)
+        schedule.isReady("B", .init())
+        let first = schedule.next(free: 8)
+        // The other one's call is on its way, and it still has work.
+        let second = schedule.next(free: 7)
+        #expect(Set([first?.id, second?.id]) == ["A", "B"])
+        #expect([first?.count, second?.count] == [1, 1])
+        schedule.answered("B", got: 0, of: 1, hasMore: false)
+        schedule.answered("A", got: 1, of: 1, hasMore: true)
+        #expect(schedule.next(free: 8)?.count == 7)
+        schedule.answered("A", got: 7, of: 7, hasMore: true)
+        #expect(schedule.next(free: 1)?.count == 1)
     }
 
     @Test("an idle tenant is forgotten, and saves nothing up")
     func idle() {
         var schedule = FairSchedule()
         schedule.isReady("A", .init(weight: 4, inFlightMax: 8))
-        _ = schedule.next(free: 8)
+        schedule.isReady("B", .init())
+        #expect(schedule.next(free: 8)?.count == 4)
         schedule.answered("A", got: 0, of: 4, hasMore: false)
-        #expect(schedule.readyCount == 0)
+        #expect(schedule.readyCount == 1)
         schedule.isReady("A", .init(weight: 4, inFlightMax: 8))
+        #expect(schedule.next(free: 8)?.id == "B")
         #expect(schedule.next(free: 8)?.count == 4)
     }
 }

@@ -69,7 +69,10 @@ final class JobKeeper {
                 do {
                     try await parts.tenants.refresh()
                     try await look()
-                    if try await isOurTurn() { try await sweep() }
+                    if try await isOurTurn() {
+                        try await release()
+                        try await sweep()
+                    }
                 } catch {
                     parts.logger.warning("jobs could not be kept", metadata: ["error": "\(error)"])
                 }
@@ -105,6 +108,15 @@ final class JobKeeper {
             .int(interval.milliseconds),
         ])
         return !reply.isNull
+    }
+
+    /// Gives what was laid aside the slots to come.
+    func release() async throws {
+        // What was placed is no more laid aside, so this comes to an end.
+        while !isStopped {
+            let released = try await parts.dispatches.releaseParked()
+            if released < DispatchRepository.releaseMax { return }
+        }
     }
 
     /// Goes through all that is overdue and makes the jobs that are gone.

@@ -120,6 +120,24 @@ struct DispatchRepository {
         )
     }
 
+    /// How far ahead messages that were laid aside get their slots, and how many of a channel one
+    /// statement places.
+    nonisolated static let releaseAhead: Duration = .seconds(60)
+    nonisolated static let releaseMax = 1_000
+
+    /// Has messages that were laid aside come up at the times of their channels' next slots; returns
+    /// how many.
+    func releaseParked() async throws -> Int {
+        try await postgres.query(
+            "select dispatch.release_parked($1 * interval '1 ms', $2) as released",
+            [
+                .int(DispatchRepository.releaseAhead.milliseconds),
+                .int(DispatchRepository.releaseMax),
+            ],
+            idempotent: true
+        ).one().int("released")
+    }
+
     /// The next page of what has been due for longer than `grace`, after `last`.
     func overdue(after last: Due?, grace: Duration) async throws -> [Due] {
         try await postgres.query(

@@ -13,35 +13,54 @@ struct SendRepository {
     static let sweepLimit = 200
 
     let postgres: PostgresClient
-    var lease = leaseDefault
+    let lease: Duration
+    private let statements: SendStatements
+
+    init(postgres: PostgresClient, lease: Duration = leaseDefault) {
+        self.postgres = postgres
+        self.lease = lease
+        statements = SendStatements(postgres, lease: lease)
+    }
 
     /// The request and how its channel is configured now; nil when there is no such request.
     ///
     /// - Parameter content: whether what it says is wanted too.
     func resolve(_ tenant: UUID, _ id: UUID, content: Bool) async throws -> JSON? {
-        let rows = try await postgres.read(
-            "select dispatch.resolve($1, $2, $3) as answer",
-            [.uuid(tenant), .uuid(id), .bool(content)]
-        )
-        guard let row = rows.first else { return nil }
-        let answer = try JSON(stored: row)
-        return answer.present
+        try await statements.resolving.call(.init(tenant: tenant, id: id, content: content)).present
     }
+
+    /// Why a request is put off, where that makes a difference.
+    enum Postponement: String, Sendable {
+        /// A pause; one that has ended meanwhile puts nothing off.
+        case pause
+        /// Its channel's next slots are taken.
+        case slot
+        /// Its channel's slots are taken for longer than messages are placed ahead: it is laid aside
+        /// until ``DispatchRepository/releaseParked()``.
+        case parked
+    }
+
+    /// How long a message that was laid aside rests at most; then it is looked at all the same.
+    static let parkedWait: Duration = .seconds(86_400)
 
     /// Puts a request off that cannot be sent now; no attempt is spent.
     ///
-    /// - Parameter isPaused: the reason is a pause; one that has ended meanwhile puts nothing off.
     /// - Returns: for how long it was put off.
     func postpone(
         _ job: MessageReference,
         by wait: Duration,
         reason: String?,
-        isPaused: Bool
+        kind: Postponement?
     ) async throws -> Duration {
         let row = try await postgres.query(
-            "select dispatch.postpone($1, $2, $3, $4 * interval '1 ms', $5, $6) as wait_ms",
-            place(of: job)
-                + [.int(max(1, wait.milliseconds)), PostgresValue(reason), .bool(isPaused)],
+            """
+            select dispatch.postpone($1, $2, $3, $4 * interval '1 ms', $5, $6,
+              $7 * interval '1 ms') as wait_ms
+            """,
+            place(of: job) + [
+                .int(max(1, wait.milliseconds)), PostgresValue(reason),
+                PostgresValue(kind?.rawValue), .int(SendRepository.parkedWait.milliseconds),
+            ],
             idempotent: true
         ).one()
         return try row.isNull("wait_ms") ? wait : .milliseconds(row.int("wait_ms"))
@@ -60,12 +79,7 @@ struct SendRepository {
 
     /// The one commit before the first byte: who gets `hasBegun` may send, nobody else.
     func begin(_ job: MessageReference, token: UUID) async throws -> Beginning {
-        let answer = try JSON(
-            stored: try await postgres.query(
-                "select dispatch.begin_send($1, $2, $3, $4, $5 * interval '1 ms') as answer",
-                place(of: job) + [.uuid(token), .int(lease.milliseconds)]
-            ).one()
-        )
+        let answer = try await statements.beginning.call(.init(job: job, token: token))
         return Beginning(
             hasBegun: answer["begun"] == true,
             status: answer["status"]?.stringValue ?? "",
@@ -103,21 +117,8 @@ struct SendRepository {
     ///
     /// - Returns: the state that came of it; nil when it was not ours.
     func finish(_ job: MessageReference, token: UUID, _ ending: Ending) async throws -> String? {
-        let answer = try JSON(
-            stored: try await postgres.query(
-                """
-                select dispatch.finish_send($1, $2, $3, $4, $5, $6, $7, $8,
-                  $9 * interval '1 ms', $10, $11) as answer
-                """,
-                [
-                    .uuid(job.tenantID), .uuid(job.messageRequestID), .uuid(token),
-                    .string(ending.status), PostgresValue(ending.providerTS),
-                    PostgresValue(ending.error), PostgresValue(ending.httpStatus),
-                    PostgresValue(ending.retryAfter?.milliseconds),
-                    PostgresValue(ending.wait?.milliseconds), .bool(ending.counts),
-                    .double(ending.took.inSeconds * 1000),
-                ]
-            ).one()
+        let answer = try await statements.finishing.call(
+            .init(job: job, token: token, ending: ending)
         )
         return answer["recorded"] == true ? answer["status"]?.stringValue : nil
     }

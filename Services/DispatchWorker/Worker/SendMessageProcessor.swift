@@ -107,7 +107,7 @@ final class SendMessageProcessor {
                 message.job,
                 by: wait,
                 reason,
-                isPaused: message.channel.pause != nil
+                kind: message.channel.pause == nil ? nil : .pause
             )
         }
         let token: Secret?
@@ -173,6 +173,7 @@ final class SendMessageProcessor {
         let attempt: UUID
         var result: JobProcessingResult
         var report = SendReport(outcome: .unknown(reason: "not_posted"))
+        var postponement: SendRepository.Postponement?
         /// Why the attempt could not go on, unless it is only that Redis is away.
         var error: (any Error)?
 
@@ -193,9 +194,7 @@ final class SendMessageProcessor {
             case .lock:
                 return .lock(try await idempotency.acquireSendLock(job, token: run.attempt))
             case .reserve:
-                let wait = try await slots.reserve(run.message)
-                guard wait == .zero else { return .slot(in: wait) }
-                return .slot(in: breakers.admit(run.message))
+                return .slot(in: try await reserve(&run))
             case .begin: return try await begin(&run)
             case .post:
                 let began = MonotonicTime.now()
@@ -214,7 +213,7 @@ final class SendMessageProcessor {
                 await idempotency.releaseSendLock(job, token: run.attempt)
                 return .done
             case .postpone(let wait):
-                run.result = try await postpone(job, by: wait, nil)
+                run.result = try await postpone(job, by: wait, nil, kind: run.postponement)
                 return .done
             case .end: return .done
             }
@@ -238,6 +237,19 @@ final class SendMessageProcessor {
             messageRequestID: reference.messageRequestID,
             retryIn: retryIn
         )
+    }
+
+    /// How long the provider's slot is still taken; zero when it is ours.
+    private func reserve(_ run: inout Run) async throws -> Duration {
+        switch try await slots.reserve(run.message) {
+        case .ours: return breakers.admit(run.message)
+        case .later(let wait):
+            run.postponement = .slot
+            return wait
+        case .crowded:
+            run.postponement = .parked
+            return SendRepository.parkedWait
+        }
     }
 
     private func begin(_ run: inout Run) async throws -> SendAttempt.Fact {
@@ -273,13 +285,13 @@ final class SendMessageProcessor {
         _ job: MessageReference,
         by wait: Duration,
         _ reason: String?,
-        isPaused: Bool = false
+        kind: SendRepository.Postponement? = nil
     ) async throws -> JobProcessingResult {
         let wait = try await repository.postpone(
             job,
             by: wait,
             reason: reason,
-            isPaused: isPaused
+            kind: kind
         )
         var result = result(job, "waiting", retryIn: wait)
         result.error = reason

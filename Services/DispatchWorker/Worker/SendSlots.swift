@@ -36,28 +36,49 @@ final class SendSlots {
             + ":m:\(method)"
     }
 
-    /// Reserves the slots of one message; `.zero` when they are taken, else how long to wait.
-    func reserve(_ message: ResolvedMessage) async throws(CoordinationError) -> Duration {
+    /// What came of asking for a slot.
+    enum Slot: Sendable, Hashable {
+        case ours
+        /// Ask again after this long.
+        case later(Duration)
+        /// All places of the channel are taken for as long as messages are placed ahead.
+        case crowded
+    }
+
+    /// Reserves the slots of one message.
+    func reserve(_ message: ResolvedMessage) async throws(CoordinationError) -> Slot {
         if message.channel.provider == .slack {
             // The cheap one first: when the channel has to wait, this one is lost.
+            let key = SendSlots.methodKey(message, "chat.postMessage")
+            let interval = SendSlots.workspaceInterval
             let wait = try await pacer.reserve(
-                SendSlots.methodKey(message, "chat.postMessage"),
-                interval: SendSlots.workspaceInterval,
+                key,
+                interval: interval,
                 burst: SendSlots.workspaceBurst
             )
-            if wait > .zero { return wait }
+            if wait > .zero { return place(message, key, wait, interval) }
         }
         let key = SendSlots.channelKey(message)
         let interval = Duration.microseconds(Int64(1_000_000 / message.channel.perSecond))
         let wait = try await pacer.reserve(key, interval: interval, burst: message.channel.burst)
-        guard wait > .zero else { return .zero }
+        return wait > .zero ? place(message, key, wait, interval) : .ours
+    }
+
+    /// Where a message stands among those that wait for a slot of `key`.
+    private func place(
+        _ message: ResolvedMessage,
+        _ key: String,
+        _ wait: Duration,
+        _ interval: Duration
+    ) -> Slot {
         // Urgent messages do not queue behind the places of the others.
-        return forecast.wait(
+        let place = forecast.wait(
             "\(key)|\(message.content.priority)",
             wait: wait,
             interval: interval,
             now: EventLoop.shared.now
         )
+        return place.map { .later($0) } ?? .crowded
     }
 
     /// Reserves one look into the history.
@@ -71,7 +92,7 @@ final class SendSlots {
             wait: wait,
             interval: SendSlots.historyInterval,
             now: EventLoop.shared.now
-        )
+        ) ?? SlotForecast.horizon
     }
 
     /// Refuses looks into the workspace's histories for as long as the provider asked.

@@ -25,6 +25,8 @@ struct FairSchedule {
 
     private var tenants: [String: Tenant] = [:]
     private var turns = Deque<String>()
+    /// How many tenants have work, those whose call is under way included.
+    private var withWork = 0
 
     /// How many tenants have work, as far as this worker knows.
     var readyCount: Int { turns.count }
@@ -33,6 +35,7 @@ struct FairSchedule {
     mutating func isReady(_ id: String, _ terms: Terms) {
         var tenant = tenants[id] ?? Tenant(terms: terms)
         tenant.terms = terms
+        if !tenant.isReady { withWork += 1 }
         tenant.isReady = true
         tenants[id] = tenant
         enqueue(id)
@@ -50,10 +53,17 @@ struct FairSchedule {
                 tenants[id] = tenant
                 continue
             }
-            // What is left of a turn that had too few free places goes on; else a new one begins.
-            if tenant.deficit < 1 { tenant.deficit += max(1, tenant.terms.weight) }
-            let count = min(tenant.deficit, room, free)
-            tenant.deficit -= count
+            let count: Int
+            if withWork == 1 {
+                // Nobody else waits: a call for each job would only cost round trips. A place stays
+                // free, for a worker without any does not listen who else may come.
+                count = min(room, max(1, free - 1))
+            } else {
+                // What is left of a turn that had too few free places goes on; else a new one begins.
+                if tenant.deficit < 1 { tenant.deficit += max(1, tenant.terms.weight) }
+                count = min(tenant.deficit, room, free)
+                tenant.deficit -= count
+            }
             tenant.inFlight += count
             tenant.isAsked = true
             tenants[id] = tenant
@@ -67,6 +77,7 @@ struct FairSchedule {
         guard var tenant = tenants[id] else { return }
         tenant.isAsked = false
         tenant.inFlight -= count - got
+        withWork += (hasMore ? 1 : 0) - (tenant.isReady ? 1 : 0)
         tenant.isReady = hasMore
         if !hasMore { tenant.deficit = 0 }
         tenants[id] = tenant

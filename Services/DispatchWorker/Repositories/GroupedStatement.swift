@@ -1,0 +1,82 @@
+internal import EventLoop
+internal import Platform
+internal import PostgresClient
+
+/// Calls of one kind that wait at the same moment go to PostgreSQL as one statement.
+///
+/// A statement costs a round trip, and each commit a flush to the disk; here the messages under way
+/// share both. The first call goes at once. While one statement is under way the next gathers, so
+/// nobody waits for a timer, and how many go together follows from how many there are:
+///
+///     call ──nobody is at it──▶ send all that wait ──▶ hand the turn to who came first meanwhile
+///      └────somebody is──▶ wait for the turn, or for the answer that another one brings
+///
+/// Who waits here is a job in hand, so `DISPATCH_CONCURRENCY` limits how many do.
+@LoopActor
+final class GroupedStatement<Item: Sendable, Answer: Sendable> {
+    /// How many calls one statement holds at most.
+    nonisolated static var itemsMax: Int { 64 }
+
+    private enum Word {
+        case yourTurn
+        case answer(Result<Answer, any Error>)
+    }
+
+    private struct Call {
+        let item: Item
+        let continuation: CheckedContinuation<Word, Never>
+    }
+
+    private let statement: @LoopActor ([Item]) async throws -> [Answer]
+    private var waiting: [Call] = []
+    private var isUnderWay = false
+
+    /// - Parameter statement: answers each item, in their order, or throws when none had its effect.
+    nonisolated init(_ statement: @escaping @LoopActor ([Item]) async throws -> [Answer]) {
+        self.statement = statement
+    }
+
+    /// The answer to `item`.
+    ///
+    /// - Throws: what its own statement throws: an item at fault does not fail its neighbours.
+    func call(_ item: Item) async throws -> Answer {
+        if isUnderWay {
+            let word = await withCheckedContinuation { continuation in
+                waiting.append(Call(item: item, continuation: continuation))
+            }
+            if case .answer(let result) = word { return try result.get() }
+        }
+        isUnderWay = true
+        let others = Array(waiting.prefix(GroupedStatement.itemsMax - 1))
+        waiting.removeFirst(others.count)
+        let results = await answers(to: [item] + others.map(\.item))
+        for (call, result) in zip(others, results.dropFirst()) {
+            call.continuation.resume(returning: .answer(result))
+        }
+        if waiting.isEmpty {
+            isUnderWay = false
+        } else {
+            waiting.removeFirst().continuation.resume(returning: .yourTurn)
+        }
+        return try results[0].get()
+    }
+
+    private func answers(to items: [Item]) async -> [Result<Answer, any Error>] {
+        do {
+            let answers = try await statement(items)
+            guard answers.count == items.count else {
+                throw UnexpectedAnswer(function: "a statement for \(items.count)")
+            }
+            return answers.map { .success($0) }
+        } catch let error as PostgresError
+            where items.count > 1 && !error.isUnavailable && !error.outcomeUnknown
+        {
+            // Nothing was written. Each is tried alone, and the one at fault fails alone.
+            var results: [Result<Answer, any Error>] = []
+            for item in items { results += await answers(to: [item]) }
+            return results
+        } catch {
+            return items.map { _ in .failure(error) }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+import EventLoop
+import PostgresClient
+import Testing
+
+@testable import dispatch_worker
+
+@Suite("GroupedStatementTests")
+struct GroupedStatementTests {
+    /// A database that is told when to answer, and remembers what came in which statement.
+    @LoopActor
+    final class Database {
+        var statements: [[Int]] = []
+        var isHeld = true
+        /// What it refuses, and how.
+        var fault: (items: Set<Int>, error: PostgresError)?
+        private var held: [CheckedContinuation<Void, Never>] = []
+
+        func answer(_ items: [Int]) async throws -> [String] {
+            statements.append(items)
+            if isHeld { await withCheckedContinuation { held.append($0) } }
+            if let fault, !fault.items.isDisjoint(with: items) { throw fault.error }
+            return items.map { "<\($0)>" }
+        }
+
+        func letGo() {
+            isHeld = false
+            for continuation in held { continuation.resume() }
+            held = []
+        }
+    }
+
+    private static let refusal = PostgresError(.server, "query", "a trigger says no")
+
+    /// Calls for 0…<count while the first statement is held up; what each got.
+    @LoopActor
+    private static func calls(
+        _ count: Int,
+        _ database: Database
+    ) async -> [Result<String, any Error>] {
+        let grouped = GroupedStatement<Int, String> { try await database.answer($0) }
+        var calls: [Task<String, any Error>] = []
+        for item in 0..<count { calls.append(Task { try await grouped.call(item) }) }
+        // All have come by then: they were begun before.
+        try? await EventLoop.shared.sleep(for: .milliseconds(20))
+        database.letGo()
+        var results: [Result<String, any Error>] = []
+        for call in calls { results.append(await call.result) }
+        return results
+    }
+
+    private static func texts(_ results: [Result<String, any Error>]) -> [String] {
+        results.map { (try? $0.get()) ?? "failed" }
+    }
+
+    @Test("the first goes at once, what comes meanwhile goes together, each gets its own answer")
+    @LoopActor func gathers() async {
+        let database = Database()
+        let results = await GroupedStatementTests.calls(150, database)
+        #expect(GroupedStatementTests.texts(results) == (0..<150).map { "<\($0)>" })
+        let most = GroupedStatement<Int, String>.itemsMax
+        #expect(database.statements.map(\.count) == [1, most, most, 149 - 2 * most])
+        #expect(Set(database.statements.joined()).count == 150)
+    }
+
+    @Test("one that the database refuses fails alone: its neighbours are done, each by itself")
+    @LoopActor func poisoned() async {
+        let database = Database()
+        database.fault = ([3], GroupedStatementTests.refusal)
+        let results = await GroupedStatementTests.calls(6, database)
+        #expect(
+            GroupedStatementTests.texts(results)
+                == ["<0>", "<1>", "<2>", "failed", "<4>", "<5>"]
+        )
+    }
+
+    @Test("when nobody knows what a statement did, it is not repeated: all are told")
+    @LoopActor func unknownOutcome() async {
+        let database = Database()
+        database.fault = (
+            [3], PostgresError(.connection, "query", "gone", outcomeUnknown: true)
+        )
+        let results = await GroupedStatementTests.calls(6, database)
+        #expect(GroupedStatementTests.texts(results)[1...].allSatisfy { $0 == "failed" })
+        #expect(database.statements.count == 2)
+    }
+
+    @Test("after a failure the next call goes as if nothing had been")
+    @LoopActor func goesOn() async throws {
+        let database = Database()
+        database.letGo()
+        database.fault = ([1], GroupedStatementTests.refusal)
+        let grouped = GroupedStatement<Int, String> { try await database.answer($0) }
+        await #expect(throws: PostgresError.self) { try await grouped.call(1) }
+        #expect(try await grouped.call(2) == "<2>")
+    }
+}
