@@ -20,12 +20,16 @@ struct SendRepository {
     /// - Parameter content: whether what it says is wanted too.
     func resolve(_ tenant: UUID, _ id: UUID, content: Bool) async throws -> JSON? {
         let rows = try await postgres.read(
-            "select dispatch.resolve($1, $2, $3) as answer",
+            """
+            select dispatch.resolve($1, $2, $3) as answer, (select m.traceparent
+              from dispatch.message_requests m where m.tenant_id = $1 and m.id = $2) as traceparent
+            """,
             [.uuid(tenant), .uuid(id), .bool(content)]
         )
         guard let row = rows.first else { return nil }
-        let answer = try JSON(stored: row)
-        return answer.present
+        guard var answer = try JSON(stored: row).present?.objectValue else { return nil }
+        answer["traceparent"] = JSON(try row.optionalString("traceparent"))
+        return .object(answer)
     }
 
     /// Puts a request off that cannot be sent now; no attempt is spent.

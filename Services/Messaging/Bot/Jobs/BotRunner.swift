@@ -5,6 +5,7 @@ internal import FoundationEssentials
 internal import JSON
 internal import Logging
 internal import Platform
+internal import Tracing
 
 /// Lets the bot answer, beside the requests: claims due jobs, asks the provider, posts the answer.
 ///
@@ -142,7 +143,7 @@ final class BotRunner {
         }
         if jobs.isSupersedable(work) { supersedable.insert(work.id) }
         running[work.id] = Task {
-            await perform(work)
+            await withSpan("bot.job", .consumer, below: work.trace) { await perform(work) }
             running[work.id] = nil
             supersedable.remove(work.id)
             outdated.remove(work.id)
@@ -171,11 +172,15 @@ final class BotRunner {
         let outcome: String
         do {
             try await FaultPoints.reached("bot.asking")
-            let answer = try await providers.answer(work)
+            let answer = try await withSpan("bot.ask", .client) {
+                try await providers.answer(work)
+            }
             try await FaultPoints.reached("bot.answered")
-            outcome = try await write(work) { [jobs] in
-                let reply = BotReply(answer.text, marker: work.bot.handoverMarker)
-                return try await jobs.finish(work, answer, reply)
+            outcome = try await withSpan("bot.write") {
+                try await write(work) { [jobs] in
+                    let reply = BotReply(answer.text, marker: work.bot.handoverMarker)
+                    return try await jobs.finish(work, answer, reply)
+                }
             }
         } catch let error as AIProviderError {
             if !outdated.contains(work.id) {

@@ -2,6 +2,7 @@ internal import Coordination
 internal import FoundationEssentials
 internal import JSON
 internal import Platform
+internal import Tracing
 
 /// A claimed job: what to answer, and by what means.
 struct JobWork: Sendable {
@@ -23,6 +24,8 @@ struct JobWork: Sendable {
     /// job.
     let isPosted: Bool
     let request: AIRequest
+    /// The step that made the job; nil where nobody records.
+    let trace: TraceParent?
 
     /// Reads what `messaging.claim_ai_jobs` answered.
     ///
@@ -44,6 +47,7 @@ struct JobWork: Sendable {
         supersedes = Int(work["supersedes"]?.intValue ?? 0)
         bot = try BotConfiguration(work, tenant: tenantID, secrets: secrets)
         isPosted = work["posts"]?.boolValue ?? false
+        trace = work["traceparent"]?.stringValue.flatMap { TraceParent(text: $0) }
         request = bot.request(JobWork.turns(work), consolidated: consolidated, jobID: id)
     }
 
