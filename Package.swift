@@ -23,7 +23,7 @@ let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metri
 /// What every service is built on.
 let platformParts: [Target.Dependency] = [
     "Coordination", "EventLoop", "FaultPoints", "HTTPClient", "HTTPServer", "JSON", "Outbox",
-    "PostgresClient", "RedisClient", "Telemetry", crypto, logging,
+    "PostgresClient", "RedisClient", "Telemetry", "Tracing", crypto, logging,
 ]
 
 /// What every executable names beside its own.
@@ -103,14 +103,18 @@ let package = Package(
 
         wrapper("EventLoop", ["CLinux", heaps]),
         shared("JSON"),
-        shared("Telemetry", ["EventLoop", "JSON", logging, metrics]),
-        shared("HTTPServer", ["EventLoop", "JSON", crypto, logging]),
+        shared("Tracing", ["EventLoop"]),
+        shared("Telemetry", ["EventLoop", "JSON", "Tracing", deques, logging, metrics]),
+        shared("HTTPServer", ["EventLoop", "JSON", "Tracing", crypto, logging]),
         wrapper("HTTPClient", ["EventLoop", "CLibCurl", deques]),
         wrapper("RedisClient", ["CHiredis", "EventLoop", deques]),
         wrapper("PostgresClient", ["CLibPQ", "EventLoop", deques]),
         shared("FaultPoints", ["EventLoop"]),
-        shared("Coordination", ["EventLoop", "PostgresClient", "RedisClient", crypto]),
-        shared("Outbox", ["EventLoop", "FaultPoints", "JSON", "PostgresClient", "RedisClient"]),
+        shared("Coordination", ["EventLoop", "PostgresClient", "RedisClient", "Tracing", crypto]),
+        shared(
+            "Outbox",
+            ["EventLoop", "FaultPoints", "JSON", "PostgresClient", "RedisClient", "Tracing"]
+        ),
         shared("JobQueue", ["EventLoop", "JSON", "RedisClient", "TimeZones", deques]),
         shared("Platform", platformParts),
         shared("Domain"),
@@ -158,8 +162,9 @@ let package = Package(
         tests("EventLoopTests", ["EventLoop"]),
         tests("JSONTests", ["JSON"]),
         tests("JobQueueTests", ["EventLoop", "JSON", "JobQueue", "RedisClient", "TestSupport"]),
-        tests("HTTPServerTests", ["HTTPServer", "EventLoop", "JSON", crypto]),
-        tests("TelemetryTests", ["Telemetry", "EventLoop", "JSON", logging, metrics]),
+        tests("HTTPServerTests", ["HTTPServer", "EventLoop", "JSON", "Tracing", crypto]),
+        tests("TelemetryTests", ["Telemetry", "EventLoop", "JSON", "Tracing", logging, metrics]),
+        tests("TracingTests", ["EventLoop", "Tracing"]),
         probe("HTTPParserProbe", product: "HTTPParserProbe", ["HTTPServer"]),
         tests("PostgresClientTests", ["EventLoop", "PostgresClient", "TestSupport", deques]),
         tests("TidyTests", []),
@@ -170,7 +175,10 @@ let package = Package(
         tests("OutboxTests", ["EventLoop", "Outbox", "PostgresClient", "TestSupport"]),
         tests(
             "PlatformTests",
-            ["EventLoop", "Platform", "PostgresClient", "RedisClient", "TestSupport", logging]
+            [
+                "EventLoop", "Platform", "PostgresClient", "RedisClient", "TestSupport", "Tracing",
+                logging,
+            ]
         ),
         tests(
             "AssignmentEngineTests",

@@ -1,6 +1,7 @@
 public import EventLoop
 public import FoundationEssentials
 public import PostgresClient
+public import Tracing
 
 /// A timer that is due.
 public struct DueTimer: Sendable, Hashable {
@@ -18,6 +19,8 @@ public struct DueTimer: Sendable, Hashable {
     public let refSeq: Int64
     /// How often it was taken, this time included.
     public let attempts: Int
+    /// The step that set it; nil where nobody records that.
+    public let trace: TraceParent?
 }
 
 /// Takes due timers from `platform.timers` and does what they are for.
@@ -113,7 +116,10 @@ public final class TimerRunner {
 
     private func act(_ timer: DueTimer) async {
         do {
-            try await handler(timer)
+            try await withSpan("timer.act", .consumer, below: timer.trace) {
+                Span.current?.note("timer", .text(timer.kind))
+                try await handler(timer)
+            }
             _ = try await postgres.query(
                 "select platform.finish_timer($1, $2)",
                 [.uuid(timer.tenantID), .uuid(timer.id)],
@@ -149,5 +155,6 @@ extension DueTimer {
         refID = try row.uuid("ref_id")
         refSeq = try row.int64("ref_seq")
         attempts = try row.int("attempts")
+        trace = try row.optionalString("traceparent").flatMap { TraceParent(text: $0) }
     }
 }

@@ -1,5 +1,6 @@
 public import EventLoop
 internal import FoundationEssentials
+internal import Tracing
 
 /// An HTTP/1.1 server on the loop.
 ///
@@ -12,7 +13,7 @@ public final class HTTPServer {
     /// What the server is doing now.
     public internal(set) var readings = HTTPServerReadings()
     var serializer = ResponseSerializer()
-    var identifiers = IdentifierSource()
+    var identifiers: IdentifierSource
     /// Lent to one connection after the other, so that an answer needs no memory of its own.
     var outputBuffer: [UInt8] = []
     private(set) var isDraining = false
@@ -35,6 +36,7 @@ public final class HTTPServer {
     ) {
         self.configuration = configuration.limited(to: DescriptorLimit.raise())
         self.observer = observer
+        identifiers = IdentifierSource(sampler: configuration.sampler)
         pipeline = RequestPipeline(
             router: router,
             authenticator: authenticator,

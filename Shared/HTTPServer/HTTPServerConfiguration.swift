@@ -1,3 +1,5 @@
+public import Tracing
+
 /// How long a connection may take over what; every one is absolute, not per read.
 ///
 /// A deadline per read never cuts a client that sends one byte a second.
@@ -66,6 +68,8 @@ public struct HTTPServerConfiguration: Sendable {
     public var lingerBytesMax = 1024 * 1024
     /// How long a request waits for an earlier one with its idempotency key before 409.
     public var idempotencyWait: Duration = .seconds(5)
+    /// Which requests are recorded as traces.
+    public var sampler = TraceSampler.whenAsked
 
     /// The published defaults.
     public init() {}

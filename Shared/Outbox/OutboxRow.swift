@@ -35,6 +35,8 @@ public struct OutboxRow: Sendable, Hashable {
     public let createdAt: Int64
     /// How often delivery was tried.
     public let attempts: Int
+    /// The step that left it, as a `traceparent`; nil where nobody records that.
+    public let traceparent: String?
 
     /// A row from its parts.
     init(
@@ -48,7 +50,8 @@ public struct OutboxRow: Sendable, Hashable {
         keyVersion: Int64,
         payload: String,
         createdAt: Int64,
-        attempts: Int
+        attempts: Int,
+        traceparent: String? = nil
     ) {
         self.id = id
         self.eventID = eventID
@@ -61,6 +64,7 @@ public struct OutboxRow: Sendable, Hashable {
         self.payload = payload
         self.createdAt = createdAt
         self.attempts = attempts
+        self.traceparent = traceparent
     }
 
     /// Reads a row of `platform.outbox`.
@@ -77,5 +81,6 @@ public struct OutboxRow: Sendable, Hashable {
         payload = try row.json("payload")
         createdAt = try row.timeMilliseconds("created_at")
         attempts = try row.int("attempts")
+        traceparent = try row.optionalString("traceparent")
     }
 }

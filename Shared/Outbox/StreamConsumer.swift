@@ -1,5 +1,6 @@
 public import EventLoop
 public import RedisClient
+public import Tracing
 
 /// An entry of a stream.
 public struct StreamEntry: Sendable, Hashable {
@@ -9,6 +10,9 @@ public struct StreamEntry: Sendable, Hashable {
     public let fields: [String: String]
     /// How often it was delivered, this time included.
     public let deliveries: Int
+
+    /// The step that left it; nil where nobody records that.
+    public var trace: TraceParent? { fields["traceparent"].flatMap { TraceParent(text: $0) } }
 }
 
 /// What a consumer reports.
@@ -232,7 +236,10 @@ public final class StreamConsumer {
 
     private func handle(_ entry: StreamEntry) async throws(RedisError) {
         do {
-            try await handler(entry)
+            try await withSpan("event.handle", .consumer, below: entry.trace) {
+                Span.current?.note("event", .text(entry.fields["name"] ?? ""))
+                try await handler(entry)
+            }
         } catch {
             guard entry.deliveries >= StreamConsumer.deliveriesLimit else {
                 observer(.failed(entry, "\(error)"))

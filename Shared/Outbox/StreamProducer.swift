@@ -49,7 +49,7 @@ public final class StreamProducer {
     }
 
     private func command(_ event: OutboxRow) -> [RedisArgument] {
-        [
+        let command: [RedisArgument] = [
             "XADD", .string(EventStreams.stream(for: event.tenant)), "MAXLEN", "~",
             .int(EventStreams.lengthLimit), "*",
             "id", .string(event.eventID.text),
@@ -60,5 +60,7 @@ public final class StreamProducer {
             "at", .string(RFC3339.string(event.createdAt)),
             "data", .string(event.payload),
         ]
+        guard let traceparent = event.traceparent else { return command }
+        return command + ["traceparent", .string(traceparent)]
     }
 }

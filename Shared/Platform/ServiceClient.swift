@@ -6,6 +6,7 @@ public import HTTPClient
 public import HTTPServer
 public import JSON
 public import Outbox
+internal import Tracing
 
 /// What one of our services answered.
 public struct ServiceAnswer: Sendable {
@@ -66,23 +67,54 @@ public final class ServiceClient: OutboxCaller {
         )
         request.totalTimeout = timeout
         request.firstByteTimeout = timeout
-        let response = try await http.send(request)
+        let response = try await answer(request, of: service, path)
         let retry = response.field("Retry-After").flatMap(Int.init).map(Duration.seconds)
         let document = (try? JSON(parsing: response.body)) ?? .null
         return ServiceAnswer(status: response.status, body: document, retryAfter: retry)
+    }
+
+    /// The call is a step of its own, below which the callee's steps stand.
+    private func answer(
+        _ request: OutgoingRequest,
+        of service: String,
+        _ path: String
+    ) async throws(HTTPClientError) -> IncomingResponse {
+        let outcome = await withSpan("service.call", .client) {
+            () async -> Result<IncomingResponse, HTTPClientError> in
+            var request = request
+            if let step = Span.current {
+                request.fields.removeAll { $0.name == "traceparent" }
+                request.fields.append(("traceparent", step.place.description))
+                step.note("peer.service", .text(service))
+                step.note("url.path", .text(path))
+            }
+            do throws(HTTPClientError) {
+                let response = try await http.send(request)
+                Span.current?.note("http.response.status_code", .int(Int64(response.status)))
+                if response.status >= 500 { Span.current?.fail("\(response.status)") }
+                return .success(response)
+            } catch {
+                Span.current?.fail("\(error.code)")
+                return .failure(error)
+            }
+        }
+        return try outcome.get()
     }
 
     /// Delivers an outbox row: its event id is the idempotency key at every attempt.
     public func call(_ row: OutboxRow) async -> CallOutcome {
         do {
             try await FaultPoints.reached("outbox.before_call")
-            let answer = try await post(
-                row.target,
-                row.path,
-                tenant: row.tenant,
-                body: Array(row.payload.utf8),
-                idempotencyKey: row.eventID.text
-            )
+            let trace = row.traceparent.flatMap { TraceParent(text: $0) }
+            let answer = try await withSpan("outbox.deliver", .consumer, below: trace) {
+                try await post(
+                    row.target,
+                    row.path,
+                    tenant: row.tenant,
+                    body: Array(row.payload.utf8),
+                    idempotencyKey: row.eventID.text
+                )
+            }
             return ServiceClient.outcome(of: answer)
         } catch {
             return .unreachable("\(error)")

@@ -40,6 +40,8 @@ public struct ServiceConfiguration: Sendable {
     public let logLevel: String
     /// How long a service finishes what it began after SIGTERM; 25 s.
     public let drainLimit: Duration
+    /// How traces are recorded, and where they go.
+    public let traces: TraceSettings
 
     /// Reads the settings that all services share; faults are noted in `settings`.
     ///
@@ -74,6 +76,7 @@ public struct ServiceConfiguration: Sendable {
         )
         logLevel = settings.optional("LOG_LEVEL") ?? "info"
         drainLimit = settings.milliseconds("DRAIN_MS", default: 25_000)
+        traces = TraceSettings(&settings, service: name)
         let hosts = settings.optional("OUTBOUND_ALLOW_HOSTS") ?? ""
         let allowed = hosts.isEmpty ? AllowedHosts.none : AllowedHosts(parsing: hosts)
         if allowed == nil {

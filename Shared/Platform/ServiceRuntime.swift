@@ -1,5 +1,6 @@
 internal import Coordination
 public import EventLoop
+internal import FoundationEssentials
 public import HTTPClient
 public import HTTPServer
 public import JSON
@@ -8,6 +9,7 @@ public import Outbox
 public import PostgresClient
 public import RedisClient
 internal import Telemetry
+internal import Tracing
 
 /// What every service has: its clients, its outbox, and the way it starts, serves and stops.
 ///
@@ -43,6 +45,7 @@ public final class ServiceRuntime {
     private let locks: PostgresAdvisoryLocks
     private let partitions: PartitionKeeper
     private let revocations: KeyRevocations?
+    private let spans: SpanExporter?
     private var server: HTTPServer?
     private var stopping: CheckedContinuation<Void, Never>?
     private var signals = 0
@@ -74,6 +77,8 @@ public final class ServiceRuntime {
         )
         partitions = PartitionKeeper(postgres, logger: logger)
         idempotency = PostgresIdempotencyStore(postgres, lease: configuration.idempotencyLease)
+        spans = ServiceRuntime.traces(configuration.traces, logger)
+        postgres.traceparent = { Span.current?.place.description }
         revocations = redis == nil ? nil : KeyRevocations(configuration.redis, authenticator)
         let lost = LostLeadership()
         locks = PostgresAdvisoryLocks(configuration.postgres, observer: observer) { _ in
@@ -89,6 +94,19 @@ public final class ServiceRuntime {
         lost.relay = relay
     }
 
+    /// Has the steps of traces written to the log and taken to the collector.
+    private static func traces(_ settings: TraceSettings, _ logger: Logger) -> SpanExporter? {
+        let exporter = settings.endpoint.map {
+            SpanExporter(settings, endpoint: $0, instance: UUID().text, logger: logger)
+        }
+        Span.recorder = { [isLogged = settings.isLogged] span in
+            let ended = EndedSpan(span)
+            if isLogged { ended.log(to: logger) }
+            exporter?.add(ended)
+        }
+        return exporter
+    }
+
     /// Connects to the stores.
     ///
     /// - Throws: when the database cannot be had, is older than the program, or a required Redis is
@@ -100,6 +118,7 @@ public final class ServiceRuntime {
         await startRedis()
         try await locks.start()
         relay.start()
+        spans?.start()
     }
 
     private func startRedis() async {
@@ -155,6 +174,7 @@ public final class ServiceRuntime {
         var settings = HTTPServerConfiguration()
         settings.host = configuration.host
         settings.port = configuration.port
+        settings.sampler = configuration.traces.sampler
         let server = HTTPServer(
             configuration: settings,
             router: router,
@@ -181,6 +201,7 @@ public final class ServiceRuntime {
         if queueRedis !== redis { await queueRedis?.stop() }
         await redis?.stop()
         await postgres.stop()
+        await spans?.stop()
         logger.info("stopped")
     }
 

@@ -25,6 +25,12 @@ public final class PostgresClient {
     let observer: (any PostgresObserver)?
     let readers: ReaderGroup
     let pool: ConnectionPool
+    /// What rows that are written now come from, as a `traceparent`; nil where nobody records that.
+    ///
+    /// A statement finds it in `current_setting('switchboard.traceparent', true)`, for the length of
+    /// its own transaction, without a round trip more; where rows are to keep it, the default of a
+    /// column reads it. Must be a plain word: it is not quoted.
+    public var traceparent: (@LoopActor () -> String?)?
     private var readings = PostgresStatistics()
     var isStopped = false
 
@@ -108,10 +114,22 @@ public final class PostgresClient {
         readings.queries += 1
         let outcome = await withCheckedContinuation { continuation in
             pool.submit(
-                Exchange(sql, parameters, .write, limit: timeout ?? statementLimit, continuation)
+                Exchange(
+                    sql,
+                    parameters,
+                    .write,
+                    opening: stamp,
+                    limit: timeout ?? statementLimit,
+                    continuation
+                )
             )
         }
         return try outcome.get()
+    }
+
+    /// Goes before a statement in the same pipeline, and so in the same transaction.
+    private var stamp: String? {
+        traceparent?().map { "SELECT set_config('switchboard.traceparent', '\($0)', true)" }
     }
 
     /// The server's own `statement_timeout` comes first; this is for a server that hangs.
@@ -137,6 +155,7 @@ public final class PostgresClient {
             transaction = PostgresTransaction(lease.connection, isolation, limit: statementLimit)
             readings.transactions += 1
             do {
+                if let stamp { try await transaction.query(stamp) }
                 let value = try await body(transaction)
                 try await transaction.commit()
                 pool.release(lease, isReusable: true)

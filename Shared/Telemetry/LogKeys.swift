@@ -13,7 +13,8 @@ public enum LogKeys {
         "error",
         "detail", "attempt", "attempts", "count", "total", "limit", "size_bytes", "took_ms",
         "retry_after_ms", "delay_ms", "age_ms", "ttl_ms", "lag_ms", "suppressed", "event", "method",
-        "path", "peer", "trace_id", "span_id", "role", "key_id", "dry_run", "policy", "degraded",
+        "path", "peer", "trace_id", "span_id", "parent_id", "role", "key_id", "dry_run", "policy",
+        "degraded",
         // What it was done to.
         "job_id", "ai_job_id", "lock_id", "message_id", "message_request_id", "conversation_id",
         "thread_id", "session_id", "agent_id", "team_id", "inbox_id", "contact_id", "channel_code",

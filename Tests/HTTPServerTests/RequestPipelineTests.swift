@@ -2,6 +2,7 @@ import EventLoop
 import FoundationEssentials
 import JSON
 import Testing
+import Tracing
 
 @testable import HTTPServer
 

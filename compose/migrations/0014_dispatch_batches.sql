@@ -120,7 +120,7 @@ begin
     'channel_code', m.channel_code, 'attempts', m.attempts, 'attempt_token', m.attempt_token,
     'due_ms', ceil(extract(epoch from m.next_attempt_at - now()) * 1000)::bigint,
     'thread_ms', dispatch.thread_wait_ms(m), 'has_thread', m.thread_key is not null,
-    'begun_s', extract(epoch from m.begun_at)::bigint,
+    'begun_s', extract(epoch from m.begun_at)::bigint, 'traceparent', m.traceparent,
     'unknown_ms', (extract(epoch from now() - m.unknown_since) * 1000)::bigint,
     'configuration', dispatch.configuration(m.tenant_id, m.channel_code, m.template_code))
     || case when p_content then jsonb_build_object('text', m.text, 'blocks', m.blocks,

@@ -5,6 +5,7 @@ internal import FoundationEssentials
 internal import JSON
 internal import Logging
 internal import Platform
+internal import Tracing
 
 /// What a handover asks for.
 struct HandoverRequest: Sendable {
@@ -68,7 +69,10 @@ final class AssignmentService {
         audit: AuditNote
     ) async throws -> (created: Bool, result: RunResult) {
         try await FaultPoints.reached("session.before_open")
-        let (created, session) = try await sessions.open(tenant, request, audit: audit)
+        // One statement loads it, sets team and context, and saves.
+        let (created, session) = try await withSpan("assignment.open") {
+            try await sessions.open(tenant, request, audit: audit)
+        }
         try await FaultPoints.reached("session.opened")
         return (created, try await run(tenant, session, source: request.source))
     }
@@ -82,16 +86,30 @@ final class AssignmentService {
         try await run(tenant, session, source: source)
     }
 
-    /// The run: facts, decision, turn, claim.
-    ///
-    /// Whatever happens, a decision is stored.
-    ///
-    /// - Parameter preferred: who is asked before anybody else.
+    /// A run, as a step of its trace.
     func run(
         _ tenant: Tenant,
         _ session: Session,
         source: RunSource,
         preferred: UUID? = nil
+    ) async throws -> RunResult {
+        try await withSpan("engine.run") {
+            let result = try await decide(tenant, session, source: source, preferred: preferred)
+            Span.current?.note(result, source)
+            return result
+        }
+    }
+
+    /// The run: facts, decision, turn, claim.
+    ///
+    /// Whatever happens, a decision is stored.
+    ///
+    /// - Parameter preferred: who is asked before anybody else.
+    private func decide(
+        _ tenant: Tenant,
+        _ session: Session,
+        source: RunSource,
+        preferred: UUID?
     ) async throws -> RunResult {
         let began = MonotonicTime.now()
         guard session.state == "queued" else { return settled(session, session.document) }
@@ -108,7 +126,7 @@ final class AssignmentService {
                     turn: turn
                 )
             }
-            var plan = try await planned(turn)
+            var plan = try await withSpan("engine.look") { try await planned(turn) }
             do {
                 if turn == nil, plan.countsFirst {
                     turn = try await count(tenant, plan)
@@ -118,7 +136,9 @@ final class AssignmentService {
                 guard let choosing = plan.choosing else {
                     return try await leave(tenant, session, plan, since: began)
                 }
+                let asked = MonotonicTime.now()
                 try await order(tenant, choosing, &plan)
+                Span.past("engine.turn", since: asked)
                 turn = plan.decision.roundRobinIndex
                 plan.decision.reason = choosing.reason
             } catch let error as CoordinationError {
@@ -126,9 +146,9 @@ final class AssignmentService {
             }
             try await FaultPoints.reached("session.turn_taken")
             plan.decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
-            let claim = try await claims.claim(
-                AskedClaim(tenant: tenant, session: session.id, plan: plan)
-            )
+            let claim = try await withSpan("engine.claim") {
+                try await claims.claim(AskedClaim(tenant: tenant, session: session.id, plan: plan))
+            }
             try await FaultPoints.reached("session.claimed")
             if let result = claimed(claim, session, plan) { return result }
             // Those who were chosen filled up since the look; the turn that was taken stays ours.
@@ -218,7 +238,9 @@ final class AssignmentService {
             }
         }
         plan.decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
-        let left = try await sessions.leave(tenant, session.id, plan, end)
+        let left = try await withSpan("engine.leave") { [plan] in
+            try await sessions.leave(tenant, session.id, plan, end)
+        }
         return RunResult(
             outcome: end.outcome,
             reason: end.reason,
@@ -260,5 +282,14 @@ final class AssignmentService {
             decisionID: nil,
             session: session
         )
+    }
+}
+
+extension Span {
+    fileprivate func note(_ result: RunResult, _ source: RunSource) {
+        note("source", .text(source.rawValue))
+        note("outcome", .text(result.outcome.rawValue))
+        note("reason", .text(result.reason))
+        note("session_id", .text(result.session.id.text))
     }
 }

@@ -3,6 +3,7 @@ internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
 internal import Platform
+internal import Tracing
 
 /// Sessions, their decisions, and the queue.
 @LoopActor
@@ -34,7 +35,9 @@ struct SessionRoutes {
                     handover,
                     audit: AuditNote(request)
                 )
-                return RunAnswer.response(result, created: created)
+                return await withSpan("assignment.outcome") {
+                    RunAnswer.response(result, created: created)
+                }
             }
         )
     }

@@ -11,6 +11,7 @@ internal import Platform
 internal import PostgresClient
 internal import RedisClient
 internal import Telemetry
+internal import Tracing
 
 /// Turns accepted requests into dispatched ones with a job each, once, and shows them in Redis.
 ///
@@ -35,6 +36,7 @@ final class MessageRequestProjector {
 
     /// Handles events; throws when they must come again.
     func handle(_ entries: [StreamEntry]) async throws {
+        let began = MonotonicTime.now()
         var accepted: [DispatchRepository.Accepted] = []
         for entry in entries {
             if let request = try await request(in: entry) { accepted.append(request) }
@@ -43,6 +45,9 @@ final class MessageRequestProjector {
         let outcomes = try await dispatchSendMessageJob(accepted)
         try await FaultPoints.reached("dispatch.projected")
         for (request, outcome) in zip(accepted, outcomes) { note(request, outcome) }
+        for entry in entries {
+            Span.past("dispatch.project", .consumer, below: entry.trace, since: began)
+        }
     }
 
     private func request(in entry: StreamEntry) async throws -> DispatchRepository.Accepted? {

@@ -4,6 +4,7 @@ internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
 internal import Platform
+internal import Tracing
 
 /// Message requests: accepted here, sent by the worker.
 @LoopActor
@@ -70,7 +71,9 @@ struct MessageRequestRoutes {
     ) async throws -> NewMessageRequest {
         let isService = request.context.principal?.isService == true
         var body = try request.read { MessageRequestBody.read(&$0, isService: isService) }
+        let began = MonotonicTime.now()
         try await render(&body, tenant)
+        Span.past("dispatch.render", since: began)
         let faults = body.document["blocks"].map(SlackLimits.faults) ?? []
         guard faults.isEmpty else { throw Problem.invalid(faults) }
         return NewMessageRequest(

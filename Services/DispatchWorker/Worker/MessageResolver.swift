@@ -4,6 +4,7 @@ internal import FoundationEssentials
 internal import JSON
 internal import RedisClient
 internal import Telemetry
+internal import Tracing
 
 /// Finds what a job stands for.
 @LoopActor
@@ -86,7 +87,8 @@ struct MessageResolver {
             job: reference,
             content: content ?? MessageContent(document),
             channel: channel,
-            hasThread: document["has_thread"] == true
+            hasThread: document["has_thread"] == true,
+            trace: document["traceparent"]?.stringValue.flatMap { TraceParent(text: $0) }
         )
         return .message(message)
     }

@@ -2,6 +2,7 @@ internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import Tracing
 
 /// Which request, and which generation of it: nothing of its content, no secret.
 struct MessageReference: Sendable, Hashable {
@@ -88,6 +89,8 @@ struct ResolvedMessage: Sendable {
     let channel: ChannelConfiguration
     /// Whether others of its thread may wait for its end.
     var hasThread = false
+    /// The step that accepted it.
+    var trace: TraceParent?
 }
 
 extension JSON {

@@ -37,6 +37,18 @@ struct SendAttempt: Sendable {
         case postpone(Duration)
         /// Nothing more.
         case end
+
+        /// How a trace names it; nil for what is recorded by its parts.
+        var spanName: String? {
+            switch self {
+            case .lock: "dispatch.lock"
+            case .reserve: "dispatch.slot"
+            case .begin: "dispatch.commit"
+            case .unlock: "dispatch.unlock"
+            case .postpone: "dispatch.postpone"
+            case .post, .record, .end: nil
+            }
+        }
     }
 
     /// What came of a step.

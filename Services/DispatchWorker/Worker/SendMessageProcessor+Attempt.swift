@@ -5,6 +5,7 @@ internal import JSON
 internal import Logging
 internal import PostgresClient
 internal import Telemetry
+internal import Tracing
 
 /// What is done between the commit before the first byte and the record of what came of it.
 extension SendMessageProcessor {
@@ -24,15 +25,19 @@ extension SendMessageProcessor {
             }
         }
         if let reason = plan.pauseReason { try await pause(message, reason) }
-        let status = try await record(plan.ending, job, attempt)
+        let status = try await withSpan("dispatch.record") {
+            try await record(plan.ending, job, attempt)
+        }
         metrics.ended(status ?? "superseded", message.channel.provider, took: plan.ending.took)
         if let status {
             do {
-                try await resolver.projection.note(
-                    job,
-                    status: status,
-                    providerTS: plan.ending.providerTS
-                )
+                try await withSpan("dispatch.report") {
+                    try await resolver.projection.note(
+                        job,
+                        status: status,
+                        providerTS: plan.ending.providerTS
+                    )
+                }
             } catch {
                 Degradation.note("projection")
             }

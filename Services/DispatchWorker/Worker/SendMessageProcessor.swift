@@ -6,6 +6,7 @@ internal import JSON
 internal import Logging
 internal import PostgresClient
 internal import Telemetry
+internal import Tracing
 
 /// Sends one message request: lock, slot, the one commit, the provider, the record.
 ///
@@ -56,6 +57,7 @@ final class SendMessageProcessor {
         generation: Int?,
         age: Duration
     ) async throws -> JobProcessingResult {
+        let began = MonotonicTime.now()
         try await FaultPoints.reached("dispatch.claimed")
         let resolution = try await resolver.resolveMessageRequestData(
             tenantID,
@@ -64,7 +66,12 @@ final class SendMessageProcessor {
         )
         try await FaultPoints.reached("dispatch.resolved")
         switch resolution {
-        case .message(let message): return try await send(message)
+        case .message(let message):
+            // Whose trace it is part of stands in the request, so its first step is over by then.
+            return try await withSpan("dispatch", .consumer, below: message.trace, began: began) {
+                Span.past("dispatch.resolve", since: began)
+                return try await send(message)
+            }
         case .notYet(let reference, let wait, .early):
             return result(reference, "waiting", retryIn: wait)
         case .notYet(let reference, let wait, .thread):
@@ -153,7 +160,9 @@ final class SendMessageProcessor {
         do {
             while true {
                 if case .end = step { break }
+                let began = MonotonicTime.now()
                 let fact = await perform(step, &run)
+                if let name = step.spanName { Span.past(name, since: began) }
                 try await SendMessageProcessor.passed(step, run)
                 step = attempt.follow(fact)
             }
@@ -198,7 +207,10 @@ final class SendMessageProcessor {
             case .begin: return try await begin(&run)
             case .post:
                 let began = MonotonicTime.now()
-                run.report = await exchange(run.message, run.token, run.attempt)
+                let (message, token, attempt) = (run.message, run.token, run.attempt)
+                run.report = await withSpan("dispatch.send", .client) {
+                    await exchange(message, token, attempt)
+                }
                 breakers.note(run.report, run.message)
                 return .posted(
                     run.report,

@@ -143,7 +143,6 @@ final class BotApplication {
     var routes: [Route] {
         HandlerRoutes(
             handler: handler,
-            logger: runtime.logger,
             status: { [self] in await status() }
         ).routes
             + JobRoutes(manager: manager, locks: locks).routes

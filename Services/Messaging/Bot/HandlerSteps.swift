@@ -1,25 +1,26 @@
 internal import EventLoop
 internal import FoundationEssentials
-internal import HTTPServer
-internal import Logging
 internal import Telemetry
+internal import Tracing
 
-/// The trace that a caller records, and where its steps are logged.
-struct HandlerTrace: Sendable {
-    /// Of the request at hand; `nil` where nobody records it.
-    @TaskLocal static var current: HandlerTrace?
-
-    let parent: TraceParent
-    let logger: Logger
-}
-
-/// How long each step of a handled message takes: in `handler_step_seconds`, and in the log where
-/// the caller records its trace.
+/// How long each step of a handled message takes: in `handler_step_seconds`, and in the trace where
+/// that is recorded.
 @LoopActor
 enum HandlerSteps {
     /// The steps of document 004, and all of them together.
     enum Step: String, CaseIterable {
         case configuration, parse, lock, job, handle
+
+        /// How a trace names it.
+        var spanName: String {
+            switch self {
+            case .configuration: "handle.configuration"
+            case .parse: "handle.parse"
+            case .lock: "handle.lock"
+            case .job: "handle.job"
+            case .handle: "handle"
+            }
+        }
     }
 
     /// Around what each step may take: 1, 5, 10, 15, 20 and 50 ms.
@@ -36,12 +37,17 @@ enum HandlerSteps {
         _ body: @LoopActor () async throws -> Value
     ) async rethrows -> Value {
         let start = MonotonicTime.now()
-        defer { note(step, MonotonicTime.now() - start) }
-        return try await body()
+        defer { count(step, MonotonicTime.now() - start) }
+        return try await withSpan(step.spanName, .step, body)
     }
 
-    /// Takes the time of a step that has ended.
-    static func note(_ step: Step, _ took: Duration) {
+    /// Takes the time of a step that has ended now.
+    static func note(_ step: Step, since start: MonotonicTime) {
+        count(step, MonotonicTime.now() - start)
+        Span.past(step.spanName, since: start)
+    }
+
+    private static func count(_ step: Step, _ took: Duration) {
         let histogram =
             durations[step]
             ?? PrometheusRegistry.shared.histogram(
@@ -52,14 +58,6 @@ enum HandlerSteps {
             )
         durations[step] = histogram
         histogram.observe(took)
-        guard let trace = HandlerTrace.current else { return }
-        trace.logger.info(
-            "span",
-            metadata: [
-                "trace_id": "\(trace.parent.traceID)", "span_id": "\(trace.parent.spanID)",
-                "operation": "handle.\(step.rawValue)", "took_ms": "\(took.inSeconds * 1000)",
-            ]
-        )
     }
 
     /// A job ended here, or goes on: `posted`, `done`, `superseded`, `failed`, `retry`, `lost`.

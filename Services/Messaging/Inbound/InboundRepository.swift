@@ -3,6 +3,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
 internal import PostgresClient
+internal import Tracing
 
 /// A sealed event that is to be worked on.
 struct InboundWork: Sendable {
@@ -13,6 +14,8 @@ struct InboundWork: Sendable {
     let sealed: SealedSecret
     let attempts: Int
     let again: Int
+    /// The step that took it in; nil where nobody records.
+    let trace: TraceParent?
 }
 
 /// Events of other people's servers, in the database.
@@ -87,7 +90,8 @@ struct InboundRepository {
                     bytes: try row.bytes("sealed")
                 ),
                 attempts: try row.int("attempts"),
-                again: try row.int("again")
+                again: try row.int("again"),
+                trace: try row.optionalString("traceparent").flatMap { TraceParent(text: $0) }
             )
         }
     }

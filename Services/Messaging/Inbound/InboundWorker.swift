@@ -4,6 +4,7 @@ internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
 internal import Logging
+internal import Tracing
 
 /// Turns kept events into messages.
 ///
@@ -66,7 +67,11 @@ final class InboundWorker {
                 )
                 found = work.count
                 // One after the other: messages of a channel come in the order they were written.
-                for event in work { await settle(event) }
+                for event in work {
+                    await withSpan("inbound.take", .consumer, below: event.trace) {
+                        await settle(event)
+                    }
+                }
             } catch {
                 logger.warning("inbound: the look failed", metadata: ["reason": "\(error)"])
             }

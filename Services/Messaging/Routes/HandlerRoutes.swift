@@ -3,7 +3,6 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
-internal import Logging
 
 /// The message handler: a history in, a job out, and its state.
 @LoopActor
@@ -14,7 +13,6 @@ struct HandlerRoutes {
     nonisolated static let resourcesMax = 16 * 1024
 
     let handler: MessageHandler
-    let logger: Logger
     /// The state of the handler's components.
     let status: @LoopActor () async -> JSON
 
@@ -58,14 +56,7 @@ struct HandlerRoutes {
                     schema: Schemas.reference("Handled")
                 )
             ],
-            handler: ErrorMapping.translating { request in
-                let parent = request.context.traceparent
-                guard parent.isRecorded else { return try await measured(request) }
-                let trace = HandlerTrace(parent: parent, logger: logger)
-                return try await HandlerTrace.$current.withValue(trace) {
-                    try await measured(request)
-                }
-            }
+            handler: ErrorMapping.translating { request in try await measured(request) }
         )
     }
 
@@ -74,7 +65,7 @@ struct HandlerRoutes {
             let caller = try request.caller()
             let start = MonotonicTime.now()
             let wish = try HandlerRoutes.wish(request)
-            HandlerSteps.note(.parse, MonotonicTime.now() - start)
+            HandlerSteps.note(.parse, since: start)
             return .json(200, try await handler.handleMessageRequest(caller, wish))
         }
     }

@@ -5,6 +5,7 @@ internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
 internal import PostgresClient
+internal import Tracing
 
 /// Stores a message, with its thread and the bot's turn, and wakes what has to go on.
 ///
@@ -94,12 +95,17 @@ final class PostMessage {
     }
 
     private func attempt(_ caller: Caller, _ message: NewMessage) async throws -> Outcome {
+        let began = MonotonicTime.now()
         // Both are asked at the same time: one wait instead of two.
         async let held = lock.acquire(message.id)
         let delay = await delay(message)
         let hold = await held
+        Span.past("message.guard", since: began)
         let post = WaitingPost(PendingPost(caller: caller, message: message, delay: delay))
-        let result = await written(post)
+        let result = await withSpan("message.write") {
+            post.span = Span.current
+            return await written(post)
+        }
         await lock.release(message.id, hold)
         return try result.get()
     }
@@ -129,7 +135,9 @@ final class PostMessage {
         case .began(let batch):
             do {
                 try await queue.run(message.conversation) {
-                    await write(batches.take(batch, of: place))
+                    let posts = batches.take(batch, of: place)
+                    // What they leave behind is one commit: it belongs to the first that is recorded.
+                    await withSpan(of: posts.lazy.compactMap(\.span).first) { await write(posts) }
                 }
             } catch {
                 // There was no turn to be had.
@@ -160,7 +168,9 @@ final class PostMessage {
         let conversation = posts[0].message.conversation
         var snapshot: ThreadSnapshot?
         if posts.contains(where: \.needsChoice) {
-            snapshot = try await conversations.snapshot(caller, conversation)
+            snapshot = try await withSpan("message.threads") {
+                try await conversations.snapshot(caller, conversation)
+            }
         }
         for round in 1...PostMessage.choicesMax {
             let placed = PlacedPosts(
@@ -169,7 +179,9 @@ final class PostMessage {
                 isForced: round == PostMessage.choicesMax
             )
             try await FaultPoints.reached("message.before_commit")
-            let result = try await post(placed, to: conversation)
+            let result = try await withSpan("message.commit") {
+                try await post(placed, to: conversation)
+            }
             try await FaultPoints.reached("message.committed")
             switch result {
             case .written(let outcomes): return outcomes
@@ -223,6 +235,8 @@ final class PostMessage {
 @LoopActor
 private final class WaitingPost {
     let pending: PendingPost
+    /// The step of the request that waits; nil where nobody records.
+    var span: Span?
     private var settled: Result<Outcome, any Error>?
     private var waiter: CheckedContinuation<Result<Outcome, any Error>, Never>?
 

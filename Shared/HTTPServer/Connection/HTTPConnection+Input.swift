@@ -1,4 +1,5 @@
 internal import EventLoop
+internal import Tracing
 
 /// A request that is being read or answered.
 ///
@@ -41,8 +42,7 @@ final class RequestInProgress {
         let id = given ?? server.identifiers.requestID()
         self.id = id
         let trace = fields.valueBytes(of: "traceparent").flatMap { TraceParent($0) }
-        traceparent =
-            trace?.child(span: server.identifiers.next() | 1) ?? server.identifiers.trace()
+        traceparent = server.identifiers.step(below: trace)
         func answer(_ problem: Problem) -> Target {
             .answer(problem.response(requestID: id.text, instance: head.target))
         }

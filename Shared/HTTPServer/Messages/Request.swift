@@ -1,6 +1,7 @@
 public import EventLoop
 public import FoundationEssentials
 public import JSON
+public import Tracing
 
 /// A whole request: head and body are in, the route is known.
 ///

@@ -3,6 +3,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
 internal import Logging
+internal import Tracing
 
 /// What stands between a whole request and its handler: who asks, may they, did they ask before.
 @LoopActor
@@ -32,6 +33,19 @@ final class RequestPipeline {
 
     /// Answers a request; whatever goes wrong becomes a problem.
     func respond(_ request: Request, _ entry: RouteEntry) async -> (Response, Principal?) {
+        let context = request.context
+        guard context.traceparent.isRecorded else { return await answer(request, entry) }
+        return await withSpan(
+            serving: context.traceparent,
+            "\(request.method.name) \(context.route)"
+        ) {
+            let (response, principal) = await answer(request, entry)
+            Span.current?.note(answer: response.status, to: request, principal)
+            return (response, principal)
+        }
+    }
+
+    private func answer(_ request: Request, _ entry: RouteEntry) async -> (Response, Principal?) {
         var request = request
         do {
             request.context.principal = try await admit(request, entry)
@@ -211,6 +225,18 @@ final class RequestPipeline {
                 pause = min(pause * 2, RequestPipeline.pollMax)
             }
         }
+    }
+}
+
+extension Span {
+    /// The names are those of OpenTelemetry's conventions for HTTP.
+    fileprivate func note(answer status: Int, to request: Request, _ principal: Principal?) {
+        note("http.request.method", .text(request.method.name))
+        note("http.route", .text(request.context.route))
+        note("http.response.status_code", .int(Int64(status)))
+        note("request_id", .text(request.context.requestID))
+        if let principal { note("tenant", .text(principal.tenant)) }
+        if status >= 500 { fail("\(status)") }
     }
 }
 

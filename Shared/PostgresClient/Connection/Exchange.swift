@@ -26,7 +26,8 @@ final class Exchange {
     let sql: String
     let parameters: [PostgresValue]
     let kind: Kind
-    /// BEGIN with its options, for the first statement of a transaction: both go in one round trip.
+    /// What goes first, in the same round trip: BEGIN with its options before the first statement of
+    /// a transaction, a setting before one that is a transaction of its own.
     let opening: String?
     /// How long the statement may run once it is first in the line.
     let limit: Duration

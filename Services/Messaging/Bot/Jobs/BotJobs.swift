@@ -22,7 +22,9 @@ struct BotJobs {
     func claim(limit: Int) async throws -> (works: [JSON], nextDue: Duration?) {
         let rows = try await postgres.query(
             """
-            select w as answer, due.ms
+            select w || jsonb_build_object('traceparent', (select j.traceparent
+                 from messaging.ai_jobs j where j.tenant_id = (w->>'tenant_id')::uuid
+                   and j.id = (w->>'id')::uuid)) as answer, due.ms
             from (select (extract(epoch from d - now()) * 1000)::bigint ms
                     from messaging.next_ai_job_due() d) as due
             left join messaging.claim_ai_jobs($1, $2, $3 * interval '1 ms', $4) w on true

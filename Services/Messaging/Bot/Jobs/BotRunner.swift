@@ -5,6 +5,7 @@ internal import FoundationEssentials
 internal import JSON
 internal import Logging
 internal import Platform
+internal import Tracing
 
 /// Lets the bot answer, beside the requests: claims due jobs, asks the provider, posts the answer.
 ///
@@ -125,7 +126,7 @@ final class BotRunner {
             return
         }
         running.begin(work, isSupersedable: jobs.isSupersedable(work)) { [self] in
-            await perform(work)
+            await withSpan("bot.job", .consumer, below: work.trace) { await perform(work) }
             wake()
         }
     }
@@ -160,11 +161,15 @@ final class BotRunner {
     private func attempt(_ work: JobWork) async -> String? {
         do {
             try await FaultPoints.reached("bot.asking")
-            let answer = try await providers.answer(work)
+            let answer = try await withSpan("bot.ask", .client) {
+                try await providers.answer(work)
+            }
             try await FaultPoints.reached("bot.answered")
-            return try await write(work) { [jobs] in
-                let reply = BotReply(answer.text, marker: work.bot.handoverMarker)
-                return try await jobs.finish(work, answer, reply)
+            return try await withSpan("bot.write") {
+                try await write(work) { [jobs] in
+                    let reply = BotReply(answer.text, marker: work.bot.handoverMarker)
+                    return try await jobs.finish(work, answer, reply)
+                }
             }
         } catch let error as AIProviderError {
             if !running.isOutdated(work) {

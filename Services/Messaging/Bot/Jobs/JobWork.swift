@@ -2,6 +2,7 @@ internal import Coordination
 internal import FoundationEssentials
 internal import JSON
 internal import Platform
+internal import Tracing
 
 /// A claimed job: what to answer, and by what means.
 struct JobWork: Sendable {
@@ -31,6 +32,8 @@ struct JobWork: Sendable {
     /// The kind of the conversation's channel, such as `slack`.
     let channelKind: String
     let request: AIRequest
+    /// The step that made the job; nil where nobody records.
+    let trace: TraceParent?
 
     var turn: Turn { Turn(job: id, fence: fence) }
 
@@ -55,6 +58,7 @@ struct JobWork: Sendable {
         bot = try BotConfiguration(work, tenant: tenantID, secrets: secrets)
         isPosted = work["posts"]?.boolValue ?? false
         channelKind = work["channel_kind"]?.stringValue ?? "local"
+        trace = work["traceparent"]?.stringValue.flatMap { TraceParent(text: $0) }
         request = bot.request(JobWork.turns(work), consolidated: consolidated, jobID: id)
     }
 
