@@ -167,7 +167,10 @@ let package = Package(
             "CoordinationTests",
             ["Coordination", "EventLoop", "PostgresClient", "RedisClient", "TestSupport"]
         ),
-        tests("OutboxTests", ["EventLoop", "Outbox", "PostgresClient", "TestSupport"]),
+        tests(
+            "OutboxTests",
+            ["EventLoop", "Outbox", "PostgresClient", "RedisClient", "TestSupport"]
+        ),
         tests(
             "PlatformTests",
             ["EventLoop", "Platform", "PostgresClient", "RedisClient", "TestSupport", logging]
