@@ -172,7 +172,10 @@ let package = Package(
             "CoordinationTests",
             ["Coordination", "EventLoop", "PostgresClient", "RedisClient", "TestSupport"]
         ),
-        tests("OutboxTests", ["EventLoop", "Outbox", "PostgresClient", "TestSupport"]),
+        tests(
+            "OutboxTests",
+            ["EventLoop", "Outbox", "PostgresClient", "RedisClient", "TestSupport"]
+        ),
         tests(
             "PlatformTests",
             [

@@ -1,7 +1,10 @@
-/// What a thread's score needs of a text: hashed terms and the people it mentions.
+/// What a thread's score needs of a message: hashed terms, the people it mentions, whether it asks, and
+/// who wrote it.
 ///
-/// Works for any language: letters and digits form words, which are compared in lower case; scripts
-/// that put no spaces between words (Han, kana, Thai …) are cut into overlapping pairs.
+/// Works for any language: letters and digits form words, which are compared in lower case and, where
+/// they are longer than ``stemLength`` letters, by their beginning, so that "refund" is the word of
+/// "refunds" and "refunded". Scripts that put no spaces between words (Han, kana, Thai …) are cut into
+/// overlapping pairs.
 public struct TextFeatures: Sendable, Hashable {
     /// How many distinct terms of a text count; later ones are left out.
     public static let termLimit = 64
@@ -9,14 +12,27 @@ public struct TextFeatures: Sendable, Hashable {
     public static let mentionLimit = 16
     /// How many Unicode scalars of a text are looked at.
     public static let scalarLimit = 10_000
+    /// How many letters of a word without digits count.
+    public static let stemLength = 5
+    /// A word without digits of so many letters or fewer is a short one.
+    public static let shortLength = 3
+    /// Kept among a message's terms when it asks something; the hash of no term that is made here.
+    public static let question: UInt32 = 0x3f
 
     /// FNV-1a hashes of the distinct terms, in the order of their first appearance.
     public let terms: [UInt32]
+    /// Those of ``terms`` that are short words, which say little.
+    public let shortTerms: Set<UInt32>
     /// Names after `@`, in lower case and without it, and the ids of Slack's `<@U123>` form.
     public let mentions: [String]
+    /// Whether there is a question mark in it.
+    public let asks: Bool
+    /// Who wrote it; empty where only what the text is about counts.
+    public let author: String
 
-    /// The features of `text`.
-    public init(_ text: String) {
+    /// The features of a message of `author` that says `text`.
+    public init(_ text: String, author: String = "") {
+        self.author = author
         var scanner = FeatureScanner()
         var count = 0
         for scalar in text.unicodeScalars {
@@ -26,14 +42,20 @@ public struct TextFeatures: Sendable, Hashable {
         }
         scanner.endWord()
         terms = scanner.terms
+        shortTerms = scanner.shortTerms
         mentions = scanner.mentions
+        asks = scanner.asks
     }
 
-    /// The terms as they are stored: 4 bytes each, big-endian.
+    /// The terms that a thread keeps of the message: also whether it asks.
+    public var keptTerms: [UInt32] { asks ? terms + [TextFeatures.question] : terms }
+
+    /// ``keptTerms`` as they are stored: 4 bytes each, big-endian.
     public var packedTerms: [UInt8] {
+        let kept = keptTerms
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(4 * terms.count)
-        for term in terms {
+        bytes.reserveCapacity(4 * kept.count)
+        for term in kept {
             bytes.append(UInt8(truncatingIfNeeded: term >> 24))
             bytes.append(UInt8(truncatingIfNeeded: term >> 16))
             bytes.append(UInt8(truncatingIfNeeded: term >> 8))
@@ -58,14 +80,22 @@ public struct TextFeatures: Sendable, Hashable {
 /// Cuts text into words, scalar by scalar.
 private struct FeatureScanner {
     private(set) var terms: [UInt32] = []
+    private(set) var shortTerms: Set<UInt32> = []
     private(set) var mentions: [String] = []
+    private(set) var asks = false
     /// In UTF-8, lower case.
     private var word: [UInt8] = []
+    /// How many scalars the word has so far.
+    private var length = 0
+    /// How many bytes of it its stem has, once it is longer than that.
+    private var stem: Int?
+    private var hasDigit = false
     private var isMention = false
     /// The last scalar of a script without spaces: the left half of the next pair.
     private var left: Unicode.Scalar?
 
     mutating func take(_ scalar: Unicode.Scalar) {
+        if FeatureScanner.questionMarks.contains(scalar) { asks = true }
         if scalar == "@" {
             // An address has letters before its sign; a mention has none.
             let isAddress = !word.isEmpty
@@ -84,7 +114,12 @@ private struct FeatureScanner {
         }
     }
 
+    private static let questionMarks: Set<Unicode.Scalar> = ["?", "\u{ff1f}", "\u{061f}"]
+
     private mutating func append(_ scalar: Unicode.Scalar) {
+        if length == TextFeatures.stemLength { stem = word.count }
+        length += 1
+        if scalar.properties.numericType != nil { hasDigit = true }
         guard scalar.isASCII else {
             word.append(contentsOf: scalar.properties.lowercaseMapping.utf8)
             return
@@ -102,6 +137,9 @@ private struct FeatureScanner {
         defer {
             word.removeAll(keepingCapacity: true)
             isMention = false
+            length = 0
+            stem = nil
+            hasDigit = false
         }
         guard !word.isEmpty else { return }
         if isMention {
@@ -110,8 +148,11 @@ private struct FeatureScanner {
             if mentions.count < TextFeatures.mentionLimit, !mentions.contains(name) {
                 mentions.append(name)
             }
-        } else {
+        } else if hasDigit {
             add(word)
+        } else {
+            add(word.prefix(stem ?? word.count))
+            if length <= TextFeatures.shortLength { shortTerms.insert(TextFeatures.hash(word)) }
         }
     }
 

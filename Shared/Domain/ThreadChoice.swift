@@ -20,19 +20,29 @@ public struct ThreadChoice: Sendable, Hashable {
     public let method: AssignmentMethod
     /// The thread; `nil` when a new one is to be made that has no id yet.
     public let thread: UUID?
-    /// The score of the chosen thread; 0 where no score decided.
-    public let score: Double
+    /// The score of the chosen thread; nil where no score decided.
+    public let parts: ThreadScore?
+    /// The whole score; 0 where none decided.
+    public var score: Double { parts?.total ?? 0 }
+
+    private init(_ method: AssignmentMethod, _ thread: UUID?, _ parts: ThreadScore? = nil) {
+        self.method = method
+        self.thread = thread
+        self.parts = parts
+    }
 
     /// The same choice; a new thread gets this id, so that messages behind it can join it.
     public func naming(_ newThread: @autoclosure () -> UUID) -> ThreadChoice {
         guard method == .newThread else { return self }
-        return ThreadChoice(method: method, thread: newThread(), score: score)
+        return ThreadChoice(method, newThread())
     }
 
     /// Chooses in this order: the thread that is named, the thread of the message replied to, the
     /// best open thread that scores at least ``ThreadScore/threshold``, a new thread.
     ///
     /// Of two equal scores the thread with the smaller id wins, so every instance chooses alike.
+    ///
+    /// - Parameter threads: the one that was written to last at the front.
     public static func choose(
         explicit: UUID?,
         replyThread: UUID?,
@@ -40,20 +50,22 @@ public struct ThreadChoice: Sendable, Hashable {
         threads: [ThreadFacts],
         now: Int64
     ) -> ThreadChoice {
-        if let explicit { return ThreadChoice(method: .explicit, thread: explicit, score: 0) }
-        if let replyThread { return ThreadChoice(method: .reply, thread: replyThread, score: 0) }
-        var best: (thread: UUID, score: Double)?
-        for (thread, score) in zip(threads, ThreadScore.scores(features, threads, now: now)) {
+        if let explicit { return ThreadChoice(.explicit, explicit) }
+        if let replyThread { return ThreadChoice(.reply, replyThread) }
+        var best: (thread: UUID, parts: ThreadScore)?
+        for (thread, parts) in zip(threads, ThreadScore.scores(features, threads, now: now)) {
+            let score = parts.total
             guard score >= ThreadScore.threshold else { continue }
             if let current = best {
                 let isBetter =
-                    score > current.score
-                    || (score == current.score && thread.id.uuidString < current.thread.uuidString)
+                    score > current.parts.total
+                    || (score == current.parts.total
+                        && thread.id.uuidString < current.thread.uuidString)
                 if !isBetter { continue }
             }
-            best = (thread.id, score)
+            best = (thread.id, parts)
         }
-        guard let best else { return ThreadChoice(method: .newThread, thread: nil, score: 0) }
-        return ThreadChoice(method: .similar, thread: best.thread, score: best.score)
+        guard let best else { return ThreadChoice(.newThread, nil) }
+        return ThreadChoice(.similar, best.thread, best.parts)
     }
 }

@@ -29,7 +29,8 @@ WINDOW = int(os.environ["RATE_LIMIT_WINDOW_MS"]) / 1000
 LOCK = int(os.environ["MESSAGE_LOCK_MS"]) / 1000
 LIMIT = int(os.environ.get("MAX_ASSIGNMENTS_PER_WINDOW") or 10)
 PAUSE = 1.5 * LOCK
-ROOMS, WRITERS, STREAMS = 60, 12, 20
+# As many rooms as get an even share of the messages below their limit.
+ROOMS, WRITERS, STREAMS = int(3 * WINDOW), 12, 20
 WORDS = "refund jacket invoice login voucher parking trip boots export roaming".split()
 
 
@@ -126,7 +127,7 @@ def write(number, rooms, until, accepted):
     """Every room has its even share; two of them twice as much, which is more than their limit."""
     caller, count, source = Caller(), 0, random.Random(number)
     while time.monotonic() < until:
-        room = rooms[source.choice((0, 1)) if source.random() < 0.035 else source.randrange(ROOMS)]
+        room = rooms[source.choice((0, 1)) if source.random() < 2 / ROOMS else source.randrange(ROOMS)]
         count += 1
         mode = "?mode=async" if source.random() < 0.3 else ""
         status, answer = caller.ask(

@@ -10,12 +10,31 @@ struct TextFeaturesTests {
             ("ÉTÉ à Paris", "été À PARIS"),
             ("Đơn hàng", "đơn  HÀNG"),
             ("a.b-c", "a b c"),
-            ("hello hello", "hello"),
+            ("hello hello", "hello"), ("Refunds", "refunded"), ("Größen", "größe"),
         ]
     )
     func equal(_ left: String, _ right: String) {
         #expect(TextFeatures(left).terms == TextFeatures(right).terms)
         #expect(!TextFeatures(left).terms.isEmpty)
+    }
+
+    @Test(
+        "texts with other words have other terms",
+        arguments: [("cat", "dog"), ("order48213", "order48214"), ("12345678", "12345679")]
+    )
+    func different(_ left: String, _ right: String) {
+        #expect(TextFeatures(left).terms != TextFeatures(right).terms)
+    }
+
+    @Test("a short word is told from a long one, and a question from a statement")
+    func kinds() {
+        let features = TextFeatures("my order 12?")
+        #expect(features.terms.map(features.shortTerms.contains) == [true, false, false])
+        #expect(features.asks && TextFeatures("返品？").asks && !TextFeatures("my order").asks)
+        #expect(
+            TextFeatures.unpack(features.packedTerms) == features.terms + [TextFeatures.question]
+        )
+        #expect(TextFeatures("order", author: "c1").author == "c1")
     }
 
     @Test(
@@ -53,8 +72,8 @@ struct TextFeaturesTests {
     @Test("terms are FNV-1a and survive packing")
     func packing() {
         let features = TextFeatures("foobar")
-        #expect(features.terms == [0xbf9c_f968])
-        #expect(features.packedTerms == [0xbf, 0x9c, 0xf9, 0x68])
+        #expect(features.terms == [0x39aa_a18a])
+        #expect(features.packedTerms == [0x39, 0xaa, 0xa1, 0x8a])
         #expect(TextFeatures.unpack(features.packedTerms + [1, 2]) == features.terms)
     }
 }

@@ -11,11 +11,13 @@ short_leases() {
 }
 
 @test "messaging killed between steps of an assignment: one message, one thread, one event" {
-    short_leases -- Tests/Integration/assign_crash.sh direct 1 4
+    short_leases -- Tests/Integration/assign_crash.sh direct \
+        message.committed message.locked message.assigned idempotency.claimed
 }
 
 @test "messaging killed while only a job has the message: it gets its thread all the same" {
-    short_leases -- Tests/Integration/assign_crash.sh job 2 4
+    short_leases -- Tests/Integration/assign_crash.sh job \
+        assignment.queued assignment.taken message.before_assign outbox.published
 }
 
 @test "a holder that stands still for longer than its lock lasts finds the message assigned" {

@@ -16,8 +16,9 @@ final class InstanceWatch {
     private let contexts: any RoundRobinContextProvider
     private let logger: Logger
     private var others = 0
-    private var timer: LoopTimer?
-    private var isStopped = false
+    private lazy var signs = RepeatedWork(every: InstanceWatch.interval) { [weak self] in
+        await self?.giveSign()
+    }
 
     init(postgres: PostgresClient, contexts: any RoundRobinContextProvider, logger: Logger) {
         self.postgres = postgres
@@ -33,7 +34,11 @@ final class InstanceWatch {
 
     /// Gives the first sign of life, and goes on.
     func start() async {
-        guard !isStopped else { return }
+        await giveSign()
+        signs.start()
+    }
+
+    private func giveSign() async {
         do {
             others = try await postgres.query(
                 "select assignment.note_instance($1, $2, $3 * interval '1 ms') as others",
@@ -45,16 +50,11 @@ final class InstanceWatch {
         } catch {
             logger.warning("the instances are not known", metadata: ["reason": "\(error)"])
         }
-        timer = EventLoop.shared.schedule(after: InstanceWatch.interval) { [weak self] in
-            guard let self else { return }
-            Task { await self.start() }
-        }
     }
 
     /// Says goodbye.
     func stop() async {
-        isStopped = true
-        if let timer { EventLoop.shared.cancel(timer) }
+        await signs.end()
         _ = try? await postgres.query(
             "delete from assignment.instances where id = $1",
             [.uuid(id)]

@@ -152,7 +152,7 @@ final class InboundWorker {
                 replyTo: replyTo,
                 thread: nil,
                 key: nil,
-                features: TextFeatures(event.text),
+                features: TextFeatures(event.text, author: event.user),
                 attachments: event.attachments,
                 providerThread: event.answerThread
             )

@@ -21,21 +21,18 @@ final class KeyWatch {
     private let postgres: PostgresClient
     private var clients: [String: [Int: @LoopActor () -> Void]] = [:]
     private var count = 0
-    private var worker: Task<Void, Never>?
+    private lazy var looks = RepeatedWork(every: KeyWatch.interval) { [weak self] in
+        await self?.look()
+    }
 
     init(_ authenticator: KeyAuthenticator, postgres: PostgresClient) {
         self.postgres = postgres
         authenticator.onForget = { [weak self] in self?.cut($0) }
     }
 
-    func start() {
-        worker = Task { await run() }
-    }
+    func start() { looks.start() }
 
-    func stop() async {
-        worker?.cancel()
-        await worker?.value
-    }
+    func stop() async { await looks.end() }
 
     /// Notes a client, whose connection `cut` ends.
     ///
@@ -58,15 +55,12 @@ final class KeyWatch {
         for cut in clients.removeValue(forKey: key)?.values.map({ $0 }) ?? [] { cut() }
     }
 
-    private func run() async {
-        while !Task.isCancelled {
-            try? await EventLoop.shared.sleep(for: KeyWatch.interval)
-            let shown = Array(clients.keys)
-            guard !shown.isEmpty else { continue }
-            // While the database is away, those that are here stay.
-            guard let valid = try? await valid(shown) else { continue }
-            for key in shown where !valid.contains(key) { cut(key) }
-        }
+    private func look() async {
+        let shown = Array(clients.keys)
+        guard !shown.isEmpty else { return }
+        // While the database is away, those that are here stay.
+        guard let valid = try? await valid(shown) else { return }
+        for key in shown where !valid.contains(key) { cut(key) }
     }
 
     private func valid(_ keys: [String]) async throws -> Set<String> {

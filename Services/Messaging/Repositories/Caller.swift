@@ -1,31 +1,41 @@
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 internal import PostgresClient
 
-/// On whose behalf something is done.
+/// On whose behalf something is done: a tenant, and what the audit keeps of who did it.
 struct Caller: Sendable {
+    private let of: Tenant
+    private let note: AuditNote
+
+    init(_ tenant: Tenant, _ note: AuditNote) {
+        of = tenant
+        self.note = note
+    }
+
+    /// Something that no request asked for.
+    init(tenant: UUID, code: String, actor: String, requestID: String) {
+        self.init(
+            Tenant(id: tenant, code: code),
+            AuditNote(actor: actor, reason: nil, requestID: requestID)
+        )
+    }
+
     /// The tenant's id.
-    let tenant: UUID
+    var tenant: UUID { of.id }
     /// The tenant's code.
-    let code: String
+    var code: String { of.code }
     /// Who it was, for the audit.
-    let actor: String
+    var actor: String { note.actor }
     /// The request, for the audit.
-    let requestID: String
+    var requestID: String { note.requestID }
 }
 
 extension Request {
     /// The tenant that the key, or the calling service, stands for.
     func caller() throws -> Caller {
-        let principal = try context.requirePrincipal()
-        guard let tenant = principal.tenantID else { throw Problem.unauthorized() }
-        return Caller(
-            tenant: tenant,
-            code: principal.tenant,
-            actor: principal.keyID,
-            requestID: context.requestID
-        )
+        Caller(try Tenant(self), AuditNote(self))
     }
 }
 

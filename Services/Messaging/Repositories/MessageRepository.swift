@@ -89,12 +89,13 @@ struct MessageRepository {
             key.map { .bytes($0.bodyHash) } ?? .null, .string(caller.actor),
             Attachment.document(of: message.attachments).map { .json($0.text) } ?? .null,
             PostgresValue(message.providerThread),
+            choice?.parts.map { .json($0.document.text) } ?? .null,
         ]
         let row = try await postgres.query(
             """
             select * from messaging.post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
               $12, $13, $14, $15, $16, $17, $18, $19, $20::interval, $21, $22::interval,
-              $23::interval, $24, $25, $26, $27, $28, $29, $30, $31)
+              $23::interval, $24, $25, $26, $27, $28, $29, $30, $31, $32)
             """,
             parameters
         ).one()
@@ -115,7 +116,7 @@ struct MessageRepository {
             try await postgres.query(
                 """
                 select * from messaging.auto_assign(
-                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
                 """,
                 [
                     .uuid(caller.tenant), .string(caller.code), .uuid(message),
@@ -124,6 +125,7 @@ struct MessageRepository {
                     .string(ThreadTitle.make(from: text)), .string(ThreadScore.algorithm),
                     .bytes(features.packedTerms), .strings(features.mentions),
                     .string(caller.actor),
+                    placed.choice.parts.map { .json($0.document.text) } ?? .null,
                 ],
                 idempotent: true
             ).one()

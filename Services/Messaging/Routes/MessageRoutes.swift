@@ -114,7 +114,7 @@ struct MessageRoutes {
                 replyTo: fields.optionalUUID("reply_to"),
                 thread: fields.optionalUUID("thread_id"),
                 key: key,
-                features: TextFeatures(text),
+                features: TextFeatures(text, author: sender.id),
                 attachments: files ?? []
             )
         }

@@ -119,6 +119,7 @@ final class AutoAssignMessageUseCase {
             return assignment.serialized()
         }
         guard let text = known["text"]?.stringValue,
+            let author = known["sender_id"]?.stringValue,
             let conversation = known["conversation_id"]?.stringValue.flatMap(UUID.init(text:))
         else { throw Problem.internalError }
         if let delay = await limiter.delay(conversation: conversation, member: id.text) {
@@ -128,7 +129,13 @@ final class AutoAssignMessageUseCase {
             )
         }
         let assignment = try await queue.run(conversation) {
-            try await place(caller, id, text, ThreadSnapshot(known["snapshot"] ?? .null))
+            try await place(
+                caller,
+                id,
+                text,
+                TextFeatures(text, author: author),
+                ThreadSnapshot(known["snapshot"] ?? .null)
+            )
         }
         try await FaultPoints.reached("message.assigned")
         await committed(caller, conversation)
@@ -139,9 +146,9 @@ final class AutoAssignMessageUseCase {
         _ caller: Caller,
         _ id: UUID,
         _ text: String,
+        _ features: TextFeatures,
         _ first: ThreadSnapshot
     ) async throws -> [UInt8] {
-        let features = TextFeatures(text)
         var snapshot = first
         for round in 1...PostMessage.choicesMax {
             let choice = ThreadChoice.choose(

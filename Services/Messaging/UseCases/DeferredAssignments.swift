@@ -18,8 +18,9 @@ final class DeferredAssignments {
     private let postgres: PostgresClient
     private let useCase: AutoAssignMessageUseCase
     private let logger: Logger
-    private var isStopped = false
-    private var worker: Task<Void, Never>?
+    private lazy var passes = RepeatedWork(every: DeferredAssignments.interval) { [weak self] in
+        await self?.pass()
+    }
 
     init(postgres: PostgresClient, useCase: AutoAssignMessageUseCase, logger: Logger) {
         self.postgres = postgres
@@ -27,27 +28,19 @@ final class DeferredAssignments {
         self.logger = logger
     }
 
-    func start() {
-        worker = Task { await run() }
-    }
+    func start() { passes.start() }
 
-    func stop() async {
-        isStopped = true
-        await worker?.value
-    }
+    func stop() async { await passes.end() }
 
-    private func run() async {
-        while !isStopped {
-            do {
-                try await pass()
-            } catch {
-                logger.warning("timers: the pass failed", metadata: ["reason": "\(error)"])
-            }
-            try? await EventLoop.shared.sleep(for: DeferredAssignments.interval)
+    private func pass() async {
+        do {
+            try await assignDue()
+        } catch {
+            logger.warning("timers: the pass failed", metadata: ["reason": "\(error)"])
         }
     }
 
-    private func pass() async throws {
+    private func assignDue() async throws {
         let rows = try await postgres.query(
             "select * from platform.take_timers('messaging', $1, $2::interval)",
             [

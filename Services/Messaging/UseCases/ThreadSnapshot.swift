@@ -34,6 +34,7 @@ struct ThreadSnapshot: Sendable {
                 id: thread,
                 recentTerms: [],
                 recentMentions: [],
+                lastAuthor: nil,
                 lastMessageAt: now
             )
         threads.insert(facts.adding(features, at: now), at: 0)
@@ -49,6 +50,7 @@ struct ThreadSnapshot: Sendable {
             id: id,
             recentTerms: strings("terms").map { TextFeatures.unpack(bytes(hex: $0)) },
             recentMentions: strings("mentions"),
+            lastAuthor: value["author"]?.stringValue,
             lastMessageAt: value["last_ms"]?.intValue ?? 0
         )
     }

@@ -22,7 +22,9 @@ final class PresenceWatch {
     private let grace: Duration
     private let logger: Logger
     private var known: [LiveRoom: PresenceDebounce] = [:]
-    private var worker: Task<Void, Never>?
+    private lazy var looks = RepeatedWork(
+        every: min(PresenceWatch.intervalMax, max(grace / 4, .milliseconds(50)))
+    ) { [weak self] in await self?.pass() }
 
     /// - Parameter grace: how long a change must hold before it is told.
     init(
@@ -39,30 +41,21 @@ final class PresenceWatch {
         self.logger = logger
     }
 
-    func start() {
-        worker = Task { await run() }
-    }
+    func start() { looks.start() }
 
-    func stop() async {
-        worker?.cancel()
-        await worker?.value
-    }
+    func stop() async { await looks.end() }
 
-    private func run() async {
-        let interval = min(PresenceWatch.intervalMax, max(grace / 4, .milliseconds(50)))
-        while !Task.isCancelled {
-            try? await EventLoop.shared.sleep(for: interval)
-            let keys = hub.followed
-            let rooms = Set(keys.map(\.room))
-            known = known.filter { rooms.contains($0.key) }
-            for start in stride(from: 0, to: keys.count, by: PresenceWatch.batch) {
-                do {
-                    try await look(
-                        Array(keys[start..<min(start + PresenceWatch.batch, keys.count)])
-                    )
-                } catch {
-                    logger.warning("presence: the look failed", metadata: ["reason": "\(error)"])
-                }
+    private func pass() async {
+        let keys = hub.followed
+        let rooms = Set(keys.map(\.room))
+        known = known.filter { rooms.contains($0.key) }
+        for start in stride(from: 0, to: keys.count, by: PresenceWatch.batch) {
+            do {
+                try await look(
+                    Array(keys[start..<min(start + PresenceWatch.batch, keys.count)])
+                )
+            } catch {
+                logger.warning("presence: the look failed", metadata: ["reason": "\(error)"])
             }
         }
     }

@@ -37,21 +37,19 @@ final class UserSessionService {
 
     private let postgres: PostgresClient
     private let cache: SessionCache
-    private var sweeper: Task<Void, Never>?
+    private lazy var sweeps = RepeatedWork(every: UserSessionService.sweepInterval) {
+        [postgres] in
+        _ = try? await postgres.query("select messaging.drop_expired_sessions(1000)", [])
+    }
 
     init(postgres: PostgresClient, cache: SessionCache) {
         self.postgres = postgres
         self.cache = cache
     }
 
-    func start() {
-        sweeper = Task { await sweep() }
-    }
+    func start() { sweeps.start() }
 
-    func stop() async {
-        sweeper?.cancel()
-        await sweeper?.value
-    }
+    func stop() async { await sweeps.end() }
 
     /// Makes the session of a socket, or goes on with the user's own.
     ///
@@ -147,13 +145,6 @@ final class UserSessionService {
             )
         }
         return found
-    }
-
-    private func sweep() async {
-        while !Task.isCancelled {
-            try? await EventLoop.shared.sleep(for: UserSessionService.sweepInterval)
-            _ = try? await postgres.query("select messaging.drop_expired_sessions(1000)", [])
-        }
     }
 
     private static let interval = PostgresValue.string("\(ttl.milliseconds) ms")

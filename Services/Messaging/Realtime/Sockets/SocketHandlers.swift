@@ -172,7 +172,7 @@ struct SendMessageHandler: SocketHandler {
                 replyTo: fields.optionalUUID("reply_to"),
                 thread: fields.optionalUUID("thread_id"),
                 key: nil,
-                features: TextFeatures(text)
+                features: TextFeatures(text, author: user)
             )
         }
         let outcome = try await post.execute(call.caller, message)
