@@ -27,8 +27,9 @@ final class Claims {
     static let attemptsMax = 4
     /// Commits under way at once: while one is flushed the next is prepared.
     static let underWayMax = 2
-    /// Claims of one commit. Each is a savepoint, and a backend shows no more than 64 of them to
-    /// others cheaply.
+    /// Claims of one commit.
+    ///
+    /// Each is a savepoint, and a backend shows no more than 64 of them to others cheaply.
     static let togetherMax = 32
     /// Runs that wait for their claim.
     static let waitingMax = 4096
