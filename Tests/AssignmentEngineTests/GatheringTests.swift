@@ -223,6 +223,33 @@ struct ClaimsTogetherTests {
         try await store.expectTrue(cap: 1000)
     }
 
+    @Test("a run that finds the session in other hands waits for it, and passes it by no more")
+    @LoopActor func patient() async throws {
+        let store = try await TestStore.open()
+        let team = try await store.team([:])
+        let agent = try await store.agent(in: team)
+        let engine = store.engine(InMemoryRoundRobinContextProvider())
+        let session = try await store.sessions.open(
+            store.tenant,
+            HandoverRequest(conversationID: UUID(), contactID: "c", teamID: team),
+            audit: AuditNote(actor: "test", reason: nil, requestID: "r")
+        ).session
+        // Somebody looks on for a while, as a second handover of the conversation does.
+        let run = try await store.postgres.transaction { transaction in
+            try await transaction.query(
+                "select 1 from assignment.sessions where tenant_id = $1 and id = $2 for update",
+                [.uuid(store.tenant.id), .uuid(session.id)]
+            )
+            let run = Task { @LoopActor in
+                try await engine.run(store.tenant, session, source: .handover)
+            }
+            try await store.untilSomebodyWaits()
+            return run
+        }
+        let result = try await run.value
+        #expect(result.outcome == .assign && result.agentID == agent)
+    }
+
     @Test("who leaves a team and comes back still carries what counts for the team's cap")
     @LoopActor func membership() async throws {
         let store = try await TestStore.open()

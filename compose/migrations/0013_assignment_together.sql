@@ -144,6 +144,7 @@ $$;
 -- p_decision: {id, source, strategy, rr_index, candidates, rejected, counts, took_ms, …}.
 -- p_terms: {mode: free|offline, rank: the strategy, where the agents' order may change,
 --           whole: they are a whole team, among: `claim_sessions` alone says it,
+--           patient: waits for the session, and is never `busy`,
 --           offer_s, first_reply_s, team_cap, max_new: {n, window_s},
 --           set: {team_id?, priority?, skills?}}.
 -- Returns {result, agent_id?, session?, refused: [agent ids without room]}; result is
@@ -161,9 +162,15 @@ declare
   ranked boolean := p_terms ? 'rank';
   among boolean := p_terms ? 'among';
 begin
-  select * into s from assignment.sessions
-   where tenant_id = p_tenant and id = p_session and state = 'queued' and assignee_id is null
-     for update skip locked;
+  if p_terms ? 'patient' then
+    select * into s from assignment.sessions
+     where tenant_id = p_tenant and id = p_session and state = 'queued' and assignee_id is null
+       for update;
+  else
+    select * into s from assignment.sessions
+     where tenant_id = p_tenant and id = p_session and state = 'queued' and assignee_id is null
+       for update skip locked;
+  end if;
   if not found then
     select * into s from assignment.sessions where tenant_id = p_tenant and id = p_session;
     return jsonb_build_object(

@@ -5,15 +5,19 @@ internal import PostgresClient
 
 extension SessionRepository {
     /// Gives the session to the first of the plan's order that has room.
-    func claim(_ asked: AskedClaim) async throws -> Claim {
-        try Claim(
+    ///
+    /// - Parameter isPatient: waits while somebody else has the session in hand.
+    func claim(_ asked: AskedClaim, isPatient: Bool = false) async throws -> Claim {
+        var terms = asked.terms
+        if isPatient { terms["patient"] = true }
+        return try Claim(
             await call(
                 "select assignment.claim_session($1, $2, $3, $4::uuid[], $5::jsonb, $6::jsonb) "
                     + "as answer",
                 [
                     .uuid(asked.tenant.id), .string(asked.tenant.code), .uuid(asked.session),
                     .uuids(asked.agents), .json(asked.plan.decision.document.text),
-                    .json(asked.terms.text),
+                    .json(JSON.object(terms).text),
                 ]
             )
         )
@@ -39,7 +43,7 @@ extension AskedClaim {
     /// Who is tried, in this order.
     fileprivate var agents: [UUID] { plan.decision.order.prefix(Decision.listLimit).map(\.id) }
 
-    fileprivate var terms: JSON {
+    fileprivate var terms: JSONObject {
         var terms = plan.policy.terms.objectValue ?? [:]
         terms["mode"] = plan.choosing?.takesAbsent == true ? "offline" : "free"
         terms["set"] = plan.wishes
@@ -48,14 +52,14 @@ extension AskedClaim {
             terms["rank"] = .string(strategy.rawValue)
             if plan.isWhole { terms["whole"] = true }
         }
-        return .object(terms)
+        return terms
     }
 
     fileprivate var document: JSON {
         [
             "tenant": .string(tenant.id.text), "tenant_code": .string(tenant.code),
             "session": .string(session.text), "agents": .array(agents.map { .string($0.text) }),
-            "decision": plan.decision.document, "terms": terms,
+            "decision": plan.decision.document, "terms": .object(terms),
         ]
     }
 }
