@@ -186,8 +186,8 @@ let package = Package(
         tests(
             "AssignmentEngineTests",
             [
-                "assignment-engine", "Coordination", "EventLoop", "JSON", "Platform",
-                "PostgresClient", "RedisClient", "TestSupport", logging,
+                "assignment-engine", "Coordination", "Domain", "EventLoop", "HTTPServer", "JSON",
+                "Platform", "PostgresClient", "RedisClient", "TestSupport", logging,
             ]
         ),
         tests(

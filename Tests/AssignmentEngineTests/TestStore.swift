@@ -113,6 +113,20 @@ final class TestStore {
         return id
     }
 
+    func join(_ agent: UUID, to team: UUID, weight: Int = 100) async throws {
+        try await run(
+            "select assignment.put_member($1, $2, $3, $4, true, 'test', 'r')",
+            [.uuid(tenant.id), .uuid(team), .uuid(agent), .int(weight)]
+        )
+    }
+
+    func leave(_ agent: UUID, from team: UUID) async throws {
+        try await run(
+            "select assignment.delete_member($1, $2, $3, 'test', 'r')",
+            [.uuid(tenant.id), .uuid(team), .uuid(agent)]
+        )
+    }
+
     func status(_ agent: UUID, _ status: String, tenant: Tenant? = nil) async throws {
         let tenant = tenant ?? self.tenant
         try await run(

@@ -149,7 +149,8 @@ events() {
             \"against\": $2}"
     }
     replay 2 1
-    is 200 '.looked_at == 2 and .changed == 1' '.items[0].before.outcome == "assign"' \
+    is 200 '.looked_at == 2 and .changed == 1 and .people == "as_now"' \
+        '.items[0].before.outcome == "assign"' \
         '.items[0].after.outcome == "stop" and .items[0].after.reason == "rule:vip_desk"'
     [[ $(field '.items[0].session_id') == "$vip" ]]
     replay 2 null
@@ -159,4 +160,69 @@ events() {
     agent POST /v1/engine/replay "{\"from\": \"$from\", \"to\": \"$to\", \"policy_version\": 1}"
     is 403
     [[ $(psql "$DATABASE_URL" -qAtc 'select count(*) from assignment.assignment_decisions') == "$before" ]]
+}
+
+# paged PATH: every item's id, by pages of two, one a line.
+paged() {
+    local cursor="" join=\?
+    [[ $1 != *\?* ]] || join=\&
+    while true; do
+        agent GET "$1${join}limit=2${cursor:+&cursor=$cursor}"
+        is 200 '.items | length <= 2' || return
+        field '.items[].id'
+        cursor=$(field '.next_cursor // empty')
+        [[ -n $cursor ]] || return 0
+    done
+}
+
+@test "agents and teams are listed page by page, and narrowed by status, team and agent" {
+    own_tenant
+    a_team
+    local first=$TEAM ids=() i away
+    for i in 1 2 3 4 5; do joins "Agent $i" && ids+=("$AGENT"); done
+    away=$AGENT
+    status "$away" away
+    a_team '{"strategy": "fair"}'
+    joins Else
+    [[ $(paged /v1/agents) == "$(printf '%s\n' "${ids[@]}" "$AGENT" | sort)" ]]
+    [[ $(paged "/v1/agents?team_id=$first") == "$(printf '%s\n' "${ids[@]}" | sort)" ]]
+    [[ $(paged "/v1/agents?team_id=$first&status=away") == "$away" ]]
+    [[ $(paged /v1/teams) == "$(printf '%s\n' "$first" "$TEAM" | sort)" ]]
+    agent GET "/v1/teams?agent_id=$AGENT"
+    is 200 ".items == [.items[0]] and .items[0].id == \"$TEAM\"" \
+        '.items[0].strategy == "fair" and .items[0].member_count == 1'
+    # Whoever was taken out is in no list.
+    admin DELETE "/v1/agents/$away"
+    is 204
+    [[ $(paged "/v1/agents?status=away") == "" ]]
+    agent GET "/v1/agents?status=asleep"
+    is 422 '.errors[0].pointer == "/query/status"'
+    agent GET "/v1/agents?team_id=x"
+    is 422 '.errors[0].pointer == "/query/team_id"'
+    agent GET "/v1/sessions?state=lost"
+    is 422 '.errors[0].pointer == "/query/state"'
+    own_tenant
+    [[ $(paged /v1/agents)$(paged /v1/teams) == "" ]]
+}
+
+@test "the queue is read to its end, in the order of service" {
+    own_tenant
+    a_team
+    local priority wanted=()
+    for priority in 4 2 0 3 1; do
+        hands_over "{\"priority\": $priority}"
+        wanted[priority]=$SESSION
+    done
+    [[ $(paged "/v1/queue?team_id=$TEAM") == "$(printf '%s\n' "${wanted[@]}")" ]]
+}
+
+@test "the why of a large team says that a part of it was looked at" {
+    own_tenant
+    a_team '{"strategy": "least_active"}'
+    local i
+    for i in {1..20}; do joins "Agent $i"; done
+    hands_over
+    agent GET "/v1/sessions/$SESSION/decisions"
+    is 200 '.items[0].explanation | contains("had the least open work")' \
+        '.items[0].explanation | contains("The team is large, so only 8 of its members were looked at")'
 }

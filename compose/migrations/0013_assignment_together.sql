@@ -115,21 +115,22 @@ declare
   pool uuid := coalesce(s.team_id, s.tenant_id);
   reached double precision;
   heavy double precision;
+  people int;
   clock double precision;
 begin
   if p_rank = 'fair' then
-    select sum(weight * vt) / sum(weight) + 1e-9, sum(weight) into reached, heavy
+    select sum(weight * vt) / sum(weight) + 1e-9, sum(weight), count(*) into reached, heavy, people
       from assignment.team_candidates
      where tenant_id = s.tenant_id and team_id = pool and agent_id = any (p_agents);
     if p_whole then clock := assignment.clock(s.tenant_id, pool); end if;
     -- Nothing is owed outside: deadlines keep everybody within one session.
-    if abs(reached - clock) * heavy < 1e-4 then clock := null; end if;
+    if people > 3 and abs(reached - clock) * heavy < 1e-4 then clock := null; end if;
   end if;
   return (select a.id from assignment.agents a join assignment.team_candidates c
       on c.tenant_id = a.tenant_id and c.agent_id = a.id and c.team_id = pool
    where a.tenant_id = s.tenant_id and a.id = any (p_agents) and a.deleted_at is null
      and a.active_units + s.units <= a.capacity_units
-   order by c.weight * (c.vt - clock), c.vt > reached,
+   order by c.weight * (c.vt - clock - 100 / heavy), c.vt > reached,
          case p_rank when 'fair' then c.vt + 100.0 / c.weight when 'least_active' then a.active_units
                      when 'most_available' then a.active_units - a.capacity_units else 0 end,
          case when p_rank <> 'fair' then c.last_assigned_at end nulls first, a.id
@@ -143,6 +144,7 @@ $$;
 -- p_decision: {id, source, strategy, rr_index, candidates, rejected, counts, took_ms, …}.
 -- p_terms: {mode: free|offline, rank: the strategy, where the agents' order may change,
 --           whole: they are a whole team, among: `claim_sessions` alone says it,
+--           patient: waits for the session, and is never `busy`,
 --           offer_s, first_reply_s, team_cap, max_new: {n, window_s},
 --           set: {team_id?, priority?, skills?}}.
 -- Returns {result, agent_id?, session?, refused: [agent ids without room]}; result is
@@ -160,9 +162,15 @@ declare
   ranked boolean := p_terms ? 'rank';
   among boolean := p_terms ? 'among';
 begin
-  select * into s from assignment.sessions
-   where tenant_id = p_tenant and id = p_session and state = 'queued' and assignee_id is null
-     for update skip locked;
+  if p_terms ? 'patient' then
+    select * into s from assignment.sessions
+     where tenant_id = p_tenant and id = p_session and state = 'queued' and assignee_id is null
+       for update;
+  else
+    select * into s from assignment.sessions
+     where tenant_id = p_tenant and id = p_session and state = 'queued' and assignee_id is null
+       for update skip locked;
+  end if;
   if not found then
     select * into s from assignment.sessions where tenant_id = p_tenant and id = p_session;
     return jsonb_build_object(
@@ -223,5 +231,46 @@ begin
       item.decision, item.terms || '{"among": true}');
     return next;
   end loop;
+end
+$$;
+
+-- The heads of a queue are those that ask for no skill and those that do, each by an index of their
+-- own: among a hundred thousand that wait nobody has to look for the few of the other kind.
+create index sessions_queue_plain on assignment.sessions
+  (tenant_id, coalesce(team_id, tenant_id), sort_key, enqueued_at, id)
+  where state = 'queued' and required_skills = '[]';
+create index sessions_queue_skilled on assignment.sessions
+  (tenant_id, coalesce(team_id, tenant_id), sort_key, enqueued_at, id)
+  where state = 'queued' and required_skills <> '[]';
+
+-- Makes an agent a member of a team, or changes its membership. Who was one before may still carry
+-- sessions of the team: they count for its cap. Returns the team, or {missing: team|agent}.
+create or replace function assignment.put_member(
+  p_tenant uuid, p_team uuid, p_agent uuid, p_weight int, p_auto_assign boolean, p_actor text,
+  p_request text
+) returns jsonb language plpgsql as $$
+declare
+  t assignment.teams;
+begin
+  select * into t from assignment.teams
+   where tenant_id = p_tenant and id = p_team and deleted_at is null;
+  if not found then return '{"missing": "team"}'; end if;
+  perform 1 from assignment.agents
+   where tenant_id = p_tenant and id = p_agent and deleted_at is null for update;
+  if not found then return '{"missing": "agent"}'; end if;
+  perform assignment.leave_turns(p_tenant, p_team, p_agent);
+  insert into assignment.team_candidates
+    (tenant_id, team_id, agent_id, weight, auto_assign, team_units)
+  values (p_tenant, p_team, p_agent, coalesce(p_weight, 100), coalesce(p_auto_assign, true),
+    (select coalesce(sum(units), 0) from assignment.sessions where tenant_id = p_tenant
+        and team_id = p_team and assignee_id = p_agent and state in ('assigned', 'offered')))
+  on conflict (tenant_id, team_id, agent_id) do update
+    set weight = coalesce(p_weight, team_candidates.weight),
+        auto_assign = coalesce(p_auto_assign, team_candidates.auto_assign);
+  perform assignment.refresh_candidates(p_tenant, p_agent);
+  perform platform.note_audit(p_tenant, p_actor, 'team.member.put', p_team::text, null,
+    jsonb_build_object('agent_id', p_agent, 'weight', p_weight, 'auto_assign', p_auto_assign),
+    null, p_request);
+  return jsonb_build_object('team', assignment.team_json(t));
 end
 $$;

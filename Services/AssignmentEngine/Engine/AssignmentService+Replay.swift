@@ -52,6 +52,8 @@ extension AssignmentService {
             changed.append(["session_id": session["id"] ?? .null, "before": old, "after": new])
         }
         return [
+            // Who was where at that time is kept for those alone whom a run looked at then.
+            "people": "as_now",
             "looked_at": .int(Int64(asked.count)), "changed": .int(Int64(changed.count)),
             "items": .array(changed),
         ]

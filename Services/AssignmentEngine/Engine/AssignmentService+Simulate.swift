@@ -52,6 +52,7 @@ extension AssignmentService {
         } else if let choosing = plan.choosing {
             plan.decision.outcome = .assign
             plan.decision.reason = choosing.reason
+            plan.decision.note = plan.partialLook
             let strategy = choosing.strategy
             let index =
                 strategy == .roundRobin
@@ -61,7 +62,8 @@ extension AssignmentService {
                 ) : plan.decision.roundRobinIndex
             plan.decision.roundRobinIndex = index
             plan.decision.order =
-                strategy?.order(choosing.candidates, index: index ?? 0, clock: plan.clock) ?? choosing.candidates
+                strategy?.order(choosing.candidates, index: index ?? 0, clock: plan.clock)
+                ?? choosing.candidates
         }
         var answer = plan.decision.document.objectValue ?? [:]
         answer["id"] = nil

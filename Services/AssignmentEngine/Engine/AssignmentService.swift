@@ -145,6 +145,7 @@ final class AssignmentService {
                 return try await fail(tenant, session, plan, error, since: began)
             }
             try await FaultPoints.reached("session.turn_taken")
+            plan.decision.note = plan.partialLook
             plan.decision.tookMilliseconds = (MonotonicTime.now() - began).inSeconds * 1000
             let claim = try await withSpan("engine.claim") {
                 try await claims.claim(AskedClaim(tenant: tenant, session: session.id, plan: plan))

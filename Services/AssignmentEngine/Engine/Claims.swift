@@ -27,8 +27,9 @@ final class Claims {
     static let attemptsMax = 4
     /// Commits under way at once: while one is flushed the next is prepared.
     static let underWayMax = 2
-    /// Claims of one commit. Each is a savepoint, and a backend shows no more than 64 of them to
-    /// others cheaply.
+    /// Claims of one commit.
+    ///
+    /// Each is a savepoint, and a backend shows no more than 64 of them to others cheaply.
     static let togetherMax = 32
     /// Runs that wait for their claim.
     static let waitingMax = 4096
@@ -62,10 +63,12 @@ final class Claims {
     private func attempt(_ asked: AskedClaim) async throws -> Claim {
         do {
             let claim = try await together.ask(asked, bytes: asked.bytes, of: 0)
-            if claim.result != .alone { return claim }
+            // Somebody had the session in hand, who may have given it to nobody: a run that only
+            // looks on must not be the reason why all of them pass it by.
+            if claim.result != .alone, claim.result != .busy { return claim }
         } catch let error as PostgresError where !error.isUnavailable {
             // Nothing was written. Each is tried alone, and the one at fault fails alone.
         }
-        return try await sessions.claim(asked)
+        return try await sessions.claim(asked, isPatient: true)
     }
 }

@@ -18,6 +18,15 @@ struct RunPlan: Sendable {
     var countsFirst = false
     /// The team's virtual time under `fair`, where it is known.
     var clock: Double?
+    /// What is said of a team of which a part was enough, so that nobody takes it for the whole.
+    var partialLook: String? {
+        guard !isWhole, choosing?.reason == "assigned" else { return nil }
+        let looked = (choosing?.candidates.count ?? 0) + decision.rejected.count
+        return
+            "the team is large, so only \(looked) of its members were looked at, the next by its "
+            + "strategy first"
+    }
+
     /// What changed of the session, as the database's functions take it.
     var wishes: JSON = [:]
 }

@@ -152,6 +152,52 @@ struct RosterRepository {
         )
     }
 
+    /// Agents by id, as many as asked for.
+    func agents(_ tenant: Tenant, _ filter: AgentFilter) async throws -> [JSON] {
+        try await list(
+            """
+            select assignment.agent_json(a) as answer from assignment.agents a
+            where a.tenant_id = $1 and a.deleted_at is null and ($2::uuid is null or a.id > $2)
+              and ($3::text is null or a.status = $3)
+              and ($4::uuid is null or exists (select 1 from assignment.team_candidates c
+                where c.tenant_id = $1 and c.team_id = $4 and c.agent_id = a.id))
+            order by a.id limit $5
+            """,
+            [
+                .uuid(tenant.id), PostgresValue(filter.after),
+                PostgresValue(filter.status?.rawValue), PostgresValue(filter.team),
+                .int(filter.limit),
+            ]
+        )
+    }
+
+    /// Teams by id, without their members; with `agent` only those it is a member of.
+    func teams(
+        _ tenant: Tenant,
+        agent: UUID?,
+        after: UUID?,
+        limit: Int
+    ) async throws -> [JSON] {
+        try await list(
+            """
+            select assignment.policy(t.tenant_id, t.id)
+              || jsonb_build_object('id', t.id, 'name', t.name, 'member_count',
+                (select count(*) from assignment.team_candidates c
+                  where c.tenant_id = t.tenant_id and c.team_id = t.id)) as answer
+            from assignment.teams t
+            where t.tenant_id = $1 and t.deleted_at is null and ($2::uuid is null or t.id > $2)
+              and ($3::uuid is null or exists (select 1 from assignment.team_candidates c
+                where c.tenant_id = $1 and c.team_id = t.id and c.agent_id = $3))
+            order by t.id limit $4
+            """,
+            [.uuid(tenant.id), PostgresValue(after), PostgresValue(agent), .int(limit)]
+        )
+    }
+
+    private func list(_ sql: String, _ parameters: [PostgresValue]) async throws -> [JSON] {
+        try await postgres.query(sql, parameters).map { try JSON(stored: $0) }
+    }
+
     private func call(_ sql: String, _ parameters: [PostgresValue]) async throws -> JSON {
         try JSON(stored: try await postgres.query(sql, parameters).one())
     }
@@ -165,6 +211,14 @@ struct RosterRepository {
 /// What an agent chooses.
 enum AgentStatus: String, Sendable, CaseIterable {
     case online, busy, away, offline
+}
+
+/// What a list of agents is narrowed to.
+struct AgentFilter: Sendable {
+    var status: AgentStatus?
+    var team: UUID?
+    var after: UUID?
+    var limit = 50
 }
 
 /// What counts as being there.

@@ -38,6 +38,12 @@ struct Session: Sendable {
     }
 }
 
+/// Where a session stands.
+enum SessionState: String, Sendable, CaseIterable {
+    case queued, offered, assigned, parked, closed
+    case onHold = "on_hold"
+}
+
 /// How a claim ended.
 struct Claim: Sendable {
     enum Result: String, Sendable {

@@ -99,34 +99,6 @@ struct SessionRepository {
         return try rows.first.map { RuleSet(try JSON(stored: $0)) }
     }
 
-    /// Gives the session to the first of the plan's order that has room.
-    func claim(_ asked: AskedClaim) async throws -> Claim {
-        try Claim(
-            await call(
-                "select assignment.claim_session($1, $2, $3, $4::uuid[], $5::jsonb, $6::jsonb) "
-                    + "as answer",
-                [
-                    .uuid(asked.tenant.id), .string(asked.tenant.code), .uuid(asked.session),
-                    .uuids(asked.agents), .json(asked.plan.decision.document.text),
-                    .json(asked.terms.text),
-                ]
-            )
-        )
-    }
-
-    /// The same for several, in one commit. A claim that is not as simple as most is `alone`: it is
-    /// left as it was.
-    func claim(_ asked: [AskedClaim]) async throws -> [Claim] {
-        if asked.count == 1 { return [try await claim(asked[0])] }
-        let claims = JSON.array(asked.map(\.document))
-        let rows = try await postgres.query(
-            "select n, answer from assignment.claim_sessions($1::jsonb) order by n",
-            [.json(claims.text)]
-        )
-        guard rows.count == asked.count else { throw UnexpectedAnswer(function: "claim_sessions") }
-        return try rows.map { try Claim(JSON(stored: $0)) }
-    }
-
     /// How many share the turns of a team.
     func ring(_ tenant: Tenant, team: UUID?) async throws -> Int {
         let rows = try await postgres.read(
@@ -210,15 +182,23 @@ struct SessionRepository {
 
     /// Queued sessions of a team, or of the tenant's pool, in the order in which they are served;
     /// without a team those of all, in one order.
-    func queued(_ tenant: Tenant, team: UUID?, limit: Int) async throws -> [JSON] {
+    func queued(
+        _ tenant: Tenant,
+        team: UUID?,
+        after: UUID?,
+        limit: Int
+    ) async throws -> [JSON] {
         let rows = try await postgres.query(
             """
             select assignment.session_view(s) as answer from assignment.sessions s
             where s.tenant_id = $1 and s.state = 'queued'
               and ($2::uuid is null or coalesce(s.team_id, s.tenant_id) = $2)
-            order by s.sort_key, s.enqueued_at, s.id limit $3
+              and ($3::uuid is null or (s.sort_key, s.enqueued_at, s.id) > (
+                select o.sort_key, o.enqueued_at, o.id from assignment.sessions o
+                where o.tenant_id = $1 and o.id = $3))
+            order by s.sort_key, s.enqueued_at, s.id limit $4
             """,
-            [.uuid(tenant.id), PostgresValue(team), .int(Int64(limit))]
+            [.uuid(tenant.id), PostgresValue(team), PostgresValue(after), .int(Int64(limit))]
         )
         return try rows.map { try JSON(stored: $0) }
     }
@@ -253,43 +233,5 @@ struct SessionRepository {
 
     func call(_ sql: String, _ parameters: [PostgresValue]) async throws -> JSON {
         try JSON(stored: try await postgres.query(sql, parameters).one())
-    }
-}
-
-extension AskedClaim {
-    /// Who is tried, in this order.
-    fileprivate var agents: [UUID] { plan.decision.order.prefix(Decision.listLimit).map(\.id) }
-
-    fileprivate var terms: JSON {
-        var terms = plan.policy.terms.objectValue ?? [:]
-        terms["mode"] = plan.choosing?.takesAbsent == true ? "offline" : "free"
-        terms["set"] = plan.wishes
-        // A turn is this agent's and nobody else's; other orders may have changed since the look.
-        if let strategy = plan.choosing?.strategy, strategy != .roundRobin {
-            terms["rank"] = .string(strategy.rawValue)
-            if plan.isWhole { terms["whole"] = true }
-        }
-        return .object(terms)
-    }
-
-    fileprivate var document: JSON {
-        [
-            "tenant": .string(tenant.id.text), "tenant_code": .string(tenant.code),
-            "session": .string(session.text), "agents": .array(agents.map { .string($0.text) }),
-            "decision": plan.decision.document, "terms": terms,
-        ]
-    }
-}
-
-extension Claim {
-    fileprivate init(_ answer: JSON) throws {
-        guard let result = answer["result"]?.stringValue.flatMap(Claim.Result.init) else {
-            throw UnexpectedAnswer(function: "claim_session")
-        }
-        self.init(
-            result: result,
-            agentID: answer["agent_id"]?.uuidValue,
-            session: answer["session"].flatMap(Session.init)
-        )
     }
 }

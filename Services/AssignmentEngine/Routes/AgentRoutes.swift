@@ -12,7 +12,7 @@ struct AgentRoutes {
     /// How long an agent is present after a sign of life.
     let presence: Duration
 
-    var routes: [Route] { [putAgent, getAgent, deleteAgent, setStatus, heartbeat] }
+    var routes: [Route] { [putAgent, getAgent, listAgents, deleteAgent, setStatus, heartbeat] }
 
     private var putAgent: Route {
         Route(
@@ -70,6 +70,38 @@ struct AgentRoutes {
             responses: [200: RouteResponse("The agent.", schema: Shapes.any)],
             handler: ErrorMapping.mapped { request in
                 .json(200, try found(await roster.agent(Tenant(request), request.id())))
+            }
+        )
+    }
+
+    private var listAgents: Route {
+        Route(
+            .get,
+            "/v1/agents",
+            access: .role(.viewer),
+            summary: "Agents by id",
+            tag: "Agents",
+            queryParameters: Page.parameters + [
+                QueryParameter(
+                    "status",
+                    "Only those who chose this.",
+                    schema: [
+                        "type": "string",
+                        "enum": .array(AgentStatus.allCases.map { .string($0.rawValue) }),
+                    ]
+                ),
+                QueryParameter("team_id", "Only members of this team."),
+            ],
+            responses: [200: RouteResponse("A page.", schema: Shapes.list)],
+            handler: ErrorMapping.mapped { request in
+                let (limit, after) = try Page.read(request)
+                let filter = AgentFilter(
+                    status: try request.choice("status", of: AgentStatus.self),
+                    team: try request.queryID("team_id"),
+                    after: after,
+                    limit: limit + 1
+                )
+                return Page.answer(try await roster.agents(Tenant(request), filter), limit: limit)
             }
         )
     }

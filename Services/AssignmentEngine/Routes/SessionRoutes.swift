@@ -90,9 +90,9 @@ struct SessionRoutes {
             handler: ErrorMapping.mapped { request in
                 let (limit, after) = try Page.read(request)
                 var filter = SessionFilter(before: after, limit: limit + 1)
-                filter.state = request.query["state"]
-                filter.team = try queryID(request, "team_id")
-                filter.agent = try queryID(request, "agent_id")
+                filter.state = try request.choice("state", of: SessionState.self)?.rawValue
+                filter.team = try request.queryID("team_id")
+                filter.agent = try request.queryID("agent_id")
                 return Page.answer(try await sessions.list(Tenant(request), filter), limit: limit)
             }
         )
@@ -135,21 +135,19 @@ struct SessionRoutes {
             access: .role(.viewer),
             summary: "Who waits, in the order of service",
             tag: "Queue",
-            queryParameters: [
-                Page.parameters[0], QueryParameter("team_id", "Only those of this team."),
+            queryParameters: Page.parameters + [
+                QueryParameter("team_id", "Only those of this team.")
             ],
-            responses: [200: RouteResponse("The head of the queue.", schema: Shapes.list)],
+            responses: [200: RouteResponse("A page.", schema: Shapes.list)],
             handler: ErrorMapping.mapped { request in
-                let limit = try request.query.int("limit", in: Page.limits) ?? Page.limitDefault
+                let (limit, after) = try Page.read(request)
                 let waiting = try await sessions.queued(
                     Tenant(request),
-                    team: queryID(request, "team_id"),
-                    limit: limit
+                    team: request.queryID("team_id"),
+                    after: after,
+                    limit: limit + 1
                 )
-                return .json(
-                    200,
-                    ["items": .array(waiting), "next_cursor": .null]
-                )
+                return Page.answer(waiting, limit: limit)
             }
         )
     }
@@ -172,13 +170,5 @@ struct SessionRoutes {
                 return .json(200, ["assigned": .int(Int64(count))])
             }
         )
-    }
-
-    private func queryID(_ request: Request, _ name: String) throws(Problem) -> UUID? {
-        guard let text = request.query[name] else { return nil }
-        guard let id = UUID(text: text) else {
-            throw Problem.invalid("/query/\(name)", "is not a UUID")
-        }
-        return id
     }
 }

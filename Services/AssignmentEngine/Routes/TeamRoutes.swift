@@ -10,7 +10,7 @@ struct TeamRoutes {
     let roster: RosterRepository
     let drainer: QueueDrainer
 
-    var routes: [Route] { [putTeam, getTeam, deleteTeam, putMember, deleteMember] }
+    var routes: [Route] { [putTeam, getTeam, listTeams, deleteTeam, putMember, deleteMember] }
 
     private var putTeam: Route {
         Route(
@@ -56,6 +56,30 @@ struct TeamRoutes {
             responses: [200: RouteResponse("The team.", schema: Shapes.any)],
             handler: ErrorMapping.mapped { request in
                 .json(200, try found(await roster.team(Tenant(request), request.id())))
+            }
+        )
+    }
+
+    private var listTeams: Route {
+        Route(
+            .get,
+            "/v1/teams",
+            access: .role(.viewer),
+            summary: "Teams by id, with how many members each has",
+            tag: "Teams",
+            queryParameters: Page.parameters + [
+                QueryParameter("agent_id", "Only those this agent is a member of.")
+            ],
+            responses: [200: RouteResponse("A page.", schema: Shapes.list)],
+            handler: ErrorMapping.mapped { request in
+                let (limit, after) = try Page.read(request)
+                let teams = try await roster.teams(
+                    Tenant(request),
+                    agent: request.queryID("agent_id"),
+                    after: after,
+                    limit: limit + 1
+                )
+                return Page.answer(teams, limit: limit)
             }
         )
     }

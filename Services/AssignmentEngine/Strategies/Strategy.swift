@@ -56,8 +56,9 @@ enum Strategy: String, Sendable, CaseIterable {
     /// - Somebody who left while a part of a session was owed takes that along, and the others cannot
     ///   be even. No rule keeps everybody within one session then: of n people, somebody can be brought
     ///   1/2 + 1/3 + … + 1/n away from any. Giving to whoever is most behind, in sessions and not in
-    ///   virtual time, stays within that (Coppersmith and others, "The optimality of the online greedy
-    ///   algorithm in carpool and chairman assignment problems", 2011).
+    ///   virtual time, comes nearest (Coppersmith and others, "The optimality of the online greedy
+    ///   algorithm in carpool and chairman assignment problems", 2011); of three people it keeps all
+    ///   within one anyway.
     ///
     /// - Parameter clock: the team's virtual time; nil takes it from the candidates.
     private static func byShare(_ candidates: [Candidate], clock: Double?) -> [Candidate] {
@@ -66,10 +67,13 @@ enum Strategy: String, Sendable, CaseIterable {
             candidates.reduce(0) { $0 + Double($1.weight) * $1.virtualTime } / weight
         let clock = clock ?? reached
         let isOwedElsewhere = abs(reached - clock) * weight / 100 >= 1e-6
+        let behind = isOwedElsewhere || candidates.count <= 3
+        // When this one is given, what is due has grown by it.
+        let due = clock + 100 / weight
         func rank(_ agent: Candidate) -> (Double, Double) {
             let deadline = agent.virtualTime + 100 / Double(agent.weight)
-            return isOwedElsewhere
-                ? ((agent.virtualTime - clock) * Double(agent.weight), deadline)
+            return behind
+                ? ((agent.virtualTime - due) * Double(agent.weight), deadline)
                 : (agent.virtualTime > reached + 1e-9 ? 1 : 0, deadline)
         }
         return candidates.sorted { left, right in

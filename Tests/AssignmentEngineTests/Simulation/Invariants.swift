@@ -44,9 +44,13 @@ extension World {
         }
         let isThere = agent.isOnline && agent.isAccepting && agent.isPresent
         if !isThere, !claim.takesAbsent { throw Violation("agent \(index) is not there") }
+        // Counted anew: what a membership says of itself is the store's own account.
+        let carried = sessions.filter {
+            $0.team == session.team && $0.owner == index && $0.holdsUnits
+        }
         if let cap = policies[session.team].capacityUnits,
-            let member = teams[session.team].first(where: { $0.agent == index }),
-            member.units + session.facts.units > cap
+            teams[session.team].contains(where: { $0.agent == index }),
+            carried.reduce(session.facts.units, { $0 + $1.facts.units }) > cap
         {
             throw Violation("agent \(index) gets more than its team's cap")
         }

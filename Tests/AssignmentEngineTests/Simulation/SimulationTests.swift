@@ -9,9 +9,11 @@ import Testing
 enum Simulation {
     static let steps = 200
 
-    static func run(_ random: inout SeededRandom, bug: PlantedBug? = nil) throws {
+    @discardableResult
+    static func run(_ random: inout SeededRandom, bug: PlantedBug? = nil) throws -> Life {
         var world = World(bug: bug)
         setUp(&world, &random)
+        let beginning = world
         for _ in 0..<steps {
             try step(&world, &random)
             try world.check()
@@ -29,6 +31,13 @@ enum Simulation {
         }
         try world.check()
         try world.checkNobodyWaitsInVain()
+        return Life(beginning: beginning, end: world)
+    }
+
+    /// How a company began, and what had become of it.
+    struct Life {
+        let beginning: World
+        let end: World
     }
 
     private static func setUp(_ world: inout World, _ random: inout SeededRandom) {
@@ -42,7 +51,7 @@ enum Simulation {
             if random.chance(0.5) { world.large.insert(team) }
             var policy = TeamPolicy()
             policy.strategy = Strategy.allCases.randomElement(using: &random) ?? .fair
-            if random.chance(0.3) { policy.capacityUnits = Int.random(in: 1...3, using: &random) }
+            if random.chance(0.5) { policy.capacityUnits = Int.random(in: 1...3, using: &random) }
             if random.chance(0.2) {
                 policy.maxWaitSeconds = 60
                 policy.noAgentAction = .assignOffline
@@ -74,6 +83,7 @@ enum Simulation {
         if random.chance(0.2) {
             session.facts.skills = [SkillDemand(name: "tax", minimum: 3, relaxAfter: 30)]
         }
+        world.deeds.append(.arrive(session: world.sessions.count))
         world.sessions.append(session)
     }
 
@@ -114,10 +124,15 @@ enum Simulation {
         }
     }
 
-    /// Somebody comes, goes, falls silent, or gets more or less room.
+    /// Somebody comes, goes, falls silent, joins or leaves a team, or gets more or less room.
     private static func change(_ world: inout World, _ random: inout SeededRandom) {
         let agent = Int.random(in: 0..<world.agents.count, using: &random)
-        switch Int.random(in: 0..<5, using: &random) {
+        switch Int.random(in: 0..<6, using: &random) {
+        case 5:
+            let team = Int.random(in: 0..<2, using: &random)
+            world.toggleMember(agent, of: team)
+            if random.chance(0.5) { world.toggleMember(agent, of: team) }
+            return
         case 0: world.agents[agent].isOnline.toggle()
         case 1: world.agents[agent].isAccepting.toggle()
         case 2: world.agents[agent].isPresent.toggle()
@@ -127,6 +142,7 @@ enum Simulation {
             world.agents[agent].isAccepting = true
             world.agents[agent].isPresent = true
         }
+        world.deeds.append(.change(agent: agent, world.agents[agent]))
     }
 
     private static func pass(_ world: inout World, _ random: inout SeededRandom) {

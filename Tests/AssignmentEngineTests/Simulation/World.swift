@@ -8,7 +8,7 @@ import JSON
 enum PlantedBug: String, CaseIterable, Sendable {
     case claimIgnoresState, claimIgnoresRoom, claimIgnoresStatus, claimIgnoresTeamCap
     case closeKeepsUnits, holdFreesTwice, transferKeepsUnits, resumeTakesNothing
-    case declineIsForgotten, skipHasNoReason, skillsAreIgnored
+    case declineIsForgotten, skipHasNoReason, skillsAreIgnored, comebackCarriesNothing
 }
 
 /// A model of the store: sessions, agents and memberships.
@@ -45,6 +45,17 @@ struct World {
         var holdsUnits: Bool { state == "assigned" }
     }
 
+    /// What somebody did, with what it led to here.
+    enum Deed {
+        case arrive(session: Int)
+        case claim(session: Int, order: [UUID], takesAbsent: Bool, winner: Int?)
+        case skip(session: Int, reason: String)
+        case close(Int), hold(Int), resume(Int), requeue(Int)
+        case transfer(Int, to: Int)
+        case change(agent: Int, Agent)
+        case join(agent: Int, team: Int), leave(agent: Int, team: Int)
+    }
+
     /// A run that has decided and not yet claimed: another instance, paused.
     struct PendingClaim {
         let session: Int
@@ -63,6 +74,8 @@ struct World {
     /// Teams of which a look sees a part only.
     var large: Set<Int> = []
     var pending: [PendingClaim] = []
+    /// What was done, for a replay on the real store.
+    var deeds: [Deed] = []
     let bug: PlantedBug?
 
     init(bug: PlantedBug?) {
@@ -166,6 +179,7 @@ struct World {
 
     private mutating func leave(_ index: Int, _ ending: Ending) {
         sessions[index].isLookedAt = true
+        deeds.append(.skip(session: index, reason: ending.reason))
         if bug != .skipHasNoReason { sessions[index].reason = ending.reason }
         if ending.outcome == .stop { sessions[index].state = "parked" }
         sessions[index].facts.excluded = []
@@ -185,10 +199,21 @@ struct World {
                 mayTake(agent, session, absent: claim.takesAbsent)
             else { continue }
             try check(agent, claim)
+            deeds.append(deed(claim, winner: agent))
             give(claim.session, to: agent)
             return
         }
+        deeds.append(deed(claim, winner: nil))
         leave(claim.session, Ending(outcome: .skip, reason: "no_capacity"))
+    }
+
+    private func deed(_ claim: PendingClaim, winner: Int?) -> Deed {
+        .claim(
+            session: claim.session,
+            order: claim.order.map(\.id),
+            takesAbsent: claim.takesAbsent,
+            winner: winner
+        )
     }
 
     private func mayTake(_ index: Int, _ session: Session, absent: Bool) -> Bool {
@@ -233,12 +258,14 @@ struct World {
     }
 
     mutating func close(_ index: Int) {
+        deeds.append(.close(index))
         if bug != .closeKeepsUnits { free(index) }
         sessions[index].owner = nil
         sessions[index].state = "closed"
     }
 
     mutating func hold(_ index: Int) {
+        deeds.append(.hold(index))
         free(index)
         if bug == .holdFreesTwice { free(index) }
         sessions[index].state = "on_hold"
@@ -247,7 +274,11 @@ struct World {
     mutating func resume(_ index: Int) {
         guard let owner = sessions[index].owner else { return }
         let units = sessions[index].facts.units
-        guard agents[owner].active + units <= agents[owner].capacity else { return }
+        let cap = policies[sessions[index].team].capacityUnits ?? Int.max
+        let carried = teams[sessions[index].team].first { $0.agent == owner }?.units ?? 0
+        guard agents[owner].active + units <= agents[owner].capacity, carried + units <= cap
+        else { return }
+        deeds.append(.resume(index))
         if bug == .resumeTakesNothing {
             sessions[index].state = "assigned"
         } else {
@@ -257,6 +288,7 @@ struct World {
 
     mutating func requeue(_ index: Int, declined: Bool) {
         guard let owner = sessions[index].owner else { return }
+        deeds.append(.requeue(index))
         free(index)
         if declined { sessions[index].facts.declined[agents[owner].id] = now + 600_000 }
         sessions[index].facts.excluded = [agents[owner].id]
@@ -271,7 +303,26 @@ struct World {
             sessions[index].owner != agent,
             teams[sessions[index].team].contains(where: { $0.agent == agent })
         else { return }
+        deeds.append(.transfer(index, to: agent))
         if bug != .transferKeepsUnits { free(index) }
         give(index, to: agent)
+    }
+
+    /// Makes an agent a member, or ends its membership; what it carries stays with it.
+    mutating func toggleMember(_ agent: Int, of team: Int) {
+        if let place = teams[team].firstIndex(where: { $0.agent == agent }) {
+            deeds.append(.leave(agent: agent, team: team))
+            teams[team].remove(at: place)
+        } else {
+            deeds.append(.join(agent: agent, team: team))
+            var member = Member(agent: agent)
+            let carried = sessions.filter {
+                $0.team == team && $0.owner == agent && $0.holdsUnits
+            }
+            if bug != .comebackCarriesNothing {
+                member.units = carried.reduce(0) { $0 + $1.facts.units }
+            }
+            teams[team].append(member)
+        }
     }
 }
