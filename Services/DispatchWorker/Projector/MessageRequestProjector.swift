@@ -49,7 +49,7 @@ final class MessageRequestProjector {
         guard entry.fields["name"] == "message_request.accepted",
             let tenant = entry.fields["tenant"],
             let data = entry.fields["data"].flatMap({ try? JSON(parsing: Array($0.utf8)) }),
-            let id = data["id"]?.stringValue.flatMap(UUID.init(uuidString:)),
+            let id = data["id"]?.stringValue.flatMap(UUID.init(text:)),
             let tenantID = try await parts.tenants.id(of: tenant)
         else { return nil }
         return DispatchRepository.Accepted(
@@ -67,6 +67,7 @@ final class MessageRequestProjector {
             metadata: [
                 "tenant": "\(request.tenant)", "message_request_id": "\(request.id.text)",
                 "state": "\(outcome.rawValue)",
+                "job": "\(MessageRequestQueue.jobID(request.id, generation: request.generation))",
             ]
         )
     }
