@@ -67,7 +67,6 @@ final class MessageRequestProjector {
             metadata: [
                 "tenant": "\(request.tenant)", "message_request_id": "\(request.id.text)",
                 "state": "\(outcome.rawValue)",
-                "job": "\(MessageRequestQueue.jobID(request.id, generation: request.generation))",
             ]
         )
     }
