@@ -41,3 +41,10 @@ short_leases() {
     short_leases env SWITCHBOARD_CRASH_POINT=dispatch.answered \
         Tests/Integration/crash.sh dispatch-worker slack
 }
+
+@test "dispatch-worker killed at each named step between the dispatch lock and the job: sent once" {
+    # shellcheck disable=SC2016
+    short_leases bash -c 'for point in dispatch_locked dispatched before_enqueue enqueued; do
+        SWITCHBOARD_CRASH_POINT=dispatch.$point Tests/Integration/crash.sh dispatch-worker || exit 1
+    done'
+}

@@ -67,7 +67,7 @@ struct FairScheduleTests {
         #expect(schedule.next(free: 8)?.count == 3)
     }
 
-    @Test("who alone has work gets all places but one at once, and its share again once another has some")
+    @Test("who alone has work gets all places but one, and its share again once another has some")
     func alone() {
         var schedule = FairSchedule()
         schedule.isReady("A", .init(inFlightMax: 64))

@@ -27,6 +27,7 @@ let functionLengthMax = 70
 /// Every rule, in the order in which findings are read best.
 let rules: [Rule] =
     [lengthOfFiles, lengthOfFunctions, folderNames, importsOfC, importsOfServices, importsOfQueue]
+    + [namesOfStreams]
     + [
         .text(
             "unfinished work",
@@ -167,6 +168,16 @@ private let importsOfQueue = Rule(name: "imports of the queue") { file in
             let message = "the queue layer knows of no configuration: not of \(module) either"
             return Finding(path: file.path, line: line, message: message)
         }
+}
+
+/// A stream's key is spelt once; a hot one is split there.
+private let namesOfStreams = Rule(name: "names of streams") { file in
+    guard file.isSwift, file.path != "Shared/Outbox/StreamProducer.swift",
+        !file.isBelow(["Tests/TidyTests"])
+    else { return [] }
+    return try Pattern(#""(switchboard|analytics):events"#).matches(in: file.text).map { match in
+        Finding(path: file.path, line: match.line, message: "name it through EventStreams")
+    }
 }
 
 /// The modules that a Swift file imports, with the lines where it does.

@@ -30,6 +30,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
         Sample("imports of services", "import dispatch_worker"),
         Sample("imports of services", "import messaging", at: "Shared/Domain/A.swift"),
         Sample("imports of the queue", "import Platform", at: "Shared/JobQueue/A.swift"),
+        Sample("names of streams", "let a = \"switchboard:events\"", at: "Services/A/A.swift"),
         Sample("zones by name", "TimeZone(identifier: name)"),
         Sample("zones by name", "flatMap(TimeZone.init(identifier:))"),
         Sample("unfinished work", "// TODO: the rest"),

@@ -54,7 +54,7 @@ final class MessageRequestProjector {
         guard entry.fields["name"] == "message_request.accepted",
             let tenant = entry.fields["tenant"],
             let data = entry.fields["data"].flatMap({ try? JSON(parsing: Array($0.utf8)) }),
-            let id = data["id"]?.stringValue.flatMap(UUID.init(uuidString:)),
+            let id = data["id"]?.stringValue.flatMap(UUID.init(text:)),
             let tenantID = try await parts.tenants.id(of: tenant)
         else { return nil }
         return DispatchRepository.Accepted(

@@ -69,6 +69,22 @@ struct MessageRequestRepository {
         return Acceptance(result: result, document: Array(document.utf8))
     }
 
+    /// Whether a request like this was stored already, or its key is known: it adds nothing.
+    func isKnown(_ tenant: Tenant, _ new: NewMessageRequest) async throws -> Bool {
+        try await postgres.read(
+            """
+            select exists (select 1 from dispatch.message_requests where tenant_id = $1 and id = $2)
+                or exists (select 1 from platform.idempotency
+                     where tenant_id = $1 and key = $3 and method = 'POST' and path = $4
+                       and day >= (now() at time zone 'utc')::date - 1) as known
+            """,
+            [
+                .uuid(tenant.id), PostgresValue(new.id), PostgresValue(new.idempotency?.key),
+                PostgresValue(new.idempotency?.path),
+            ]
+        ).one().bool("known")
+    }
+
     /// The request of this id with its attempts, or nil.
     func find(_ tenant: Tenant, _ id: UUID) async throws -> JSON? {
         let rows = try await postgres.read(

@@ -42,7 +42,9 @@ struct MessageRequestRoutes {
             handler: ErrorMapping.mapped { request in
                 let tenant = try Tenant(request)
                 let new = try await newRequest(request, tenant)
-                guard await !isFull(tenant) else { throw Problem.tenantBacklog }
+                if await isFull(tenant), try await !repository.isKnown(tenant, new) {
+                    throw Problem.tenantBacklog
+                }
                 let acceptance = try await acceptInTurn(tenant, new)
                 switch acceptance.result {
                 case .created:

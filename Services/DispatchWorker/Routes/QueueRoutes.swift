@@ -108,8 +108,9 @@ struct QueueRoutes {
             summary: "Set how long ended requests are kept, and how the tenant is served",
             description:
                 "`weight` is its share of each round over all tenants, `max_in_flight` how "
-                + "many of its messages one process sends at once, `max_queued` how many may wait "
-                + "before no more are accepted (429 `tenant_backlog`). What is left out stays.",
+                + "many of its messages one process sends at once (three processes send three times "
+                + "as many), `max_queued` how many may wait before no more are accepted (429 "
+                + "`tenant_backlog`). What is left out stays.",
             tag: "Configuration",
             requestSchema: JSONFields.schema(QueueRoutes.policyBody),
             responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],

@@ -54,7 +54,7 @@ struct SendMessageJob: Sendable, Hashable {
         for name in object.members.map(\.key) where !SendMessageJob.members.contains(name) {
             throw Malformed(reason: "the member '\(name)' is unknown")
         }
-        guard let id = object["messageRequestId"]?.stringValue.flatMap(UUID.init(uuidString:))
+        guard let id = object["messageRequestId"]?.stringValue.flatMap(UUID.init(text:))
         else {
             throw Malformed(reason: "messageRequestId is not a UUID")
         }

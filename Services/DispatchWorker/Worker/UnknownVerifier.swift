@@ -65,7 +65,7 @@ final class UnknownVerifier {
             channelCode: document["channel_code"]?.stringValue ?? ""
         )
         guard let message = MessageResolver.message(job, document) else { return }
-        let fence = document["attempt_token"]?.stringValue.flatMap(UUID.init(uuidString:))
+        let fence = document["attempt_token"]?.stringValue.flatMap(UUID.init(text:))
         if let decision = UnknownDecision.before(message.channel.policy) {
             return try await follow(decision, job, fence)
         }

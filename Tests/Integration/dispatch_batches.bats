@@ -1,0 +1,117 @@
+#!/usr/bin/env bats
+# Many messages at the same moment: what goes to PostgreSQL together, what waits for one channel, and
+# what a process that ends, or dies, has in hand.
+# shellcheck disable=SC2030,SC2031,SC2153
+
+load dispatch_support
+
+setup_file() { local_channel; }
+teardown() { sql "drop trigger if exists poison on dispatch.message_requests" >/dev/null; }
+
+sql() { psql -qtAX -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "$1"; }
+within() {
+    local tenths=$(($1 * 10))
+    shift
+    while ((tenths-- > 0)); do
+        ! "$@" || return 0
+        sleep 0.1
+    done
+    return 1
+}
+# sends_many COUNT TEXT CHANNEL: so many that become due at the same moment.
+sends_many() {
+    sql "select count(dispatch.accept(t.id, t.code, gen_random_uuid(), jsonb_build_object(
+            'channel_code', '$3', 'text', '$2 ' || lpad(n::text, 3, '0')),
+            null, null, null, null, null, 'test', 'r'))
+        from platform.tenants t, generate_series(1, $1) n where t.code = '$SWITCHBOARD_TENANT'" >/dev/null
+}
+# How many of a channel are in a state.
+count() { sql "select count(*) from dispatch.message_requests where channel_code = '$1' and status = '$2'"; }
+are() { [[ $(count "$1" "$2") == "$3" ]]; }
+metric() { curl -sS --max-time 5 "$DISPATCH_WORKER_URL/metrics" | awk -v name="$1" 'index($0, name) == 1 { sum += $NF } END { print sum + 0 }'; }
+fast() { another_channel "$1" "$LOCAL" "C-$1" '{"rate": {"per_second": 1000, "burst": 100}}'; }
+
+@test "one message that the database refuses holds none of those up that go with it" {
+    fast "$TAG-poison"
+    # It cannot begin, or cannot be recorded: each time in the middle of others.
+    sql "
+        create or replace function dispatch.test_poison() returns trigger language plpgsql as \$\$
+        begin
+          if new.text like '% 007' and new.status = 'sending' then raise 'poisoned'; end if;
+          if new.text like '% 013' and new.status = 'sent' then raise 'poisoned'; end if;
+          return new;
+        end \$\$;
+        create trigger poison before update on dispatch.message_requests
+          for each row execute function dispatch.test_poison()"
+    sends_many 40 "poison $TAG" "$TAG-poison"
+    within 20 are "$TAG-poison" sent 38
+    sql "drop trigger poison on dispatch.message_requests; drop function dispatch.test_poison()"
+    # The first is tried again; the other one's lease runs out, now, and it is found to be delivered.
+    sql "update dispatch.message_requests set lease_until = now()
+        where channel_code = '$TAG-poison' and status = 'sending'"
+    within 20 are "$TAG-poison" sent 40
+    [[ $(outbox "$TAG-poison" | sort | uniq -d) == "" ]]
+    [[ $(outbox "$TAG-poison" | wc -l) == 40 ]]
+}
+
+@test "what waits long for one channel is laid aside, and comes up in order at the channel's rate" {
+    another_channel "$TAG-crowd" "$LOCAL" C0CROWD '{"rate": {"per_second": 1, "burst": 1}}'
+    sends_many 100 "crowd $TAG" "$TAG-crowd"
+    aside() { sql "select count(*) from dispatch.message_requests where channel_code = '$TAG-crowd' and parked_at is not null"; }
+    settled() { (($(aside) + $(sql "select count(*) from dispatch.message_requests where
+        channel_code = '$TAG-crowd' and (status = 'sent' or next_attempt_at > now())") >= 100)) && (($(aside) > 20)); }
+    within 30 settled
+    # They rest: whoever is laid aside is not looked at again meanwhile.
+    [[ $(sql "select min(next_attempt_at) > now() + interval '1 hour' from dispatch.message_requests
+        where channel_code = '$TAG-crowd' and parked_at is not null") == t ]]
+    # The channel takes more, and the sweep gives out what lies ahead, the first ones first.
+    another_channel "$TAG-crowd" "$LOCAL" C0CROWD '{"rate": {"per_second": 50, "burst": 5}}'
+    local last
+    last=$(sql "select min(text) from dispatch.message_requests where channel_code = '$TAG-crowd' and parked_at is not null")
+    sweeps() { redis-cli -u "$REDIS_URL" --no-auth-warning del dispatch:sweep >/dev/null && [[ $(aside) == 0 ]]; }
+    within 15 sweeps
+    released() { [[ $(sql "select count(*) from dispatch.message_requests where channel_code = '$TAG-crowd' and status <> 'sent' and text >= '$last'") == 0 ]]; }
+    within 40 released
+    [[ $(outbox "$TAG-crowd" | sort | uniq -d) == "" ]]
+}
+
+@test "a full backlog refuses what is new; a repeat with its key gets its first answer" {
+    fast "$TAG-full"
+    admin POST /v1/pauses "{\"scope\": {\"kind\": \"channel\", \"code\": \"$TAG-full\"}, \"reason\": \"full\"}"
+    local pause
+    pause=$(field .id)
+    asks() { agent POST /v1/message-requests "{\"channel_code\": \"$TAG-full\", \"text\": \"$2\"}" -H "Idempotency-Key: $TAG-$1"; }
+    asks first one
+    [[ $STATUS == 202 ]]
+    ID=$(field .id)
+    becomes dispatched
+    admin PUT /v1/tenant/dispatch-policy '{"max_queued": 1}'
+    refused() { asks "other-$RANDOM" new && [[ $STATUS == 429 && $(field .code) == tenant_backlog ]]; }
+    within 5 refused
+    asks first one
+    [[ $STATUS == 202 && $(field .id) == "$ID" ]]
+    asks first another
+    [[ $STATUS == 422 && $(field .code) == idempotency_key_reused ]]
+    admin PUT /v1/tenant/dispatch-policy '{"max_queued": 1000000}'
+    admin DELETE "/v1/pauses/$pause"
+    becomes sent
+}
+
+@test "slack: the metrics count what became of attempts, limits and what is unknown" {
+    slack
+    local sent limited unknown observed
+    sent=$(metric 'dispatch_attempts_total{provider="slack",status="sent"}')
+    limited=$(metric dispatch_rate_limited_total)
+    unknown=$(metric dispatch_unknown_total)
+    observed=$(metric dispatch_send_seconds_count)
+    sends "metrics $TAG 1" "$SLACK" && becomes sent
+    stand_in '{"fault": "ratelimited", "retry_after": 1}'
+    sends "metrics $TAG 2" "$SLACK" && becomes sent 100
+    stand_in '{"fault": "reset_after_acceptance"}'
+    sends "metrics $TAG 3" "$SLACK" && becomes unknown
+    [[ $(metric 'dispatch_attempts_total{provider="slack",status="sent"}') == $((sent + 2)) ]]
+    [[ $(metric dispatch_rate_limited_total) == $((limited + 1)) ]]
+    [[ $(metric dispatch_unknown_total) == $((unknown + 1)) ]]
+    [[ $(metric dispatch_send_seconds_count) == $((observed + 4)) ]]
+    becomes sent 200
+}
