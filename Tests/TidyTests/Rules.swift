@@ -26,7 +26,10 @@ let functionLengthMax = 70
 
 /// Every rule, in the order in which findings are read best.
 let rules: [Rule] =
-    [lengthOfFiles, lengthOfFunctions, folderNames, importsOfC, importsOfServices, importsOfQueue]
+    [
+        lengthOfFiles, lengthOfFunctions, folderNames, importsOfC, importsOfServices,
+        importsOfQueue, namesOfStreams,
+    ]
     + [
         .text(
             "unfinished work",
@@ -101,8 +104,24 @@ let rules: [Rule] =
             notBelow: ["Tests"],
             reason: "the factory chooses the provider, and it is injected"
         ),
+        .code(
+            "clients of Redis",
+            #"\bRedisClient\("#,
+            onlyIn: ["Shared/Platform/RedisClients.swift"],
+            notBelow: ["Tests"],
+            reason: "RedisClients makes them all: a swap is one line"
+        ),
         .code("forced tries", #"\btry!"#, reason: "throw it on, or handle it"),
     ]
+
+/// A stream is split by naming it in one place.
+private let namesOfStreams = Rule(name: "names of streams") { file in
+    guard file.isSwift, !file.isBelow(["Shared/Outbox", "Tests"]) else { return [] }
+    return try Pattern(#""(switchboard|analytics):events"#).matches(in: file.text).map { match in
+        let message = "'\(match.words)': EventStreams names the streams"
+        return Finding(path: file.path, line: match.line, message: message)
+    }
+}
 
 private let lengthOfFiles = Rule(name: "length of files") { file in
     guard file.isSwift else { return [] }
