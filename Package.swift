@@ -179,8 +179,8 @@ let package = Package(
         tests(
             "PlatformTests",
             [
-                "EventLoop", "Platform", "PostgresClient", "RedisClient", "TestSupport", "Tracing",
-                logging,
+                "Coordination", "EventLoop", "Platform", "PostgresClient", "RedisClient",
+                "TestSupport", "Tracing", logging,
             ]
         ),
         tests(

@@ -59,7 +59,7 @@ final class Application {
         reconciler = LoadReconciler(postgres: runtime.postgres, logger: logger)
         // A client of its own: closing it stops no assignment, and the other way round.
         let redis = configuration.common.redis
-        streams = redis.mode == .disabled ? nil : RedisClient(redis)
+        streams = redis.mode == .disabled ? nil : RedisClients.make(redis)
         positions = QueuePositions(sessions: sessions, logger: logger)
         instances = InstanceWatch(postgres: runtime.postgres, contexts: contexts, logger: logger)
         contactMessages = streams.map { [service] streams in
@@ -114,6 +114,7 @@ final class Application {
         try await runtime.serve(
             routes,
             title: "Switchboard assignment engine",
+            meanings: FieldMeanings.all,
             health: { [contexts, policies] in
                 ["rr_provider": .string(contexts.name), "policies": policies]
             },

@@ -48,6 +48,7 @@ final class Application {
             routes,
             title: "Switchboard dispatch-worker",
             schemas: Schemas.named,
+            meanings: FieldMeanings.all,
             health: { [weak self] in await self?.health() ?? [:] },
             readiness: { [weak self] in self?.sender == nil ? "redis is disabled" : nil },
             stop: { [weak self] in await self?.sender?.stop() }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Coordination
 internal import EventLoop
 internal import HTTPServer
 internal import JSON
@@ -81,6 +82,19 @@ enum Administration {
             serviceDefault: .optional
         )
         if redis.mode != .disabled { await KeyRevocations.publish(keyID, to: redis) }
+    }
+
+    /// Seals anew what an older key has sealed.
+    static func rotateSecrets(_ settings: Settings) async throws -> SecretRotation.Report {
+        var settings = settings
+        let keys = settings.required("SECRETS_KEY", "id:base64,id:base64, the newest first")
+        let postgres = PostgresClient(try database(settings))
+        let box = try SecretBox(parsing: keys)
+        try await postgres.start()
+        try await Migrator.requireUpToDate(postgres, version: Schema.version)
+        let report = try await SecretRotation(postgres, box).run()
+        await postgres.stop()
+        return report
     }
 
     private static func database(_ settings: Settings) throws -> PostgresConfiguration {

@@ -12,7 +12,7 @@ struct Messaging: ParsableCommand {
         commandName: "messaging",
         abstract: "Conversations, threads, messages and bots of Switchboard.",
         version: Schema.release,
-        subcommands: [Serve.self, Migrate.self, Keys.self],
+        subcommands: [Serve.self, Migrate.self, Keys.self, Secrets.self],
         defaultSubcommand: Serve.self
     )
 }
@@ -111,6 +111,37 @@ struct RevokeKey: ParsableCommand {
         try EventLoop.run {
             try await Administration.revokeKey(.ofProcess(), keyID: keyID)
             print("revoked \(keyID)")
+        }
+    }
+}
+
+/// `messaging secrets …`.
+struct Secrets: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Looks after what is sealed in the database.",
+        subcommands: [RotateSecrets.self]
+    )
+}
+
+/// `messaging secrets rotate`.
+struct RotateSecrets: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rotate",
+        abstract: "Seals anew what an older key of SECRETS_KEY has sealed, in all services.",
+        discussion: "Give SECRETS_KEY both keys, the new one first, restart the services with it, "
+            + "and run this. Then the old key can be left out; only raw events of Slack that came "
+            + "in before (they are kept for 7 days) can then no longer be fed in again."
+    )
+
+    func run() throws {
+        try EventLoop.run {
+            let report = try await Administration.rotateSecrets(.ofProcess())
+            print("sealed anew: \(report.rotated), with the newest key already: \(report.current)")
+            guard report.closed.isEmpty else {
+                throw ValidationError(
+                    "no key of SECRETS_KEY opens:\n" + report.closed.joined(separator: "\n")
+                )
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ public final class KeyRevocations {
 
     /// Tells every process that a key has ended; what cannot be told is noticed by them, later.
     public static func publish(_ keyID: String, to redis: RedisConfiguration) async {
-        let client = RedisClient(redis)
+        let client = RedisClients.make(redis)
         do {
             try await client.start()
             _ = try await client.send(["PUBLISH", .string(channel), .string(keyID)])

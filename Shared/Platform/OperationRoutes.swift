@@ -45,17 +45,21 @@ struct OperationRoutes {
                 [
                     "status": faults.isEmpty ? "ready" : "not_ready",
                     "reasons": .array(faults.map(JSON.string)),
+                    "degraded_reasons": impairments,
                 ]
             )
         }
     }
 
+    /// What is away although the service serves without it.
+    private var impairments: JSON {
+        .array(runtime.redisClients.away(required: false).map(JSON.string))
+    }
+
     private func faults() -> [String] {
         var faults: [String] = []
         if !runtime.postgres.isAvailable { faults.append("postgres is away") }
-        if runtime.configuration.redis.mode == .required, runtime.redis?.isConnected != true {
-            faults.append("redis is away")
-        }
+        faults += runtime.redisClients.away(required: true)
         if let reason = readiness() { faults.append(reason) }
         return faults
     }
@@ -76,10 +80,14 @@ struct OperationRoutes {
                 "uptime_s": .int((MonotonicTime.now() - runtime.startedAt).milliseconds / 1000),
                 "status": faults().isEmpty ? "ready" : "not_ready",
                 "reasons": .array(faults().map(JSON.string)),
+                "degraded_reasons": impairments,
                 "postgres": await postgres(),
-                "redis": await redis(),
+                "redis": ["mode": "disabled", "connected": false],
                 "degraded": .object(degraded()),
             ]
+            for server in runtime.redisClients.servers {
+                document[server.name] = await reading(of: server)
+            }
             document["outbox"] = await HealthReadings.outbox(runtime)
             for (name, value) in await health().members { document[name] = value }
             return .json(200, .object(document))
@@ -102,8 +110,8 @@ struct OperationRoutes {
         ]
     }
 
-    private func redis() async -> JSON {
-        guard let redis = runtime.redis else { return ["mode": "disabled", "connected": false] }
+    private func reading(of server: RedisClients.Server) async -> JSON {
+        let redis = server.client
         return [
             "mode": .string(runtime.configuration.redis.mode.rawValue),
             "connected": .bool(redis.isConnected),

@@ -25,12 +25,13 @@ public final class ServiceRuntime {
     public let logger: Logger
     /// The database.
     public let postgres: PostgresClient
+    let redisClients: RedisClients
     /// Redis; `nil` when `REDIS_MODE=disabled`.
-    public let redis: RedisClient?
+    public var redis: RedisClient? { redisClients.general }
     /// The Redis of caches, the same unless `REDIS_CACHE_URL` names another.
-    public let cacheRedis: RedisClient?
+    public var cacheRedis: RedisClient? { redisClients.caches }
     /// The Redis of queues, the same unless `REDIS_QUEUE_URL` names another.
-    public let queueRedis: RedisClient?
+    public var queueRedis: RedisClient? { redisClients.queues }
     /// Outgoing HTTP.
     public let http: HTTPClient
     /// Calls to the other services.
@@ -58,16 +59,8 @@ public final class ServiceRuntime {
         self.logger = logger
         let observer = PostgresLog(logger: logger)
         postgres = PostgresClient(configuration.postgres, observer: observer)
-        let redis =
-            configuration.redis.mode == .disabled
-            ? nil : RedisClient(configuration.redis) { RedisLog.note($0, logger) }
-        self.redis = redis
-        func client(_ other: RedisConfiguration) -> RedisClient? {
-            other.isSameServer(as: configuration.redis) || redis == nil
-                ? redis : RedisClient(other) { RedisLog.note($0, logger) }
-        }
-        cacheRedis = client(configuration.cacheRedis)
-        queueRedis = client(configuration.queueRedis)
+        redisClients = RedisClients(configuration, logger: logger)
+        let redis = redisClients.general
         http = HTTPClient()
         services = ServiceClient(http: http, configuration: configuration)
         authenticator = KeyAuthenticator(
@@ -115,36 +108,11 @@ public final class ServiceRuntime {
         try await postgres.start(waitingUpTo: ServiceRuntime.databaseWait)
         try await Migrator.requireUpToDate(postgres, version: Schema.version)
         try await partitions.start()
-        await startRedis()
+        await redisClients.start(logger: logger)
+        await revocations?.start()
         try await locks.start()
         relay.start()
         spans?.start()
-    }
-
-    private func startRedis() async {
-        guard let redis else { return }
-        await start(redis)
-        if let queueRedis, queueRedis !== redis { await start(queueRedis) }
-        if let cacheRedis, cacheRedis !== redis { await start(cacheRedis) }
-        await revocations?.start()
-    }
-
-    private func start(_ client: RedisClient) async {
-        do {
-            try await client.start()
-            // A server of caches alone may do as it likes.
-            let isForCaches = client === cacheRedis && client !== redis
-            if client.server?.mayEvict == true, !isForCaches {
-                logger.warning("redis may evict keys: set maxmemory-policy noeviction")
-            }
-        } catch {
-            // The client goes on trying; what works meanwhile is each operation's own policy.
-            let isRequired = configuration.redis.mode == .required
-            logger.warning(
-                "redis is away at start",
-                metadata: ["reason": "\(error)", "required": "\(isRequired)"]
-            )
-        }
     }
 
     /// Serves `routes` until SIGTERM or SIGINT, then drains within
@@ -152,6 +120,7 @@ public final class ServiceRuntime {
     ///
     /// - Parameters:
     ///   - title: the interface's name in its reference.
+    ///   - meanings: what the fields of the reference mean, by their names.
     ///   - health: further components for `/health`.
     ///   - readiness: why the service cannot serve, beside its stores; `nil` when it can.
     ///   - stop: ends the service's own background work before the stores go.
@@ -159,6 +128,7 @@ public final class ServiceRuntime {
         _ routes: [Route],
         title: String,
         schemas: JSONObject = [:],
+        meanings: [String: String] = [:],
         health: @escaping @LoopActor () async -> JSONObject = { [:] },
         readiness: @escaping @LoopActor () -> String? = { nil },
         stop: @escaping @LoopActor () async -> Void = {}
@@ -169,6 +139,7 @@ public final class ServiceRuntime {
             title: title,
             version: Schema.release,
             schemas: schemas,
+            meanings: meanings,
             documentation: .open
         )
         var settings = HTTPServerConfiguration()
@@ -197,9 +168,7 @@ public final class ServiceRuntime {
         await revocations?.stop()
         http.stop()
         locks.stop()
-        if cacheRedis !== redis { await cacheRedis?.stop() }
-        if queueRedis !== redis { await queueRedis?.stop() }
-        await redis?.stop()
+        await redisClients.stop()
         await postgres.stop()
         await spans?.stop()
         logger.info("stopped")

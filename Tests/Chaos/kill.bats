@@ -9,6 +9,14 @@ short_leases() {
         DEBOUNCE_MS=50 compose/local run -- "$@"
 }
 
+@test "each service killed at each named point: everything happens once" {
+    short_leases Tests/Integration/crash_points.sh local all
+}
+
+@test "each service killed at each named point around what goes to Slack: Slack gets it once" {
+    short_leases Tests/Integration/crash_points.sh slack all
+}
+
 @test "messaging killed at every point: everything happens once" {
     short_leases Tests/Integration/crash.sh messaging
 }

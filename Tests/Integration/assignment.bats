@@ -230,3 +230,15 @@ load assignment
         "{\"conversation_id\": \"$(new_id)\", \"contact_id\": \"c\", \"source\": \"handover\"}"
     is 201
 }
+
+@test "every field and parameter of the published document says what it means" {
+    local silent
+    silent=$(curl -sS --max-time 20 "$ASSIGNMENT_ENGINE_URL/openapi.json" | jq -c '
+        [paths as $p | select($p[-2]? == "properties") | getpath($p) as $field
+         | select(($field | type) == "object" and ($field | has("description") | not))
+         | $p | map(tostring) | join("/")]
+        + [.paths | to_entries[] | .key as $path | .value[] | .parameters[]?
+         | select((.description // "") == "") | "\($path) \(.name)"]')
+    echo "$silent"
+    [[ $silent == "[]" ]]
+}

@@ -53,6 +53,10 @@ serves() {
 teardown() {
     [[ -z ${PID:-} ]] || { kill "$PID" 2>/dev/null && wait "$PID"; } || true
 }
+end_service() {
+    kill "$PID" && wait "$PID"
+    PID=""
+}
 readiness() { curl -s -o /dev/null -w '%{http_code}' --max-time 5 "$URL/readyz"; }
 health() {
     curl -s --max-time 5 -H "Authorization: Bearer $SWITCHBOARD_AGENT_KEY" "$URL/health" | jq -r "$1"
@@ -100,11 +104,11 @@ health() {
     sb "conversations/$conversation/messages" | jq -e '.items | length >= 1' >/dev/null
     [[ $(keys 6 'bull:*:auto-assign-message:*') -ge 1 && $(keys 7 '*') -ge 1 ]]
     [[ $(keys 7 'bull:*') == 0 && $(keys 6 'cache:*') == 0 ]]
-    kill "$PID" && wait "$PID"
+    end_service
     serves dispatch-worker "REDIS_URL=$REDIS_URL" "REDIS_QUEUE_URL=$base/6"
     sweeps() { [[ $(keys 6 dispatch:sweep) == 1 ]]; }
     until_true 10 sweeps
-    kill "$PID" && wait "$PID" && PID=""
+    end_service
     run start dispatch-worker "DATABASE_URL=$DATABASE_URL" "SERVICE_TOKEN=x" \
         "SECRETS_KEY=$SECRETS_KEY" REDIS_QUEUE_URL=redis+cluster://127.0.0.1:7000
     [[ $status -ne 0 && $output == *REDIS_QUEUE_URL* && $output == *cluster* ]]
@@ -128,4 +132,52 @@ until_true() {
 @test "assignment-engine that starts without Redis counts turns in memory and says so" {
     serves assignment-engine REDIS_URL=redis://127.0.0.1:1/0
     [[ $(readiness) == 200 && $(health .rr_provider) == memory ]]
+}
+
+# A server of its own that the test may kill; sets OTHER.
+other_redis() {
+    local port
+    for _ in {1..20}; do
+        port=$((10240 + RANDOM % 12000))
+        (exec 9<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+    done
+    OTHER=redis://127.0.0.1:$port/0
+    redis-server --bind 127.0.0.1 --port "$port" --save '' --dir "$BATS_TEST_TMPDIR" \
+        >"$BATS_TEST_TMPDIR/redis.log" 2>&1 3>&- &
+    OTHER_PID=$!
+    other_answers() { [[ $(redis-cli -u "$OTHER" ping) == PONG ]]; }
+    until_true 10 other_answers
+}
+end_other() {
+    kill -KILL "$OTHER_PID"
+    wait "$OTHER_PID" || true
+}
+reasons() { curl -s --max-time 5 "$URL/readyz" | jq -c "$1"; }
+
+@test "a server of caches that is away is told, and keeps nobody from serving" {
+    other_redis
+    serves dispatch-worker "REDIS_URL=$REDIS_URL" "REDIS_CACHE_URL=$OTHER"
+    [[ $(readiness) == 200 && $(reasons .degraded_reasons) == "[]" ]]
+    [[ $(health .redis_cache.connected) == true && $(health .redis_queue) == null ]]
+    end_other
+    is_told() { [[ $(reasons .degraded_reasons) == '["redis_cache is away (REDIS_CACHE_URL)"]' ]]; }
+    until_true 10 is_told
+    [[ $(readiness) == 200 && $(health .status) == ready ]]
+    [[ $(health .redis_cache.connected) == false && $(health .redis.connected) == true ]]
+    [[ $(health '.degraded_reasons[0]') == "redis_cache is away (REDIS_CACHE_URL)" ]]
+}
+
+@test "a server of queues that is away makes not ready who needs it, and is told by who does not" {
+    other_redis
+    serves dispatch-worker "REDIS_URL=$REDIS_URL" "REDIS_QUEUE_URL=$OTHER"
+    [[ $(readiness) == 200 ]]
+    end_other
+    is_unready() { [[ $(readiness) == 503 ]]; }
+    until_true 10 is_unready
+    [[ $(reasons .reasons) == '["redis_queue is away (REDIS_QUEUE_URL)"]' ]]
+    [[ $(health .redis_queue.connected) == false && $(health .redis.connected) == true ]]
+    end_service
+    serves messaging "REDIS_URL=$REDIS_URL" "REDIS_QUEUE_URL=$OTHER"
+    [[ $(readiness) == 200 ]]
+    [[ $(reasons .degraded_reasons) == '["redis_queue is away (REDIS_QUEUE_URL)"]' ]]
 }

@@ -26,8 +26,10 @@ let functionLengthMax = 70
 
 /// Every rule, in the order in which findings are read best.
 let rules: [Rule] =
-    [lengthOfFiles, lengthOfFunctions, folderNames, importsOfC, importsOfServices, importsOfQueue]
-    + [namesOfStreams]
+    [
+        lengthOfFiles, lengthOfFunctions, folderNames, importsOfC, importsOfServices,
+        importsOfQueue, namesOfStreams,
+    ]
     + [
         .text(
             "unfinished work",
@@ -101,6 +103,13 @@ let rules: [Rule] =
             onlyIn: ["Shared/Coordination"],
             notBelow: ["Tests"],
             reason: "the factory chooses the provider, and it is injected"
+        ),
+        .code(
+            "clients of Redis",
+            #"\bRedisClient\("#,
+            onlyIn: ["Shared/Platform/RedisClients.swift"],
+            notBelow: ["Tests"],
+            reason: "RedisClients makes them all: a swap is one line"
         ),
         .code("forced tries", #"\btry!"#, reason: "throw it on, or handle it"),
     ]

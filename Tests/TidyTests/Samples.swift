@@ -54,6 +54,8 @@ struct Sample: Sendable, CustomTestStringConvertible {
         Sample("blocking the thread", "usleep(1000)"),
         Sample("traps", "fatalError(\"no\")"),
         Sample("counters of one's own", "let a = InMemoryRoundRobinContextProvider()"),
+        Sample("clients of Redis", "let a = RedisClient(b) { _ in }"),
+        Sample("names of streams", "let a = \"switchboard:events:\\(b)\""),
         Sample("forced tries", "let a = try! b()", at: "Tests/A/A.swift"),
     ]
 
@@ -98,6 +100,9 @@ struct Sample: Sendable, CustomTestStringConvertible {
             "return InMemoryRoundRobinContextProvider()",
             at: "Shared/Coordination/A.swift"
         ),
+        Sample("clients of Redis", "let a = RedisClients.make(b)"),
+        Sample("names of streams", "let a = EventStreams.stream(for: tenant)"),
+        Sample("names of streams", "let a = \"analytics:events\"", at: "Shared/Outbox/A.swift"),
         Sample("forced tries", "let a = try? b()"),
         Sample("traps", "precondition(a, \"fatalError(\"); try b()"),
     ]

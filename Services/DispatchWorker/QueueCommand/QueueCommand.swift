@@ -2,6 +2,7 @@ public import ArgumentParser
 internal import EventLoop
 internal import JSON
 public import JobQueue
+internal import Platform
 internal import RedisClient
 
 /// `dispatch-worker queue`: looks into queues of BullMQ's layout, and works on them.
@@ -101,7 +102,7 @@ struct QueueOptions: ParsableArguments {
             throw ValidationError("on a cluster the prefix or the queue's name needs a {tag}")
         }
         try EventLoop.run {
-            let redis = RedisClient(connection.serving(key))
+            let redis = RedisClients.make(connection.serving(key))
             try await redis.start()
             try await body(redis, connection)
             await redis.stop()
