@@ -133,6 +133,7 @@ public final class ServiceRuntime {
     ///
     /// - Parameters:
     ///   - title: the interface's name in its reference.
+    ///   - meanings: what the fields of the reference mean, by their names.
     ///   - health: further components for `/health`.
     ///   - readiness: why the service cannot serve, beside its stores; `nil` when it can.
     ///   - stop: ends the service's own background work before the stores go.
@@ -140,6 +141,7 @@ public final class ServiceRuntime {
         _ routes: [Route],
         title: String,
         schemas: JSONObject = [:],
+        meanings: [String: String] = [:],
         health: @escaping @LoopActor () async -> JSONObject = { [:] },
         readiness: @escaping @LoopActor () -> String? = { nil },
         stop: @escaping @LoopActor () async -> Void = {}
@@ -150,6 +152,7 @@ public final class ServiceRuntime {
             title: title,
             version: Schema.release,
             schemas: schemas,
+            meanings: meanings,
             documentation: .open
         )
         var settings = HTTPServerConfiguration()

@@ -8,6 +8,7 @@ enum DocumentationRoutes {
     static func routes(
         for routes: [Route],
         schemas: JSONObject,
+        meanings: [String: String],
         _ title: String,
         _ version: String,
         _ access: RouteAccess
@@ -17,7 +18,8 @@ enum DocumentationRoutes {
             title: title,
             version: version,
             routes: described,
-            schemas: schemas
+            schemas: schemas,
+            glossary: Glossary(meanings: meanings)
         )
         let page = ReferencePage(document: document)
         let hash = SHA256.hash(data: Data(ReferencePage.style.utf8))

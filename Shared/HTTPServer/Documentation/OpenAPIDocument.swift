@@ -7,6 +7,8 @@ struct OpenAPIDocument {
     let routes: [Route]
     /// Schemas that routes refer to as `#/components/schemas/<name>`.
     var schemas = JSONObject()
+    /// What fields and parameters mean whose own place does not say it.
+    var glossary = Glossary(meanings: [:])
 
     var json: JSON {
         [
@@ -14,8 +16,8 @@ struct OpenAPIDocument {
             "info": ["title": .string(title), "version": .string(version)],
             "servers": [["url": "/"]],
             "tags": .array(tags.map { ["name": .string($0)] }),
-            "paths": .object(paths),
-            "components": .object(components),
+            "paths": glossary.describe(.object(paths)),
+            "components": glossary.describe(.object(components)),
         ]
     }
 
@@ -88,10 +90,12 @@ struct OpenAPIDocument {
 
     private func parameters(_ route: Route) -> [JSON] {
         var parameters: [JSON] = route.parameterNames.map { name in
-            [
+            var parameter: JSONObject = [
                 "name": .string(name), "in": "path", "required": true,
                 "schema": ["type": "string"],
             ]
+            parameter["description"] = glossary.meanings["{\(name)}"].map { .string($0) }
+            return .object(parameter)
         }
         for query in route.queryParameters {
             parameters.append([

@@ -127,7 +127,9 @@ struct ReferencePage {
         return (schema["properties"]?.objectValue?.members ?? []).flatMap { name, member in
             let path = prefix.isEmpty ? name : "\(prefix).\(name)"
             let mark = required.contains(name) ? " *" : ""
-            let meaning = resolved(member)["description"]?.stringValue ?? ""
+            let meaning =
+                resolved(member)["description"]?.stringValue
+                ?? document.glossary.meanings[name] ?? ""
             return [[path + mark, typeName(member), meaning]]
                 + rows(member, prefix: path, depth: depth + 1)
         }

@@ -189,26 +189,34 @@ extension Problem {
         "description": "A problem (RFC 9457).",
         "required": ["type", "title", "status", "instance", "code", "request_id"],
         "properties": [
-            "type": ["type": "string", "format": "uri"],
-            "title": ["type": "string"],
-            "status": ["type": "integer"],
-            "detail": ["type": "string"],
-            "instance": ["type": "string", "format": "uri-reference"],
+            "type": ["type": "string", "format": "uri", "description": "The code as a URI."],
+            "title": ["type": "string", "description": "The kind of problem, in words."],
+            "status": ["type": "integer", "description": "The HTTP status."],
+            "detail": ["type": "string", "description": "What is wrong here, in words."],
+            "instance": [
+                "type": "string", "format": "uri-reference",
+                "description": "The path that was asked.",
+            ],
             "code": ["type": "string", "description": "Stable name for programs."],
-            "request_id": ["type": "string"],
+            "request_id": ["type": "string", "description": "Finds the request in the log."],
             "errors": [
                 "type": "array",
+                "description": "Each fault of the request, with its place.",
                 "items": [
                     "type": "object",
                     "required": ["pointer", "detail"],
                     "properties": [
-                        "pointer": ["type": "string"],
-                        "detail": ["type": "string"],
+                        "pointer": [
+                            "type": "string", "description": "Where it is: a JSON pointer.",
+                        ],
+                        "detail": ["type": "string", "description": "What is wrong there."],
                     ],
                 ],
             ],
-            "retry_after_ms": ["type": "integer"],
-            "retryable": ["type": "boolean"],
+            "retry_after_ms": ["type": "integer", "description": "When to try again."],
+            "retryable": [
+                "type": "boolean", "description": "Whether the same request may succeed later.",
+            ],
         ],
     ]
 }

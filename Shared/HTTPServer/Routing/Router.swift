@@ -30,6 +30,8 @@ public final class Router: Sendable {
     ///   - title: the service's name in the document.
     ///   - version: the service's version in the document.
     ///   - schemas: what routes refer to as `#/components/schemas/<name>`.
+    ///   - meanings: what fields mean, by their names, where their own place does not say it; those of
+    ///     parameters of a path are in braces: `{id}`.
     ///   - documentation: who may read `/openapi.json` and `/docs`, which are added to the table; nil
     ///     leaves them out.
     public init(
@@ -37,6 +39,7 @@ public final class Router: Sendable {
         title: String = "Switchboard",
         version: String = "1.0.0",
         schemas: JSONObject = JSONObject(),
+        meanings: [String: String] = [:],
         documentation: RouteAccess? = nil
     ) {
         var table = routes
@@ -44,6 +47,7 @@ public final class Router: Sendable {
             table += DocumentationRoutes.routes(
                 for: routes,
                 schemas: schemas,
+                meanings: meanings,
                 title,
                 version,
                 documentation
@@ -53,7 +57,8 @@ public final class Router: Sendable {
             title: title,
             version: version,
             routes: table,
-            schemas: schemas
+            schemas: schemas,
+            glossary: Glossary(meanings: meanings)
         )
         openAPI = document.json
         entries = table.enumerated().map { RouteEntry($1, index: $0) }
