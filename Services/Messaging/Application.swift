@@ -134,6 +134,7 @@ final class Application {
             routes + inbound.routes,
             title: "Switchboard messaging",
             schemas: Schemas.components,
+            meanings: FieldMeanings.all,
             health: { ["policies": Application.policies] },
             stop: { [self] in
                 await deferred.stop()

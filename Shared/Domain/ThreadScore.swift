@@ -101,13 +101,15 @@ public struct ThreadScore: Sendable, Hashable {
 
     /// What the order of turns says where a message has too few words to say it.
     ///
-    /// Who writes twice within seconds goes on with what was said. Otherwise a message that asks nothing
+    /// Who writes a few words more within seconds goes on with what was said. Otherwise a message that asks nothing
     /// answers a thread whose last word another has: the more surely the fewer of them there are and the
     /// later that was, and sooner one that ended with a question. The more words the message has of its
     /// own, the less an answer's turn counts.
     public enum Turns {
         static let continuesWeight = 0.4
         static let continuesMilliseconds = 20.0 * 1000
+        /// A message of more terms says itself what it is about.
+        static let continuesTermsMax = 4
         static let answersWeight = 0.5
         static let answersMilliseconds = 600.0 * 1000
         /// What an answer to a thread that did not end with a question counts of one that did.
@@ -129,7 +131,9 @@ public struct ThreadScore: Sendable, Hashable {
             now: Int64
         ) -> [Double] {
             var parts = answers(features, threads, now: now)
-            if let newest = threads.first, newest.lastAuthor == features.author {
+            if let newest = threads.first, newest.lastAuthor == features.author,
+                features.terms.count <= continuesTermsMax
+            {
                 parts[0] = continuesWeight * fading(newest, now, continuesMilliseconds)
             }
             return parts

@@ -89,6 +89,13 @@ extension JSONFields {
         }
     }
 
+    /// An array of anything, where what is wrong with an element is no fault of the request.
+    public mutating func values(_ name: String, count: ClosedRange<Int>) -> [JSON] {
+        requiredElements(name, count, of: JSONShape.any) { fields, element, index in
+            fields.settle(name, index, JSONRead.any(element))
+        }
+    }
+
     // MARK: Any element
 
     private typealias ReadElement<Value> = (inout JSONFields, JSON, _ index: Int) -> Value?

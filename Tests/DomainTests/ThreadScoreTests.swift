@@ -60,6 +60,8 @@ struct ThreadScoreTests {
             now: 5000
         )
         #expect(soon.method == .similar && soon.parts?.turn ?? 0 > 0.3)
+        // More words than a few say themselves what they are about.
+        #expect(turns("also do you open on sunday", [mine], at: 0) == [0])
         // A minute later it is a new thought; and an older thread was not gone on with.
         #expect(turns("still cold", [mine], at: 60_000)[0] < 0.03)
         let newer = facts(["y"], author: "me", at: 1000)

@@ -50,6 +50,7 @@ struct OpenAPIDocumentTests {
         title: "Things & more",
         version: "2.0.0",
         schemas: ["Thing": thing],
+        meanings: ["{id}": "The thing.", "name": "Its name.", "id": "Not said where it says it."],
         documentation: .open
     )
 
@@ -70,6 +71,18 @@ struct OpenAPIDocumentTests {
         #expect(document["paths"]?.objectValue?.count == 3)
         let schemas = document["components"]?["schemas"]?.objectValue?.members.map(\.key)
         #expect(schemas == ["Thing", "Problem"])
+    }
+
+    @Test("a field that does not say what it means has the meaning of its name")
+    func meanings() {
+        let document = OpenAPIDocumentTests.router.openAPI
+        let fields = document["components"]?["schemas"]?["Thing"]?["properties"]
+        #expect(fields?["id"]?["description"] == "Which <thing>")
+        let nested = fields?["parts"]?["items"]?["properties"]?["name"]
+        #expect(nested?["description"] == "Its name." && nested?["type"] == "string")
+        #expect(fields?["parts"]?["description"] == nil)
+        let parameters = document["paths"]?["/v1/things/{id}/parts"]?["post"]?["parameters"]
+        #expect(parameters?.arrayValue?.first?["description"] == "The thing.")
     }
 
     @Test("an operation lists its parameters, body, answers and key")

@@ -53,8 +53,8 @@ answers_as() {
     fi
     [[ $(field .code) == "$code" ]] || return 1
     # The text that is promised, word for word, where one is.
-    text=$(promised "$1" 2 | grep -o '`\[Auto[^`]*`' | tr -d '`') || return 0
-    [[ $(field '.detail // .errors[0].detail') == "${text//\{id\}/$MESSAGE}" ]]
+    text=$(promised "$1" 2 | grep -o '`\[Auto[^`]*`' | tr -d '`' || true)
+    [[ -z $text || $(field .detail) == "${text//\{id\}/$MESSAGE}" ]]
 }
 may_be_repeated() { (($(field .retry_after_ms) > 0)); }
 

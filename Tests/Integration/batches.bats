@@ -118,7 +118,7 @@ largest_batch() {
     local number
     hold_conversation 0.6
     for number in {1..5}; do
-        says "parcel from Oslo today" '{"sender": {"kind": "contact", "id": "bob"}}'
+        says "will the parcel from Oslo come today?" '{"sender": {"kind": "contact", "id": "bob"}}'
     done
     post_bodies
     [[ $(count_of 201) == 5 ]]

@@ -106,8 +106,11 @@ told() { # EVENT
     message=$(field .message.id)
     closes
     age 86401
-    says "another day" "{\"reply_to\": \"$message\"}" -H "Idempotency-Key: k-$old"
+    says "another day" "{\"reply_to\": \"$message\", \"attachments\": [{\"name\": \"a.png\"}]}" \
+        -H "Idempotency-Key: k-$old"
     [[ $STATUS == 201 ]]
+    # What came with it goes along.
+    [[ $(field '.message.attachments[0].name') == a.png ]]
     CONVERSATION=$(field .message.conversation_id)
     [[ $CONVERSATION != "$old" && $(field .message.seq) == 1 ]]
     [[ $(field .bot.status) == ai_processing_started ]]
@@ -116,7 +119,8 @@ told() { # EVENT
     # The repeat of the request finds what the first one did.
     agent POST "/v1/conversations/$old/messages" \
         "$(jq -nc --arg id "$CONTACT" --arg m "$message" \
-            '{sender: {kind: "contact", id: $id}, text: "another day", reply_to: $m}')" \
+            '{sender: {kind: "contact", id: $id}, text: "another day", reply_to: $m,
+              attachments: [{name: "a.png"}]}')" \
         -H "Idempotency-Key: k-$old"
     [[ $STATUS == 201 && $BODY == "$first" ]]
     finds

@@ -158,3 +158,32 @@ setup() { open_conversation; }
     agent GET "/v1/conversations/$CONVERSATION/messages"
     [[ $(field '.items[0].delivery.state') == delivered && $(field '.items[0].delivery.provider_ts') == 1.2 ]]
 }
+
+@test "every field and parameter of the published document says what it means" {
+    local silent
+    silent=$(curl -sS --max-time 20 "$MESSAGING_URL/openapi.json" | jq -c '
+        [paths as $p | select($p[-2]? == "properties") | getpath($p) as $field
+         | select(($field | type) == "object" and ($field | has("description") | not))
+         | $p | map(tostring) | join("/")]
+        + [.paths | to_entries[] | .key as $path | .value[] | .parameters[]?
+         | select((.description // "") == "") | "\($path) \(.name)"]')
+    echo "$silent"
+    [[ $silent == "[]" ]]
+}
+
+@test "an assignment says what its score is made of, and a repeat says the same" {
+    says "where is my order 48213"
+    [[ $(field .assignment.method) == new_thread && $(field .assignment.explanation) == null ]]
+    says "order 48213 is still not here" "{\"external_id\": \"e-$CONVERSATION\"}"
+    [[ $(field .assignment.method) == similar ]]
+    local first message
+    first=$(field .assignment.explanation)
+    message=$(field .message.id)
+    [[ $(field '.assignment | (.explanation | add) - .score | fabs < 0.003') == true ]]
+    [[ $(field '.assignment.explanation | keys | join(" ")') == "mentions recency turn words" ]]
+    [[ $(field '.assignment.explanation.words > 0') == true ]]
+    says "order 48213 is still not here" "{\"external_id\": \"e-$CONVERSATION\"}"
+    [[ $STATUS == 200 && $(field .assignment.explanation) == "$first" ]]
+    agent POST "/v1/messages/$message/auto-assign"
+    [[ $STATUS == 200 && $(field .already_assigned) == true && $(field .explanation) == "$first" ]]
+}

@@ -21,6 +21,8 @@ URL = os.environ["MESSAGING_URL"]
 STACK = os.environ["SWITCHBOARD_STACK"]
 AUTHORIZED = {"Authorization": f"Bearer {os.environ['SWITCHBOARD_AGENT_KEY']}"}
 
+PIDS = {}
+
 
 def call(method, path, body=None, headers=AUTHORIZED, tries=100):
     for _ in range(tries):
@@ -116,8 +118,10 @@ def refused_where_nobody_has_it():
 
 
 def pid_of(number):
+    """The process of an instance; the same as before while its file is being written."""
     with open(f"{STACK}/pids/messaging.{number}", encoding="ascii") as file:
-        return int(file.read())
+        PIDS[number] = int(file.read() or PIDS[number])
+    return PIDS[number]
 
 
 def main():

@@ -164,7 +164,7 @@ audit_of() {
         where subject = '$message' and (before::text || coalesce(after::text, '')) ~ 'card'") == 0 ]]
     [[ $(psql "$DATABASE_URL" -XAtqc "select text = '' from messaging.messages
         where id = '$message'") == t ]]
-    says "next" "$AGENT"
+    says "what comes next is about something else" "$AGENT"
     (($(field .message.seq) > 1))
     agent GET "/v1/conversations/$CONVERSATION/threads"
     [[ $(field ".items[] | select(.id == \"$thread\") | .message_count") == 0 ]]

@@ -46,25 +46,41 @@ struct AssignmentRoutes {
             tag: "Threads",
             bodyLimit: 1024 * 1024,
             idempotency: .replayed,
-            requestSchema: Schemas.object(
-                ["message_ids": ["type": "array", "minItems": 1, "maxItems": 100]],
-                required: ["message_ids"]
-            ),
-            responses: [200: RouteResponse("A result per message.", schema: Schemas.free)],
+            requestSchema: JSONFields.schema(AssignmentRoutes.ids),
+            responses: [
+                200: RouteResponse("A result per message.", schema: AssignmentRoutes.answer)
+            ],
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
-                // Ids that are none are results, not faults of the request.
-                let ids = try request.fields { fields in
-                    let list = fields.json("message_ids")
-                    if !(1...AssignmentRoutes.batchMax).contains(list.arrayValue?.count ?? 0) {
-                        fields.fault("message_ids", "must be an array of 1 to 100 ids")
-                    }
-                    return list.arrayValue ?? []
-                }
-                return try await results(caller, ids)
+                return try await results(caller, try request.fields(AssignmentRoutes.ids))
             }
         )
     }
+
+    /// Ids that are none are results, not faults of the request.
+    private static func ids(_ fields: inout JSONFields) -> [JSON] {
+        fields.values("message_ids", count: 1...AssignmentRoutes.batchMax)
+    }
+
+    private static let answer: JSON = [
+        "type": "object",
+        "properties": [
+            "results": [
+                "type": "array",
+                "items": [
+                    "type": "object",
+                    "properties": [
+                        "message_id": ["description": "As it was given."],
+                        "status": Schemas.number,
+                        "assignment": Schemas.reference("Assignment"),
+                        "error": Schemas.reference("Problem"),
+                    ],
+                    "required": ["message_id", "status"],
+                ],
+            ]
+        ],
+        "required": ["results"],
+    ]
 
     private func results(_ caller: Caller, _ ids: [JSON]) async throws -> Response {
         var writer = JSONWriter(capacity: 256 * ids.count)

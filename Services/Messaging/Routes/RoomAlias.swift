@@ -7,7 +7,14 @@ extension JSONFields {
     mutating func conversation() -> UUID { uuid(conversationName) }
 
     /// The conversation that is meant, if one is named.
-    mutating func optionalConversation() -> UUID? { optionalUUID(conversationName) }
+    mutating func optionalConversation() -> UUID? {
+        let conversation = optionalUUID("conversation_id")
+        let room = optionalUUID("room_id")
+        if has("conversation_id"), has("room_id") {
+            fault("room_id", "is conversation_id by another name: one of the two may be given")
+        }
+        return conversation ?? room
+    }
 
     private var conversationName: String {
         has("room_id") && !has("conversation_id") ? "room_id" : "conversation_id"

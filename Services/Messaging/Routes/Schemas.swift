@@ -41,7 +41,8 @@ enum Schemas {
 
     /// What routes refer to by name.
     static let components: JSONObject = [
-        "Conversation": free, "Message": free, "Thread": free, "Assignment": free,
+        "Conversation": conversation, "Message": message, "Thread": thread,
+        "Assignment": assignment,
         "PostedMessage": [
             "type": "object",
             "properties": [

@@ -75,6 +75,8 @@ struct NewMessage: Sendable {
             key: key,
             features: features,
             control: control,
+            attachments: attachments,
+            providerThread: providerThread,
             laterAfter: laterAfter
         )
     }

@@ -22,26 +22,15 @@ struct SessionRoutes {
             description: "The socket keeps its user for as long as the session lasts (24 hours "
                 + "after the last activity); another user gets 409.",
             tag: "Live",
-            requestSchema: Schemas.object(
-                [
-                    "user_id": Schemas.text, "conversation_id": Schemas.uuid,
-                    "room_id": Schemas.uuid,
-                ],
-                required: ["user_id"]
-            ),
+            requestSchema: JSONFields.schema(SessionRoutes.registration),
             responses: [
-                200: RouteResponse("It goes on.", schema: Schemas.free),
-                201: RouteResponse("It is made.", schema: Schemas.free),
+                200: RouteResponse("It goes on.", schema: SessionRoutes.session),
+                201: RouteResponse("It is made.", schema: SessionRoutes.session),
             ],
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
                 let socket = try SessionRoutes.socket(of: request)
-                let (user, conversation) = try request.fields { fields in
-                    (
-                        fields.string("user_id", length: 1...255),
-                        fields.optionalConversation()
-                    )
-                }
+                let (user, conversation) = try request.fields(SessionRoutes.registration)
                 let outcome = try await sessions.registerUser(
                     caller,
                     socket: socket,
@@ -68,7 +57,7 @@ struct SessionRoutes {
             access: .roleOrService(.agent),
             summary: "The user of a socket",
             tag: "Live",
-            responses: [200: RouteResponse("The session.", schema: Schemas.free)],
+            responses: [200: RouteResponse("The session.", schema: SessionRoutes.session)],
             handler: ErrorMapping.translating { request in
                 guard
                     let document = try await sessions.find(
@@ -124,19 +113,11 @@ struct SessionRoutes {
             summary: "Give a sign of life of a connection",
             description: "To be given at least every third of `ttl_ms`; 30 s by default.",
             tag: "Live",
-            requestSchema: Schemas.object(
-                ["user_id": Schemas.text, "connection_id": Schemas.text],
-                required: ["user_id", "connection_id"]
-            ),
+            requestSchema: JSONFields.schema(SessionRoutes.connection),
             responses: [200: RouteResponse("It is noted.", schema: Schemas.free)],
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
-                let connection = try request.fields { fields in
-                    PresenceConnection(
-                        user: fields.string("user_id", length: 1...255),
-                        id: fields.string("connection_id", length: 1...128)
-                    )
-                }
+                let connection = try request.fields(SessionRoutes.connection)
                 await presence.beat(caller.code, connection)
                 return .json(["ttl_ms": .int(presence.ttl.milliseconds)])
             }
@@ -165,6 +146,25 @@ struct SessionRoutes {
             }
         )
     }
+
+    private static func registration(_ fields: inout JSONFields) -> (String, UUID?) {
+        (fields.string("user_id", length: 1...255), fields.optionalConversation())
+    }
+
+    private static func connection(_ fields: inout JSONFields) -> PresenceConnection {
+        PresenceConnection(
+            user: fields.string("user_id", length: 1...255),
+            id: fields.string("connection_id", length: 1...128)
+        )
+    }
+
+    private static let session: JSON = [
+        "type": "object",
+        "properties": [
+            "socket_id": Schemas.text, "session_id": Schemas.uuid, "user_id": Schemas.text,
+            "conversation_id": ["type": ["string", "null"]], "expires_at": Schemas.text,
+        ],
+    ]
 
     private static func list(_ users: [String: [Duration]]) -> JSON {
         let now = WallClock.milliseconds()
