@@ -113,10 +113,11 @@ async def hang(writer, document, number):
     await asyncio.sleep(60)
 
 
-async def slow(writer, document, number):
-    """Thinks for two seconds."""
-    await asyncio.sleep(2)
-    writer.write(whole(200, completion(document, echo(document))))
+def thinking(seconds):
+    async def fault(writer, document, number):
+        await asyncio.sleep(seconds)
+        writer.write(whole(200, completion(document, echo(document))))
+    return fault
 
 
 async def drip(writer, document, number):
@@ -154,7 +155,9 @@ FAULTS = {
     "odd-text": answering(lambda d, n: whole(200, completion(
         d, "a\u0000b <!channel> <@U1> 1 < 2 & 3\u001b[0m"))),
     "marker": answering(lambda d, n: whole(200, completion(d, "Wait. [[handover]]"))),
-    "slow": slow,
+    "slow": thinking(2),
+    # For what needs more than that on a busy machine, such as the start of a process.
+    "slower": thinking(6),
     "rate-once": failing_first(1, lambda: error(
         429, "rate_limit_exceeded", "slow down", [("Retry-After", "1")])),
     "rate-ms-once": failing_first(1, lambda: error(

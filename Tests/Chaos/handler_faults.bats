@@ -131,7 +131,7 @@ source "$BATS_TEST_DIRNAME/handler_support.bash"
 
 @test "a newer message at another process aborts the call in flight as well" {
     instance A
-    bot_of "$A" slow
+    bot_of "$A" slower
     open_at "$A" "$BOT"
     says "$A" one
     eventually 10 was_asked 1
@@ -139,7 +139,7 @@ source "$BATS_TEST_DIRNAME/handler_support.bash"
     says "$B" two
     # By A's next sign of life.
     eventually 2 first_ended_as aborted
-    eventually 15 has_said "1 0"
+    eventually 20 has_said "1 0"
 }
 
 @test "a lock lasts as long as its job lives, however short its time, and not much longer" {
@@ -292,7 +292,7 @@ is_healthy() {
 
 @test "handle goes on while Postgres is away, says so, and its result is read at the job" {
     instance A
-    bot_of "$A" slow
+    bot_of "$A" slower
     open_at "$A" "$BOT"
     local STRICT_KEY
     STRICT_KEY=$("$SWITCHBOARD_BIN/messaging" keys create --tenant "strict-$RANDOM$RANDOM" --role admin \
@@ -301,7 +301,7 @@ is_healthy() {
     ask_at "$A" "$STRICT_KEY" GET /v1/tenant/bot-policy
     [[ $(field .allow_default_bot) == false ]]
     handles "$A" "before"
-    eventually 15 job_is "$A" "$(field .ai_job_id)" completed
+    eventually 25 job_is "$A" "$(field .ai_job_id)" completed
     touch "$SWITCHBOARD_STACK/hold/postgres"
     kill -QUIT "$(<"$SWITCHBOARD_STACK/pids/postgres")"
     handles "$A" "while it is away"
@@ -317,20 +317,25 @@ is_healthy() {
     # What must be stored is refused, and may come again.
     at "$A" POST "/v1/conversations/$CONVERSATION/messages" '{"sender": {"kind": "contact", "id": "c"}, "text": "x"}'
     [[ $STATUS == 503 && $(field .retryable) == true ]]
-    eventually 15 job_is "$A" "$job" completed
+    eventually 25 job_is "$A" "$job" completed
     [[ $(field .result.text) == "You said: while it is away" ]]
     # Nothing is known of a conversation that was not asked for before: the built-in bot answers.
     at "$A" POST "/v1/conversations/$(new_uuid)/handle" '{"history": "<USER>hi</USER><br>"}'
     [[ $STATUS == 200 && $(field .config_source) == default && $(field .bot_name) == "Healthcare Assistant" ]]
+    # The log says why, once, and each is counted.
+    [[ $(grep -c "configurations cannot be read" "$BATS_TEST_TMPDIR/A.log") == 1 ]]
+    (($(stood_in default) == 1))
     # A tenant that forbids the built-in bot gets none, and people later.
     ask_at "$A" "$STRICT_KEY" POST "/v1/conversations/$(new_uuid)/handle" '{"history": "<USER>hi</USER><br>"}'
     [[ $STATUS == 200 && $(field .status) == human && $(field .action) == handover_requested ]]
+    (($(stood_in people) == 1))
     rm -f "$SWITCHBOARD_STACK/hold/postgres"
     eventually 30 postgres_answers
     eventually 10 job_is "$A" "$job" completed
     [[ $(said) == "0 0" ]]
     eventually 15 uses_database "$A"
 }
+stood_in() { curl -sS "$A/metrics" | awk -v name="bot_configuration_stand_ins_total{source=\"$1\"}" '$1 == name { print $2 }'; }
 uses_database() {
     handles "$1" "it is back"
     [[ $STATUS == 200 && $(field .config_source) == null ]]
@@ -338,13 +343,13 @@ uses_database() {
 
 @test "one process alone needs neither Redis nor, for handle, Postgres" {
     instance A SINGLE_INSTANCE=1 REDIS_MODE=disabled
-    bot_of "$A" slow
+    bot_of "$A" slower
     open_at "$A" "$BOT"
     says "$A" hello
-    eventually 15 has_said "1 0"
+    eventually 25 has_said "1 0"
     # Its bot is known from here on: one that thinks for two seconds.
     handles "$A" "before"
-    eventually 15 job_is "$A" "$(field .ai_job_id)" completed
+    eventually 25 job_is "$A" "$(field .ai_job_id)" completed
     touch "$SWITCHBOARD_STACK/hold/postgres"
     kill -QUIT "$(<"$SWITCHBOARD_STACK/pids/postgres")"
     handles "$A" "while it is away"
@@ -353,5 +358,5 @@ uses_database() {
     job=$(field .ai_job_id)
     handles "$A" "again"
     [[ $(field .status) == locked ]]
-    eventually 15 job_is "$A" "$job" completed
+    eventually 25 job_is "$A" "$job" completed
 }

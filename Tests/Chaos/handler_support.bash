@@ -44,6 +44,11 @@ teardown() {
     done
     eventually 30 postgres_answers
     eventually 30 redis_answers
+    # What is left would be the next test's work.
+    sql "update messaging.ai_jobs set status = 'cancelled', finished_at = now(), lease_until = null
+        where status in ('pending', 'processing')"
+    sql "update messaging.conversations set answered_seq = last_user_seq, pending_input = null
+        where awaits_bot"
 }
 
 free_port() {

@@ -67,6 +67,25 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
     [[ $(field .pending_count) == 2 ]]
 }
 
+@test "of thirty calls at once one takes the lock, and the others wait behind it, each counted" {
+    open_with "$SLOW"
+    local number options=()
+    for number in {1..30}; do
+        ((number == 1)) || options+=(--next)
+        options+=(-sS -X POST -H "Authorization: Bearer $SWITCHBOARD_AGENT_KEY"
+            -H "Content-Type: application/json" --data-binary '{"history": "<USER>Hello</USER><br>"}'
+            -w '\n' "$MESSAGING_URL/v1/conversations/$CONVERSATION/handle")
+    done
+    curl --parallel --parallel-immediate --parallel-max 30 "${options[@]}" >"$BATS_TEST_TMPDIR/answers"
+    [[ $(jq -s 'map(select(.action == "lock_acquired")) | length' "$BATS_TEST_TMPDIR/answers") == 1 ]]
+    [[ $(jq -s 'map(select(.action == "lock_exists" and .buffered)) | length' "$BATS_TEST_TMPDIR/answers") == 29 ]]
+    # None is lost: all are in the one job, or behind it.
+    [[ $(sql "select count(*) || ' ' || sum(j.consolidated_messages
+          + case j.status when 'processing' then c.pending_count else 0 end)
+        from messaging.ai_jobs j join messaging.conversations c on c.id = j.conversation_id
+        where c.id = '$CONVERSATION'") == "1 30" ]]
+}
+
 @test "a job's id is a random one, and its states carry their times" {
     open_with "$QUICK"
     handles "<USER>Hello</USER><br>"

@@ -3,7 +3,8 @@
 Usage: openai_standin.py [http://127.0.0.1:PORT]
 
 With the address of a stand-in that our provider has asked it holds those requests against the
-client's own types instead.
+client's own types instead, and against `openai_chat_request.schema.json`: what OpenAI's published
+OpenAPI document (openai/openai-openapi, version 2.3.0, MIT) says of this request.
 """
 
 import json
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import get_type_hints
 
 import openai
+from jsonschema import Draft202012Validator, ValidationError
 from openai.types.chat import ChatCompletionMessageParam
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from pydantic import TypeAdapter
 
+SCHEMA = Path(__file__).resolve().parent / "openai_chat_request.schema.json"
 STANDIN = Path(__file__).resolve().parent.parent / "AIStandIn" / "ai_standin.py"
 
 
@@ -90,7 +93,11 @@ def check_standin(base):
 
 
 def check_bodies(documents):
-    """Every body against the official client's own type, and nothing that it does not know."""
+    """Every body against the official client's own type and OpenAI's own schema, and nothing that
+    they do not know."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    official = Draft202012Validator(schema)
     whole = TypeAdapter(CompletionCreateParamsNonStreaming)
     # An iterable in that type is not looked into.
     turns = TypeAdapter(list[ChatCompletionMessageParam])
@@ -99,6 +106,7 @@ def check_bodies(documents):
         assert set(document) <= known, set(document) - known
         whole.validate_python(document)
         turns.validate_python(document["messages"])
+        official.validate(document)
 
 
 def main():
@@ -106,7 +114,7 @@ def main():
         bodies = [r["body"] for r in fetch(f"{sys.argv[1]}/_requests")["requests"] if r["body"]]
         assert bodies, "nothing was asked"
         check_bodies(bodies)
-        print(f"{len(bodies)} requests are as the client's types say")
+        print(f"{len(bodies)} requests are as the client's types and the published schema say")
         return
     port = free_port()
     base = f"http://127.0.0.1:{port}"
@@ -129,9 +137,17 @@ def main():
         ]:
             try:
                 check_bodies([wrong])
-            except (AssertionError, ValueError):
+            except (AssertionError, ValueError, ValidationError):
                 continue
             raise AssertionError(f"passed: {wrong}")
+        for wrong in [
+            {"model": 1, "messages": [{"role": "user", "content": "x"}]},
+            {"model": "m", "messages": []},
+            {"model": "m", "messages": [{"role": "nobody", "content": "x"}]},
+            {"model": "m", "messages": [{"role": "user", "content": "x"}], "n": 0},
+        ]:
+            schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+            assert not Draft202012Validator(schema).is_valid(wrong), f"the schema takes {wrong}"
         print("the openai client and the stand-in agree")
     finally:
         server.terminate()

@@ -16,6 +16,8 @@ internal import Telemetry
 final class BotConfigService {
     /// How many conversations and tenants are remembered; above it the cache starts anew.
     static let cacheLimit = 20_000
+    /// Between two lines of the log that say that the database is away.
+    static let warningInterval: Duration = .seconds(60)
 
     private struct Known<Value> {
         let value: Value
@@ -33,6 +35,7 @@ final class BotConfigService {
     private let freshFor: Duration
     private let staleFor: Duration
     private var willForget = false
+    private var lastWarning = MonotonicTime(nanoseconds: 0)
     private var configurations: [UUID: [UUID: Known<BotConfiguration>]] = [:]
     private var policies: [UUID: Known<Policy>] = [:]
     private var count = 0
@@ -72,8 +75,14 @@ final class BotConfigService {
             _ = await policy(caller)
             return found
         } catch let error as PostgresError where error.isUnavailable {
-            Degradation.note("bot_configuration")
-            return try standIn(caller, known, now)
+            do {
+                let value = try standIn(caller, known, now)
+                noteStandIn(value.source.rawValue, now)
+                return value
+            } catch {
+                noteStandIn("people", now)
+                throw error
+            }
         }
     }
 
@@ -90,6 +99,21 @@ final class BotConfigService {
             throw NoBotMayAnswer()
         }
         return try defaultBotConfig(caller)
+    }
+
+    /// Counts what stood in for a configuration, and says so once in a while.
+    private func noteStandIn(_ source: String, _ now: MonotonicTime) {
+        PrometheusRegistry.shared.counter(
+            "bot_configuration_stand_ins",
+            "Requests whose bot's configuration could not be read, by what stood in for it.",
+            ["source": source]
+        ).increment()
+        guard now - lastWarning >= BotConfigService.warningInterval else { return }
+        lastWarning = now
+        logger.error(
+            "bot: the database is away, and configurations cannot be read",
+            metadata: ["source": "\(source)"]
+        )
     }
 
     /// The built-in bot, which answers when nothing is configured or can be known.
