@@ -122,7 +122,7 @@ let package = Package(
             product: "assignment-engine",
             serviceParts + ["TimeZones", metrics]
         ),
-        service("Messaging", product: "messaging", serviceParts + ["Domain", "JobQueue"]),
+        service("Messaging", product: "messaging", serviceParts + ["Domain", "JobQueue", deques]),
         service(
             "DispatchWorker",
             product: "dispatch-worker",
