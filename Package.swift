@@ -126,7 +126,7 @@ let package = Package(
             product: "assignment-engine",
             serviceParts + ["Domain", "TimeZones", metrics]
         ),
-        service("Messaging", product: "messaging", serviceParts + ["Domain", "JobQueue"]),
+        service("Messaging", product: "messaging", serviceParts + ["Domain", "JobQueue", deques]),
         service(
             "DispatchWorker",
             product: "dispatch-worker",

@@ -39,6 +39,9 @@ public final class OutboxRelay {
     public static let refusalsLimit = 5
     /// How long a relay sleeps when nobody wakes it.
     public static let pollInterval: Duration = .milliseconds(500)
+    /// After a pass that delivered events the next ones gather for so long: under load one look for
+    /// many transactions, and no wait for what comes alone.
+    public static let gathering: Duration = .milliseconds(5)
 
     private let source: String
     private let postgres: PostgresClient
@@ -110,9 +113,9 @@ public final class OutboxRelay {
             } catch {
                 observer(.passFailed("\(error)"))
             }
-            if found < OutboxRelay.batchLimit && !isStopped {
-                await wakeup.rest(atMost: OutboxRelay.pollInterval)
-            }
+            guard found < OutboxRelay.batchLimit && !isStopped else { continue }
+            if found > 0 { try? await EventLoop.shared.sleep(for: OutboxRelay.gathering) }
+            await wakeup.rest(atMost: OutboxRelay.pollInterval)
         }
     }
 

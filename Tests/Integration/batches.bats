@@ -69,7 +69,7 @@ hold_conversation() {
         -d '{"sender": {"kind": "contact", "id": "ann"}, "text": "the first one"}' &
     STARTED+=($!)
     wait_for "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
-        and query like '%messaging.post_message(%'" 1
+        and query like '%messaging.post_batch(%'" 1
 }
 
 wait_for() {

@@ -50,7 +50,6 @@ enum SchemaDatabase {
         configuration.readTimeout = .seconds(3)
         configuration.readDeadline = .seconds(10)
         configuration.acquireTimeout = .seconds(10)
-        configuration.poolSize = 2
         configuration.readers = 1
         let client = PostgresClient(configuration)
         try await client.start()

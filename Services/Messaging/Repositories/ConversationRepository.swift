@@ -1,6 +1,7 @@
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import struct Platform.UnexpectedAnswer
 internal import PostgresClient
 
 /// A conversation to be found or made.
@@ -128,13 +129,26 @@ struct ConversationRepository {
         )
     }
 
-    /// The state of a conversation for the choice of a thread.
-    func snapshot(_ caller: Caller, _ id: UUID) async throws -> ThreadSnapshot? {
-        let row = try await postgres.read(
-            "select messaging.conversation_snapshot($1, $2) snapshot",
-            [.uuid(caller.tenant), .uuid(id)]
-        ).one()
-        return try row.optionalUTF8("snapshot").map { try ThreadSnapshot(parsing: $0) }
+    /// The states of conversations, each of a tenant, for choices of threads; one read for all.
+    ///
+    /// `nil` where there is no such conversation.
+    func snapshots(
+        _ conversations: [(tenant: UUID, conversation: UUID)]
+    ) async throws -> [ThreadSnapshot?] {
+        let rows = try await postgres.read(
+            """
+            select messaging.conversation_snapshot(u.tenant, u.conversation) snapshot
+            from unnest($1::uuid[], $2::uuid[]) with ordinality u (tenant, conversation, place)
+            order by u.place
+            """,
+            [.uuids(conversations.map(\.tenant)), .uuids(conversations.map(\.conversation))]
+        )
+        guard rows.count == conversations.count else {
+            throw UnexpectedAnswer(function: "conversation_snapshot")
+        }
+        return try rows.map { row in
+            try row.optionalUTF8("snapshot").map { try ThreadSnapshot(parsing: $0) }
+        }
     }
 
     /// Lets the owner follow a session.

@@ -32,77 +32,49 @@ struct MessageOutcome: Sendable {
 struct MessageRepository {
     let postgres: PostgresClient
 
-    /// Stores messages of one conversation in one statement, in their order.
+    /// Stores messages of several conversations, each named once, in one statement and one flush.
     ///
-    /// What is wrong with one of them is its outcome; an error is that of the whole statement, of
-    /// which nothing stays then.
+    /// What is wrong with one message is its outcome; an error is that of the whole statement, of
+    /// which nothing stays then. Without `waits` a conversation that somebody else holds is busy.
     func post(
-        _ placed: PlacedPosts,
-        to conversation: UUID,
+        _ groups: [PlacedPosts],
+        waits: Bool,
         mailbox: MessagingConfiguration
-    ) async throws -> PostResult {
-        guard placed.posts.count > 1 else {
-            return try await postAlone(placed, to: conversation, mailbox: mailbox)
-        }
-        let caller = placed.posts[0].post.caller
+    ) async throws -> [PostResult] {
         let rows = try await postgres.query(
             """
-            select * from messaging.post_messages($1, $2, $3, $4, $5, $6, $7::interval,
-              $8::interval, $9, $10)
+            select * from messaging.post_batch($1, $2::interval, $3::interval, $4, $5, $6)
             """,
             [
-                .uuid(caller.tenant), .string(caller.code), .uuid(conversation),
-                PostgresValue(placed.version), .bool(placed.isForced),
                 .string(ThreadScore.algorithm), interval(mailbox.debounce),
-                interval(mailbox.debounceMax), .int(mailbox.debounceCount), .utf8(placed.document),
+                interval(mailbox.debounceMax), .int(mailbox.debounceCount),
+                .utf8(PlacedPosts.document(groups)), .bool(waits),
             ]
         )
-        if let first = rows.first, try first.string("outcome") == "stale_choice" {
-            return .stale(try ThreadSnapshot(parsing: first.utf8("snapshot")))
+        var results: [PostResult] = []
+        var next = rows.startIndex
+        for (index, group) in groups.enumerated() {
+            let first = next
+            while next < rows.endIndex, try rows[next].int("place") == index + 1 { next += 1 }
+            results.append(try MessageRepository.result(rows[first..<next], of: group))
         }
-        guard rows.count == placed.posts.count else {
-            throw UnexpectedAnswer(function: "post_messages")
-        }
-        return .written(try rows.map { try Outcome(posted: $0) })
+        return results
     }
 
-    private func postAlone(
-        _ placed: PlacedPosts,
-        to conversation: UUID,
-        mailbox: MessagingConfiguration
-    ) async throws -> PostResult {
-        let (post, choice) = placed.posts[0]
-        let (caller, message, key) = (post.caller, post.message, post.message.key)
-        let parameters: [PostgresValue] = [
-            .uuid(caller.tenant), .string(caller.code), .uuid(conversation),
-            .uuid(message.id), .string(message.sender.kind.rawValue), .string(message.sender.id),
-            .string(message.text), PostgresValue(message.externalID),
-            PostgresValue(message.replyTo), PostgresValue(message.thread),
-            PostgresValue(post.name(of: choice)), PostgresValue(choice?.thread),
-            PostgresValue(choice?.score), PostgresValue(placed.version),
-            .bool(placed.isForced), .string(ThreadTitle.make(from: message.text)),
-            .string(ThreadScore.algorithm), .bytes(message.features.packedTerms),
-            .strings(message.features.mentions), interval(post.delay),
-            PostgresValue(message.control?.rawValue), interval(mailbox.debounce),
-            interval(mailbox.debounceMax), .int(mailbox.debounceCount),
-            PostgresValue(key?.key), PostgresValue(key?.method), PostgresValue(key?.path),
-            key.map { .bytes($0.bodyHash) } ?? .null, .string(caller.actor),
-            Attachment.document(of: message.attachments).map { .json($0.text) } ?? .null,
-            PostgresValue(message.providerThread),
-            choice?.parts.map { .json($0.document.text) } ?? .null,
-        ]
-        let row = try await postgres.query(
-            """
-            select * from messaging.post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-              $12, $13, $14, $15, $16, $17, $18, $19, $20::interval, $21, $22::interval,
-              $23::interval, $24, $25, $26, $27, $28, $29, $30, $31, $32)
-            """,
-            parameters
-        ).one()
-        if let snapshot = try row.optionalUTF8("snapshot") {
-            return .stale(try ThreadSnapshot(parsing: snapshot))
+    private static func result(
+        _ rows: PostgresRows.SubSequence,
+        of group: PlacedPosts
+    ) throws -> PostResult {
+        guard let first = rows.first else { throw UnexpectedAnswer(function: "post_batch") }
+        switch try first.string("outcome") {
+        case "busy": return .busy
+        case "stale_choice": return .stale(try ThreadSnapshot(parsing: first.utf8("snapshot")))
+        default: break
         }
-        return .written([try Outcome(posted: row)])
+        guard rows.count == group.posts.count else {
+            throw UnexpectedAnswer(function: "post_batch")
+        }
+        return .written(try rows.map { try Outcome(posted: $0) })
     }
 
     func assign(

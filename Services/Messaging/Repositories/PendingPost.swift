@@ -19,7 +19,7 @@ struct PendingPost: Sendable {
     }
 }
 
-/// Messages of one conversation with the places that were chosen for them.
+/// Messages of one conversation, at least one, with the places that were chosen for them.
 struct PlacedPosts: Sendable {
     let posts: [(post: PendingPost, choice: ThreadChoice?)]
     /// The state of the threads on which that was decided; `nil` when nothing was to be decided.
@@ -27,13 +27,31 @@ struct PlacedPosts: Sendable {
     /// Take the choices although the threads have changed since.
     let isForced: Bool
 
-    /// What `messaging.post_messages` reads.
-    var document: [UInt8] {
-        var writer = JSONWriter(capacity: 512 * posts.count)
+    /// About how many bytes they are; the rest of a message is small.
+    var bytes: Int { posts.reduce(0) { $0 + $1.post.message.text.utf8.count + 512 } }
+
+    /// What `messaging.post_batch` reads.
+    static func document(_ groups: [PlacedPosts]) -> [UInt8] {
+        var writer = JSONWriter(capacity: groups.reduce(256) { $0 + $1.bytes })
+        writer.beginArray()
+        for group in groups { group.write(to: &writer) }
+        writer.endArray()
+        return writer.bytes
+    }
+
+    private func write(to writer: inout JSONWriter) {
+        let first = posts[0].post
+        writer.beginObject()
+        writer.member("tenant", first.caller.tenant.text)
+        writer.member("code", first.caller.code)
+        writer.member("conversation", first.message.conversation.text)
+        writer.member("seen", version)
+        writer.member("force", .bool(isForced))
+        writer.key("items")
         writer.beginArray()
         for (post, choice) in posts { PlacedPosts.write(post, choice, to: &writer) }
         writer.endArray()
-        return writer.bytes
+        writer.endObject()
     }
 
     private static func write(
@@ -84,4 +102,10 @@ enum PostResult: Sendable {
     case written([Outcome])
     /// Nothing was written: the threads have changed, and these are they.
     case stale(ThreadSnapshot)
+    /// Nothing was written: somebody else holds the conversation.
+    case busy
+
+    var isBusy: Bool {
+        if case .busy = self { true } else { false }
+    }
 }

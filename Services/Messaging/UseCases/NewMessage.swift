@@ -21,20 +21,24 @@ struct RequestKey: Sendable {
     let path: String
     let bodyHash: [UInt8]
 
-    /// The key of `request`; nil when it carries none.
-    init?(_ request: Request) {
-        guard let key = request.context.idempotencyKey else { return nil }
-        self.key = key
-        method = request.method.name
-        path = request.path
-        bodyHash = request.context.bodyHash
-    }
-
     /// SHA-256 in hex.
     static func hash(_ text: String) -> String {
         SHA256.hash(data: Data(text.utf8)).map { byte in
             (byte < 16 ? "0" : "") + String(byte, radix: 16)
         }.joined()
+    }
+}
+
+extension RequestKey {
+    /// The key of `request`; nil when it carries none.
+    init?(_ request: Request) {
+        guard let key = request.context.idempotencyKey else { return nil }
+        self.init(
+            key: key,
+            method: request.method.name,
+            path: request.path,
+            bodyHash: request.context.bodyHash
+        )
     }
 }
 

@@ -9,7 +9,8 @@ internal import Tracing
 
 /// Stores a message, with its thread and the bot's turn, and wakes what has to go on.
 ///
-/// Messages of one conversation that arrive while another is being written are written together.
+/// Messages of one conversation that arrive while another is being written are written together,
+/// and with those of other conversations that are to be written at the same time.
 @LoopActor
 final class PostMessage {
     /// How often a choice is made again because the threads changed; the last one is taken anyway.
@@ -17,9 +18,8 @@ final class PostMessage {
     /// How often a message goes on to the conversation that came after a closed one.
     static let movesMax = 2
 
-    private let messages: MessageRepository
     private let conversations: ConversationRepository
-    private let configuration: MessagingConfiguration
+    private let trips: MessageTrips
     private let limiter: RoomLimiter
     private let lock: MessageLock
     private let queue: ConversationQueue
@@ -36,9 +36,12 @@ final class PostMessage {
         queue: ConversationQueue,
         controlWord: @escaping @LoopActor (Caller, String) async -> ControlWord?
     ) {
-        self.messages = messages
         self.conversations = conversations
-        self.configuration = configuration
+        trips = MessageTrips(
+            messages: messages,
+            conversations: conversations,
+            configuration: configuration
+        )
         self.limiter = limiter
         self.lock = lock
         self.queue = queue
@@ -169,7 +172,7 @@ final class PostMessage {
         var snapshot: ThreadSnapshot?
         if posts.contains(where: \.needsChoice) {
             snapshot = try await withSpan("message.threads") {
-                try await conversations.snapshot(caller, conversation)
+                try await trips.snapshot(caller, conversation)
             }
         }
         for round in 1...PostMessage.choicesMax {
@@ -179,13 +182,12 @@ final class PostMessage {
                 isForced: round == PostMessage.choicesMax
             )
             try await FaultPoints.reached("message.before_commit")
-            let result = try await withSpan("message.commit") {
-                try await post(placed, to: conversation)
-            }
+            let result = try await withSpan("message.commit") { try await trips.post(placed) }
             try await FaultPoints.reached("message.committed")
             switch result {
             case .written(let outcomes): return outcomes
             case .stale(let fresh): snapshot = fresh
+            case .busy: preconditionFailure("who waits for a conversation gets it, or an error")
             }
         }
         preconditionFailure("a forced choice is never stale")
@@ -216,17 +218,6 @@ final class PostMessage {
                 snapshot.add(message.features, to: thread)
             }
             return (post, choice)
-        }
-    }
-
-    /// The same external id may be stored in another conversation at this instant; then the second
-    /// look finds it.
-    private func post(_ placed: PlacedPosts, to conversation: UUID) async throws -> PostResult {
-        do {
-            return try await messages.post(placed, to: conversation, mailbox: configuration)
-        } catch let error as PostgresError where error.isUniqueViolation && placed.posts.count == 1
-        {
-            return try await messages.post(placed, to: conversation, mailbox: configuration)
         }
     }
 }
