@@ -7,7 +7,14 @@ public import RedisClient
 /// its tenant's tag, so all of its keys share a slot.
 @LoopActor
 public final class RedisGenerationCache: GenerationCache {
+    /// How many groups' generations are remembered; above it they are learnt anew.
+    private static let seenMax = 10_000
+
     private let redis: RedisClient
+    /// The generations that groups had when they were last looked at.
+    ///
+    /// Only a guess at which value to ask for: a look is answered by what the server says then.
+    private var seen: [String: Int64] = [:]
 
     /// A cache in `redis`.
     public nonisolated init(_ redis: RedisClient) {
@@ -38,16 +45,40 @@ public final class RedisGenerationCache: GenerationCache {
     )
 
     /// Reads generation and value at one instant.
+    ///
+    /// With the right guess that is one MGET, a fraction of what the script costs the server.
     public func get(
         _ group: String,
         _ key: String
     ) async throws(CoordinationError) -> CacheLookup {
+        if let guess = seen[group] {
+            let lookup = try await look(group, key, at: guess)
+            if lookup.generation == guess { return lookup }
+        }
         let reply = try await answered("cache") { () async throws(RedisError) in
             try await redis.run(
                 RedisGenerationCache.reading,
                 keys: ["cg:\(group)", "qc:\(group)"],
                 arguments: [.string(key)]
             )
+        }
+        let parts = reply.array ?? []
+        let generation = parts.first?.integer ?? 0
+        if seen.count >= RedisGenerationCache.seenMax { seen.removeAll() }
+        seen[group] = generation
+        return CacheLookup(generation: generation, value: parts.count > 1 ? parts[1].bytes : nil)
+    }
+
+    /// The group's generation, and the value that it has if that is `generation`.
+    private func look(
+        _ group: String,
+        _ key: String,
+        at generation: Int64
+    ) async throws(CoordinationError) -> CacheLookup {
+        let reply = try await answered("cache") { () async throws(RedisError) in
+            try await redis.send([
+                "MGET", .string("cg:\(group)"), .string("qc:\(group):\(generation):\(key)"),
+            ])
         }
         let parts = reply.array ?? []
         return CacheLookup(

@@ -1,4 +1,4 @@
-internal import Synchronization
+public import Synchronization
 
 /// A value behind a mutex that the thread sanitizer understands.
 ///
@@ -7,8 +7,8 @@ internal import Synchronization
 /// what was done before the mutex was given back has happened before it is taken again. On x86-64
 /// and with no sanitizer that is a plain load and a plain store.
 public struct Guarded<Value: ~Copyable>: ~Copyable, Sendable {
-    private let mutex: Mutex<Value>
-    private let order = Atomic<Bool>(false)
+    @usableFromInline let mutex: Mutex<Value>
+    @usableFromInline let order = Atomic<Bool>(false)
 
     /// Guards `value`.
     public init(_ value: consuming sending Value) {
@@ -16,6 +16,9 @@ public struct Guarded<Value: ~Copyable>: ~Copyable, Sendable {
     }
 
     /// Calls `body` with the value while nobody else has it.
+    ///
+    /// Part of its callers: as a generic call it costs ten times what it does.
+    @inlinable
     public borrowing func withLock<Result: ~Copyable, Failure: Error>(
         _ body: (inout sending Value) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {

@@ -29,4 +29,17 @@ public actor LoopActor {
             try unsafeBitCast(escapable, to: Plain.self)()
         }
     }
+
+    /// The same for a function that captures nothing: the hot callbacks of C libraries.
+    ///
+    /// What it needs comes as its argument, so that a call allocates nothing.
+    @inlinable
+    public static func assumeIsolated<Argument: Sendable>(
+        _ argument: Argument,
+        _ operation: @escaping @LoopActor (Argument) -> Void
+    ) {
+        EventLoop.shared.preconditionOnLoop()
+        typealias Plain = (Argument) -> Void
+        unsafeBitCast(operation, to: Plain.self)(argument)
+    }
 }

@@ -23,7 +23,7 @@ extension HTTPServer {
         case .head(let head):
             let progress = RequestInProgress(self, head, now: EventLoop.shared.now)
             progress.body = body
-            if let error = parser.acceptBody(limit: progress.target.bodyLimit) {
+            if let error = parser.acceptBody(limit: progress.bodyLimit) {
                 let id = progress.id.text
                 return Problem(error).response(requestID: id, instance: target)
             }

@@ -218,20 +218,20 @@ extension HTTPServer: ListenerDelegate {
             output.append(contentsOf: type.utf8)
             output.append(contentsOf: HTTPServer.lineEnd)
         }
-        output.append(contentsOf: HTTPServer.noSniff)
-        if !response.fields.contains("Cache-Control") {
-            output.append(contentsOf: HTTPServer.noStore)
-        }
-        output.append(contentsOf: HTTPServer.requestIDName)
+        let saysCaching = !response.fields.isEmpty && response.fields.contains("Cache-Control")
+        output.append(contentsOf: saysCaching ? HTTPServer.common : HTTPServer.commonNoStore)
         id.append(to: &output)
         output.append(contentsOf: HTTPServer.lineEnd)
-        response.fields.appendLines(to: &output)
+        if !response.fields.isEmpty { response.fields.appendLines(to: &output) }
         output.append(contentsOf: HTTPServer.lineEnd)
     }
 
     private static let contentTypeName = Array("Content-Type: ".utf8)
-    private static let noSniff = Array("X-Content-Type-Options: nosniff\r\n".utf8)
-    private static let noStore = Array("Cache-Control: no-store\r\n".utf8)
-    private static let requestIDName = Array("X-Request-Id: ".utf8)
+    private static let common = Array(
+        "X-Content-Type-Options: nosniff\r\nX-Request-Id: ".utf8
+    )
+    private static let commonNoStore = Array(
+        "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Request-Id: ".utf8
+    )
     private static let lineEnd: [UInt8] = [.carriageReturn, .lineFeed]
 }

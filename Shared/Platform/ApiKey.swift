@@ -46,7 +46,7 @@ public struct ApiKey: Sendable {
     public var digest: [UInt8] { ApiKey.digest(secret) }
 
     static func digest(_ secret: Secret) -> [UInt8] {
-        Array(SHA256.hash(data: Data(secret.reveal().utf8)))
+        Array(SHA256.hash(data: Array(secret.reveal().utf8)))
     }
 
     private static func isPlain(_ byte: UInt8) -> Bool {

@@ -62,15 +62,23 @@ public final class KeyAuthenticator: Authenticator {
 
     /// The one who sent `request`.
     public func authenticate(_ request: Request) async throws -> Principal {
-        guard let field = request.fields["Authorization"],
-            field.utf8.count > 7, field.prefix(7).lowercased() == "bearer "
+        guard let field = request.fields.valueBytes(of: "Authorization"),
+            let token = KeyAuthenticator.bearer(field)
         else { throw Problem.unauthorized() }
-        let token = String(field.dropFirst(7))
         if let key = ApiKey(parsing: token) { return try await tenantKey(key) }
         guard constantTimeEquals(ApiKey.digest(Secret(token)), serviceDigest) else {
             throw Problem.unauthorized()
         }
         return try await service(for: request)
+    }
+
+    /// What follows `Bearer `, in whose letters case does not count (RFC 9110 section 11.1).
+    private static func bearer(_ field: ArraySlice<UInt8>) -> String? {
+        let scheme = "bearer ".utf8
+        // Setting the bit of lower case leaves a space what it is.
+        guard field.count > scheme.count, zip(field, scheme).allSatisfy({ $0 | 0x20 == $1 })
+        else { return nil }
+        return String(decoding: field.dropFirst(scheme.count), as: UTF8.self)
     }
 
     private func tenantKey(_ key: ApiKey) async throws -> Principal {

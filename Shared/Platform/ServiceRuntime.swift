@@ -154,8 +154,13 @@ public final class ServiceRuntime {
             observer: RequestLog(logger: logger)
         )
         self.server = server
+        PrometheusRegistry.shared.sample(
+            "http_requests_in_flight",
+            "Requests whose handlers run."
+        ) { Double(server.readings.requestsInFlight) }
         let port = try await server.start()
         logger.info("serving", metadata: ["port": "\(port)"])
+        StartUpCode.letGo()
         try await untilSignal()
         logger.info("draining")
         endAtTheLatest(after: configuration.drainLimit)

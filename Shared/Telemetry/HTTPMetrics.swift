@@ -1,7 +1,6 @@
 public import EventLoop
 
-/// What a server tells about its requests: their times by route, method and status, and how many
-/// are being worked on.
+/// What a server tells about its requests: their times by route, method and status.
 @LoopActor
 public final class HTTPMetrics {
     private struct Key: Hashable {
@@ -15,32 +14,23 @@ public final class HTTPMetrics {
     ]
 
     private let registry: PrometheusRegistry
-    private let inFlight: PrometheusGauge
     private var durations: [Key: PrometheusHistogram] = [:]
 
     /// Metrics in `registry`.
     public init(registry: PrometheusRegistry = .shared) {
         self.registry = registry
-        inFlight = registry.gauge("http_requests_in_flight", "Requests being worked on.")
     }
 
-    /// A request's head has been read.
-    public func begin() {
-        inFlight.add(1)
-    }
-
-    /// The request was answered, or its client went away.
+    /// Where the times of such answers go; a caller that keeps it saves a look by names.
     ///
-    /// `route` is the pattern that matched, never the path: anybody can make up paths. Its handle
-    /// is looked up once and kept.
-    public func end(method: String, route: String, status: Int, took: Duration) {
-        inFlight.add(-1)
+    /// `route` is the pattern that matched, never the path: anybody can make up paths.
+    public func durations(method: String, route: String, status: Int) -> PrometheusHistogram {
         let key = Key(
             route: route,
             method: HTTPMetrics.methods.contains(method) ? method : "other",
             status: status
         )
-        if let known = durations[key] { return known.observe(took) }
+        if let known = durations[key] { return known }
         let made = registry.histogram(
             "http_request_duration_seconds",
             "Time from a request's head to the end of its answer.",
@@ -49,8 +39,7 @@ public final class HTTPMetrics {
                 "status": (100...599).contains(status) ? String(status) : "other",
             ]
         )
-        made.observe(took)
-        guard durations.count < PrometheusRegistry.seriesPerMetricMax else { return }
-        durations[key] = made
+        if durations.count < PrometheusRegistry.seriesPerMetricMax { durations[key] = made }
+        return made
     }
 }

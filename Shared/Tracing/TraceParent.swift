@@ -106,11 +106,14 @@ public struct TraceParent: Sendable, Hashable, CustomStringConvertible {
 extension [UInt8] {
     /// Appends the last `digits` hexadecimal digits of `value`, lower case.
     package mutating func appendHex(_ value: UInt64, digits: Int = 16) {
-        var shift = UInt64(digits * 4)
-        while shift > 0 {
-            shift -= 4
-            let nibble = UInt8(truncatingIfNeeded: value &>> shift) & 15
-            append(nibble < 10 ? 0x30 + nibble : 0x57 + nibble)
+        append(contentsOf: repeatElement(0, count: digits))
+        // Through a span: a check for room with each digit would cost more than the digit.
+        var all = mutableSpan
+        var rest = value
+        for index in (all.count - digits..<all.count).reversed() {
+            let nibble = UInt8(truncatingIfNeeded: rest) & 15
+            all[index] = nibble < 10 ? 0x30 + nibble : 0x57 + nibble
+            rest &>>= 4
         }
     }
 }

@@ -12,7 +12,8 @@ import time
 import clean_build
 from idle import IdleConnections
 from measuring import (
-    Processes, free_port, median, raise_descriptor_limit, resident_bytes, rounds, wrk,
+    SERVICE_ENVIRONMENT, Processes, free_port, median, raise_descriptor_limit, resident_bytes,
+    rounds, wrk,
 )
 from stores import CONVERSATIONS, Database, Redis
 from table import Table, micros, millis, rate
@@ -73,7 +74,9 @@ class Bench:
     def start_bench_server(self, name):
         port = free_port()
         pid = self.processes.start(
-            name, [f"{BIN}/bench-server"], {"PORT": str(port), "HOST": "127.0.0.1"}
+            name,
+            [f"{BIN}/bench-server"],
+            {"PORT": str(port), "HOST": "127.0.0.1", **SERVICE_ENVIRONMENT},
         )
         self.processes.wait_for(name, port)
         return port, pid

@@ -15,7 +15,8 @@ import time
 from urllib.parse import urlsplit
 
 from measuring import (
-    Processes, cpu_seconds, free_port, median, raise_descriptor_limit, rounds, wrk,
+    SERVICE_ENVIRONMENT, Processes, cpu_seconds, free_port, median, raise_descriptor_limit, rounds,
+    wrk,
 )
 from stores import Database
 from table import Table, millis, rate
@@ -103,7 +104,9 @@ class Reach:
         self.say("cached lists")
         port = free_port()
         peer = self.processes.start(
-            "bench", [f"{BIN}/bench-server"], {"PORT": str(port), "HOST": "127.0.0.1"}
+            "bench",
+            [f"{BIN}/bench-server"],
+            {"PORT": str(port), "HOST": "127.0.0.1", **SERVICE_ENVIRONMENT},
         )
         self.processes.wait_for("bench", port)
         script = self.file_of(

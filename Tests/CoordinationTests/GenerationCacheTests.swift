@@ -72,6 +72,36 @@ struct GenerationCacheTests {
     }
 
     @Test(
+        "another instance's change is seen by one that knows the generation before",
+        .enabled(if: TestRedis.url != nil)
+    )
+    func remembered() async throws {
+        let redis = try await TestRedis.client()
+        let (mine, other) = (RedisGenerationCache(redis), RedisGenerationCache(redis))
+        let group = "{\(TestRedis.tenant())}:threads:r1"
+        for generation in Int64(0)..<3 {
+            try await mine.set(
+                group,
+                "a",
+                bytes("\(generation)"),
+                generation: generation,
+                ttl: .seconds(60)
+            )
+            // The second look knows the generation; both answer with the value of now.
+            for _ in 0..<2 {
+                #expect(try await mine.get(group, "a").value == bytes("\(generation)"))
+            }
+            try await other.invalidate([group])
+            let lookup = try await mine.get(group, "a")
+            #expect(lookup == CacheLookup(generation: generation + 1, value: nil))
+        }
+        // A generation that Redis forgot is 0 again, whatever is remembered.
+        _ = try await redis.send(["DEL", .string("cg:\(group)")])
+        let lookup = try await mine.get(group, "b")
+        #expect(lookup == CacheLookup(generation: 0, value: nil))
+    }
+
+    @Test(
         "the keys are as published, and generations last longer than their values",
         .enabled(if: TestRedis.url != nil)
     )

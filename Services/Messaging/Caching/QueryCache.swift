@@ -36,9 +36,14 @@ final class QueryCache {
 
         /// SHA-1 of the parameters, in hex.
         var key: String {
-            Insecure.SHA1.hash(data: Data(params.utf8)).map { byte in
-                (byte < 16 ? "0" : "") + String(byte, radix: 16)
-            }.joined()
+            let digits = Array("0123456789abcdef".utf8)
+            var text: [UInt8] = []
+            text.reserveCapacity(2 * Insecure.SHA1.byteCount)
+            for byte in Insecure.SHA1.hash(data: Array(params.utf8)) {
+                text.append(digits[Int(byte >> 4)])
+                text.append(digits[Int(byte & 15)])
+            }
+            return String(decoding: text, as: UTF8.self)
         }
     }
 

@@ -63,6 +63,11 @@ struct ConnectionStateMachine: Sendable {
         if case .handling = state { true } else { false }
     }
 
+    /// Whether the last answer is on its way out.
+    var isFinishing: Bool {
+        if case .finishing = state { true } else { false }
+    }
+
     /// Whether input is thrown away.
     var isLingering: Bool {
         if case .lingering = state { true } else { false }

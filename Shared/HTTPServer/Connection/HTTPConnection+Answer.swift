@@ -33,9 +33,9 @@ extension HTTPConnection {
         // Not `Task.immediate`: a task that was started so pays twice for each call that it makes
         // (the runtime looks for a preferred executor under a lock; Swift 6.3.1).
         task = Task { @LoopActor [self] in
-            let (response, principal) = await server.pipeline.respond(request, entry)
+            let (response, admission) = await server.pipeline.respond(request, entry)
             server.readings.requestsInFlight -= 1
-            finished(exchange, response, principal)
+            finished(exchange, response, admission?.principal)
         }
     }
 
@@ -100,8 +100,7 @@ extension HTTPConnection {
     ) {
         server.readings.answered += 1
         guard let observer = server.observer else { return }
-        var entry: RouteEntry?
-        if case .route(let found, _) = progress.target { entry = found }
+        let entry = progress.entry
         observer.answered(
             AnsweredRequest(
                 routeIndex: entry?.index,
@@ -165,14 +164,6 @@ extension Request {
         let queryBytes = progress.head.queryBytes
         let query = queryBytes.isEmpty ? QueryParameters() : QueryParameters(queryBytes)
         guard let query else { return nil }
-        message = Message(head: progress.head, body: progress.body, query: query, peer: peer)
-        context = RequestContext(
-            id: progress.id,
-            isHead: progress.head.method == .head,
-            parameters: parameters,
-            traceparent: progress.traceparent,
-            route: entry.route.pattern,
-            received: progress.received
-        )
+        message = Message(progress, entry, parameters, query: query, peer: peer)
     }
 }

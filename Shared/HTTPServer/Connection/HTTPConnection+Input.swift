@@ -12,6 +12,8 @@ final class RequestInProgress {
     let received: MonotonicTime
     /// The route, or what is answered instead of calling one.
     let target: Target
+    /// The route alone; nil when none is called.
+    let entry: RouteEntry?
     var body: [UInt8] = []
     /// Bytes of the whole body, also once the handler has it.
     var bodySize = 0
@@ -19,19 +21,10 @@ final class RequestInProgress {
     enum Target {
         case route(RouteEntry, PathParameters)
         case answer(Response)
-
-        /// Bytes that the body may have.
-        var bodyLimit: Int {
-            switch self {
-            case .route(let entry, _): entry.route.bodyLimit
-            case .answer: Route.bodyLimitDefault
-            }
-        }
-
-        var isRoute: Bool {
-            if case .route = self { true } else { false }
-        }
     }
+
+    /// Bytes that the body may have.
+    var bodyLimit: Int { entry?.route.bodyLimit ?? Route.bodyLimitDefault }
 
     /// Finds the route of a head, or what to answer without one.
     init(_ server: HTTPServer, _ head: RequestHead, now: MonotonicTime) {
@@ -46,7 +39,9 @@ final class RequestInProgress {
         func answer(_ problem: Problem) -> Target {
             .answer(problem.response(requestID: id.text, instance: head.target))
         }
-        switch server.pipeline.router.match(head.method, head.pathBytes) {
+        let match = server.pipeline.router.match(head.method, head.pathBytes)
+        if case .route(let found, _) = match { entry = found } else { entry = nil }
+        switch match {
         case .route(let entry, let parameters):
             target = .route(entry, parameters)
         case .none:
@@ -86,6 +81,7 @@ extension HTTPConnection {
 
     /// Parses input that had to wait; true when that may have made new output.
     func parseWaitingInput() -> Bool {
+        guard !input.isEmpty || machine.hasInputEnded else { return false }
         guard machine.mayParse, unsent <= server.configuration.outputLowWater else { return false }
         let hadInput = inputPosition < input.count
         if hadInput {
@@ -148,13 +144,12 @@ extension HTTPConnection {
         let now = EventLoop.shared.now
         machine.headCompleted(keepsAlive: head.keepsAlive, now: now)
         let request = RequestInProgress(server, head, now: now)
-        let target = request.target
         current = request
-        if let error = parser.acceptBody(limit: target.bodyLimit) {
+        if let error = parser.acceptBody(limit: request.bodyLimit) {
             return refuse(Problem(error))
         }
         guard head.expectsContinue, !bodyFollows else { return }
-        if case .answer(let response) = target {
+        if case .answer(let response) = request.target {
             // The client waits for a word before it sends the body; this is the last one.
             return refuse(response)
         }
@@ -162,7 +157,7 @@ extension HTTPConnection {
     }
 
     private func takeBody(_ bytes: ArraySlice<UInt8>) {
-        guard current?.target.isRoute == true else { return }
+        guard current?.entry != nil else { return }
         server.readings.bodyBytes += bytes.count
         current?.body.append(contentsOf: bytes)
         guard server.readings.bodyBytes > server.configuration.bodyBytesMax else { return }

@@ -173,19 +173,18 @@ final class HTTPConnection: Channel, Flushable {
     var unsent: Int { output.count - outputPosition }
 
     private func flushOutput() {
+        // Most entries bring a request whose answer comes later.
+        guard !output.isEmpty || machine.isFinishing else { return }
         guard !machine.isClosed else { return }
-        while outputPosition < output.count {
-            switch socket.send(output.span.extracting(outputPosition..<output.count)) {
-            case .sent(let count):
-                outputPosition += count
-                takenSinceBlocked += count
+        let start = outputPosition
+        var position = start
+        while position < output.count {
+            switch send(from: position) {
+            case .sent(let count): position += count
             case .wouldBlock:
-                isBlocked = true
-                let isFair = takenSinceBlocked >= server.configuration.outputLowWater
-                if isFair { takenSinceBlocked = 0 }
-                machine.outputBlocked(progressed: isFair, now: EventLoop.shared.now)
-                stream?.wrote(unsent: unsent)
-                return
+                outputPosition = position
+                takenSinceBlocked += position - start
+                return outputBlocked()
             case .failed:
                 return machine.lost()
             }
@@ -201,10 +200,23 @@ final class HTTPConnection: Channel, Flushable {
         }
     }
 
+    private func send(from position: Int) -> SendOutcome {
+        let bytes = output
+        return socket.send(bytes.span.extracting(position..<bytes.count))
+    }
+
+    private func outputBlocked() {
+        isBlocked = true
+        let isFair = takenSinceBlocked >= server.configuration.outputLowWater
+        if isFair { takenSinceBlocked = 0 }
+        machine.outputBlocked(progressed: isFair, now: EventLoop.shared.now)
+        stream?.wrote(unsent: unsent)
+    }
+
     /// Keeps only what is not sent; the rest of the buffer serves the next connection.
     private func giveBufferBack() {
         var buffer: [UInt8] = []
-        if unsent > 0 { buffer.append(contentsOf: output[outputPosition...]) }
+        if !output.isEmpty { buffer.append(contentsOf: output[outputPosition...]) }
         outputPosition = 0
         swap(&buffer, &output)
         guard buffer.capacity <= server.configuration.outputHighWater * 2 else { return }
@@ -215,11 +227,12 @@ final class HTTPConnection: Channel, Flushable {
     private func updateInterest() {
         var interest: Interest = []
         if machine.wantsInput && webSocket?.isInboxFull != true
-            && input.count - inputPosition < server.configuration.inputHighWater
+            && (input.isEmpty
+                || input.count - inputPosition < server.configuration.inputHighWater)
         {
             interest.insert(.read)
         }
-        if unsent > 0 { interest.insert(.write) }
+        if !output.isEmpty { interest.insert(.write) }
         socket.update(interest: interest)
     }
 

@@ -5,29 +5,63 @@ public import Tracing
 
 /// A whole request: head and body are in, the route is known.
 ///
-/// Copying is cheap: everything that came over the wire is shared.
+/// Two references: a handler's every suspension keeps it, so that a large value would make each of
+/// these cost more memory than the request itself.
 public struct Request: Sendable {
     let message: Message
-    /// What the server found out about the request.
-    public internal(set) var context: RequestContext
+    var admission: Admission?
 
-    /// What came over the wire.
+    /// What came over the wire, and where it was led.
     final class Message: Sendable {
         let head: RequestHead
         let body: [UInt8]
         let query: QueryParameters
         let peer: SocketAddress
+        let id: RequestID
+        let parameters: PathParameters
+        let traceparent: TraceParent
+        let route: RouteEntry
+        let received: MonotonicTime
 
-        init(head: RequestHead, body: [UInt8], query: QueryParameters, peer: SocketAddress) {
-            self.head = head
-            self.body = body
+        @LoopActor
+        init(
+            _ progress: RequestInProgress,
+            _ route: RouteEntry,
+            _ parameters: PathParameters,
+            query: QueryParameters,
+            peer: SocketAddress
+        ) {
+            head = progress.head
+            body = progress.body
+            id = progress.id
+            traceparent = progress.traceparent
+            received = progress.received
             self.query = query
             self.peer = peer
+            self.parameters = parameters
+            self.route = route
+        }
+
+        var isHead: Bool { head.method == .head }
+    }
+
+    /// What the pipeline found out on the way to the handler.
+    final class Admission: Sendable {
+        let principal: Principal?
+        let idempotencyKey: String?
+        let bodyHash: [UInt8]
+
+        init(_ principal: Principal?, idempotencyKey: String? = nil, bodyHash: [UInt8] = []) {
+            self.principal = principal
+            self.idempotencyKey = idempotencyKey
+            self.bodyHash = bodyHash
         }
     }
 
+    /// What the server found out about the request.
+    public var context: RequestContext { RequestContext(request: self) }
     /// The method; GET also for a HEAD request, whose answer is cut by the server.
-    public var method: HTTPMethod { context.isHead ? .get : message.head.method }
+    public var method: HTTPMethod { message.isHead ? .get : message.head.method }
     /// The target as it was sent.
     public var target: String { message.head.target }
     /// The path as it was sent, percent-encoded.
@@ -45,30 +79,30 @@ public struct Request: Sendable {
     /// - Throws: `JSONError`, which the server answers with 400 when the handler passes it on.
     public func json() throws(JSONError) -> JSON { try JSON(parsing: body) }
     /// The parts of the path that the route's pattern names.
-    public var parameters: PathParameters { context.parameters }
+    public var parameters: PathParameters { message.parameters }
 }
 
 /// What the server found out about a request.
 public struct RequestContext: Sendable {
-    let id: RequestID
-    let isHead: Bool
+    let request: Request
+
     /// The values of the pattern's parameters.
-    public let parameters: PathParameters
+    public var parameters: PathParameters { request.message.parameters }
     /// This request's place in its trace: pass it on to whatever is called.
-    public let traceparent: TraceParent
+    public var traceparent: TraceParent { request.message.traceparent }
     /// The pattern of the route.
-    public let route: String
+    public var route: String { request.message.route.route.pattern }
     /// When the head was complete.
-    public let received: MonotonicTime
+    public var received: MonotonicTime { request.message.received }
     /// Who asks; nil on an open route.
-    public internal(set) var principal: Principal?
+    public var principal: Principal? { request.admission?.principal }
     /// The caller's idempotency key, checked for form.
-    public internal(set) var idempotencyKey: String?
+    public var idempotencyKey: String? { request.admission?.idempotencyKey }
     /// The SHA-256 of the body, to which the key is bound; empty without a key.
-    public internal(set) var bodyHash: [UInt8] = []
+    public var bodyHash: [UInt8] { request.admission?.bodyHash ?? [] }
 
     /// The request's id: the caller's, or one made here.
-    public var requestID: String { id.text }
+    public var requestID: String { request.message.id.text }
 
     /// Who asks.
     ///

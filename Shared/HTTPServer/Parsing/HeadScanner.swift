@@ -93,19 +93,6 @@ struct HeadScanner: Sendable {
     mutating func makeHead(_ bytes: [UInt8]) -> RequestHead {
         var taken: [HTTPFields.Entry] = []
         swap(&taken, &entries)
-        return RequestHead(
-            method: method,
-            version: version,
-            fields: HTTPFields(head: bytes, entries: taken),
-            framing: facts.framing,
-            keepsAlive: facts.keepsAlive(version),
-            expectsContinue: facts.expectsContinue && version == .http11
-                && facts.framing != .none,
-            bytes: bytes,
-            targetRange: target,
-            pathRange: path,
-            queryRange: queryStart.map { $0..<target.upperBound },
-            authorityRange: authority ?? facts.host
-        )
+        return RequestHead(self, entries: taken, bytes: bytes)
     }
 }

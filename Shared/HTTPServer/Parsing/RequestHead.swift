@@ -14,7 +14,9 @@ public enum BodyFraming: Sendable, Hashable {
 }
 
 /// The request line and the fields of a request, checked.
-public struct RequestHead: Sendable {
+///
+/// A class, so that handing it on costs one reference and not one for each of its parts.
+public final class RequestHead: Sendable {
     /// The method.
     public let method: HTTPMethod
     /// The version that the client speaks.
@@ -33,6 +35,22 @@ public struct RequestHead: Sendable {
     let pathRange: Range<Int>
     let queryRange: Range<Int>?
     let authorityRange: Range<Int>?
+
+    /// The head that a scanner has read; `bytes` are those of the head.
+    init(_ scanner: HeadScanner, entries: [HTTPFields.Entry], bytes: [UInt8]) {
+        let facts = scanner.facts
+        method = scanner.method
+        version = scanner.version
+        fields = HTTPFields(head: bytes, entries: entries)
+        framing = facts.framing
+        keepsAlive = facts.keepsAlive(version)
+        expectsContinue = facts.expectsContinue && version == .http11 && framing != .none
+        self.bytes = bytes
+        targetRange = scanner.target
+        pathRange = scanner.path
+        queryRange = scanner.queryStart.map { $0..<scanner.target.upperBound }
+        authorityRange = scanner.authority ?? facts.host
+    }
 
     /// The target as it was sent.
     public var target: String { String(decoding: bytes[targetRange], as: UTF8.self) }

@@ -32,27 +32,40 @@ final class RequestPipeline {
     }
 
     /// Answers a request; whatever goes wrong becomes a problem.
-    func respond(_ request: Request, _ entry: RouteEntry) async -> (Response, Principal?) {
+    func respond(
+        _ request: Request,
+        _ entry: RouteEntry
+    ) async -> (Response, Request.Admission?) {
         let context = request.context
         guard context.traceparent.isRecorded else { return await answer(request, entry) }
         return await withSpan(
             serving: context.traceparent,
             "\(request.method.name) \(context.route)"
         ) {
-            let (response, principal) = await answer(request, entry)
-            Span.current?.note(answer: response.status, to: request, principal)
-            return (response, principal)
+            let (response, admission) = await answer(request, entry)
+            Span.current?.note(answer: response.status, to: request, admission?.principal)
+            return (response, admission)
         }
     }
 
-    private func answer(_ request: Request, _ entry: RouteEntry) async -> (Response, Principal?) {
+    /// What has nobody to ask for and no key to look up goes to its handler from here: each call
+    /// that may wait costs a frame of the task's memory.
+    private func answer(
+        _ request: Request,
+        _ entry: RouteEntry
+    ) async -> (Response, Request.Admission?) {
         var request = request
         do {
-            request.context.principal = try await admit(request, entry)
+            if !entry.isOpen {
+                request.admission = Request.Admission(try await admit(request, entry))
+            }
             try RequestChecks.check(request, entry.route)
-            return (try await run(request, entry), request.context.principal)
+            if let value = idempotencyKey(of: request, entry) {
+                return (try await runKeyed(&request, entry, value), request.admission)
+            }
+            return (try await entry.route.handler(request), request.admission)
         } catch {
-            return (response(error, request), request.context.principal)
+            return (response(error, request), request.admission)
         }
     }
 
@@ -132,16 +145,22 @@ final class RequestPipeline {
 
     // MARK: Did they ask before
 
-    private func run(_ request: Request, _ entry: RouteEntry) async throws -> Response {
-        let field = IdempotencyKey.fieldName
-        if case .none = entry.route.idempotency { return try await entry.route.handler(request) }
-        guard let value = request.fields.valueBytes(of: field) else {
-            return try await entry.route.handler(request)
-        }
-        var request = request
+    private func idempotencyKey(of request: Request, _ entry: RouteEntry) -> ArraySlice<UInt8>? {
+        if case .none = entry.route.idempotency { return nil }
+        return request.fields.valueBytes(of: IdempotencyKey.fieldName)
+    }
+
+    private func runKeyed(
+        _ request: inout Request,
+        _ entry: RouteEntry,
+        _ value: ArraySlice<UInt8>
+    ) async throws -> Response {
         let key = try IdempotencyKey.parse(value)
-        request.context.idempotencyKey = key
-        request.context.bodyHash = Array(SHA256.hash(data: request.body))
+        request.admission = Request.Admission(
+            request.context.principal,
+            idempotencyKey: key,
+            bodyHash: Array(SHA256.hash(data: request.body))
+        )
         let keyed = IdempotentRequest(
             tenant: request.context.principal?.tenant ?? "",
             tenantID: request.context.principal?.tenantID,

@@ -110,9 +110,12 @@ final class RouteEntry: Sendable {
     /// Its place in ``Router/routes``.
     let index: Int
     let parameterNames: [String]
+    /// Whether anybody may call it.
+    let isOpen: Bool
 
     init(_ route: Route, index: Int) {
         self.route = route
+        if case .open = route.access { isOpen = true } else { isOpen = false }
         self.index = index
         parameterNames = route.parameterNames
     }

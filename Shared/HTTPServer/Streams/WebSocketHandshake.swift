@@ -8,7 +8,7 @@ enum WebSocketHandshake {
     /// - Throws: 426 for a request that is not for a WebSocket of version 13, 400 for one that is
     ///   and is wrong.
     static func acceptance(of request: Request) throws(Problem) -> String {
-        guard request.message.head.version == .http11, !request.context.isHead,
+        guard request.message.head.version == .http11, !request.message.isHead,
             names(request.fields["Upgrade"], "websocket"),
             names(request.fields["Connection"], "upgrade")
         else { throw upgradeRequired("this is the address of a WebSocket") }

@@ -5,39 +5,42 @@ public enum RedisKeySlot {
 
     /// The slot of `key`, as `CLUSTER KEYSLOT` tells it.
     public static func slot(of key: String) -> Int {
-        let bytes = Array(key.utf8)
-        let hashed = tagRange(in: bytes).map { bytes[$0] } ?? bytes[...]
-        return Int(crc16(hashed)) % count
+        Int(tagBytes(of: key).map(crc16) ?? crc16(key.utf8)) % count
     }
 
     /// What stands in the key's first braces; nil when there are none, or nothing in them.
     public static func tag(of key: String) -> String? {
-        let bytes = Array(key.utf8)
-        return tagRange(in: bytes).map { String(decoding: bytes[$0], as: UTF8.self) }
+        tagBytes(of: key).map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// Whether those keys that carry a tag all lie in one slot.
     ///
     /// Keys without a tag are left out: they belong to commands of one key.
     public static func shareSlot(_ keys: [String]) -> Bool {
-        var first: Int?
-        for key in keys where key.utf8.contains(UInt8(ascii: "{")) && tag(of: key) != nil {
-            let slot = slot(of: key)
-            if let first, first != slot { return false }
-            first = slot
+        var first: (key: String, tag: Substring.UTF8View)?
+        for key in keys {
+            guard let tag = tagBytes(of: key) else { continue }
+            guard let known = first else {
+                first = (key, tag)
+                continue
+            }
+            // Equal tags are the rule, and seen at once.
+            if !tag.elementsEqual(known.tag), slot(of: key) != slot(of: known.key) { return false }
         }
         return true
     }
 
-    private static func tagRange(in bytes: [UInt8]) -> Range<Int>? {
-        guard let open = bytes.firstIndex(of: UInt8(ascii: "{")),
-            let close = bytes[open...].firstIndex(of: UInt8(ascii: "}")), close > open + 1
+    private static func tagBytes(of key: String) -> Substring.UTF8View? {
+        let bytes = key.utf8
+        guard let open = bytes.firstIndex(of: UInt8(ascii: "{")) else { return nil }
+        let inside = bytes[bytes.index(after: open)...]
+        guard let close = inside.firstIndex(of: UInt8(ascii: "}")), close > inside.startIndex
         else { return nil }
-        return open + 1..<close
+        return inside[..<close]
     }
 
     /// CRC-16/XMODEM: polynomial 0x1021, start 0, no reflection.
-    private static func crc16(_ bytes: ArraySlice<UInt8>) -> UInt16 {
+    private static func crc16(_ bytes: some Sequence<UInt8>) -> UInt16 {
         bytes.reduce(0) { sum, byte in
             (sum << 8) ^ table[Int(UInt8(sum >> 8) ^ byte)]
         }

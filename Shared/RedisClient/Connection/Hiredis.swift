@@ -20,10 +20,20 @@ extension RedisConnection {
 
     fileprivate nonisolated static func call(
         _ data: UnsafeMutableRawPointer?,
-        _ body: @LoopActor (RedisConnection) -> Void
+        _ body: @escaping @LoopActor (RedisConnection) -> Void
     ) {
         guard let connection = from(data) else { return }
-        LoopActor.assumeIsolated { body(connection) }
+        LoopActor.assumeIsolated(connection, body)
+    }
+
+    /// The same with what a reply callback was handed.
+    fileprivate nonisolated static func call(
+        _ data: UnsafeMutableRawPointer?,
+        with value: RedisValue?,
+        _ body: @escaping @LoopActor ((RedisConnection, RedisValue?)) -> Void
+    ) {
+        guard let connection = from(data) else { return }
+        LoopActor.assumeIsolated((connection, value), body)
     }
 
     /// Hands this connection to hiredis; before the connect callback is set, as that asks for
@@ -69,12 +79,12 @@ private typealias ReplyCallback =
 
 private let takeReply: ReplyCallback = { context, reply, _ in
     let value = RedisValue.copy(of: reply)
-    RedisConnection.call(context?.pointee.data) { $0.replied(value) }
+    RedisConnection.call(context?.pointee.data, with: value) { $0.0.replied($0.1) }
 }
 
 private let takePush: ReplyCallback = { context, reply, _ in
     let value = RedisValue.copy(of: reply)
-    RedisConnection.call(context?.pointee.data) { $0.pushed(value) }
+    RedisConnection.call(context?.pointee.data, with: value) { $0.0.pushed($0.1) }
 }
 
 /// The library's words for what went wrong; in the context's own buffer, as the copy that

@@ -51,7 +51,12 @@ struct BenchRoutes {
             responses: [200: RouteResponse("The new count.", schema: ["type": "object"])]
         ) { _ in
             let count = try await redis.send(["INCR", "bench:counter"])
-            return .json(200, ["count": .int(count.integer ?? 0)])
+            var answer = JSONWriter(capacity: 64)
+            answer.beginObject()
+            answer.key("count")
+            answer.value(count.integer)
+            answer.endObject()
+            return .json(answer)
         }
     }
 
@@ -69,7 +74,12 @@ struct BenchRoutes {
                 [.int(id)]
             )
             guard let row = rows.first else { throw Problem.notFound }
-            return .json(200, ["value": .string(try row.string("value"))])
+            var answer = JSONWriter(capacity: 64)
+            answer.beginObject()
+            answer.key("value")
+            answer.value(try row.string("value"))
+            answer.endObject()
+            return .json(answer)
         }
     }
 }
