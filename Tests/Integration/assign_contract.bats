@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016,SC2030,SC2031 # quoted for grep; each test has its own variables
 # What Services/Messaging/AUTO_ASSIGN.md promises to callers of the use case: every row of its table is
 # made to happen, and asked for alone and in a batch.
 
@@ -107,8 +108,8 @@ may_be_repeated() { (($(field .retry_after_ms) > 0)); }
 }
 
 @test "limited: the room had its share; the message is kept, and asking costs nothing" {
-    local i way
-    for i in {1..11}; do posts; done
+    local way
+    for _ in {1..11}; do posts; done
     for way in alone in_a_batch alone alone; do
         $way
         answers_as limited
