@@ -9,7 +9,7 @@ readonly SELF LOCAL=${SELF%/Tests/*}/compose/local
 # told at its end and whole, so that lanes do not write into each other.
 if [[ ${1:-} == --lane ]]; then
     spool=$2
-    for waiting in "$spool"/todo/*; do
+    for waiting in "$spool"/waiting/*; do
         mv "$waiting" "$spool/taken/" 2>/dev/null || continue
         said=$spool/said/${waiting##*/}
         bats --tap "$(readlink "$spool/taken/${waiting##*/}")" >"$said" 2>&1
@@ -22,11 +22,11 @@ lanes=$1
 shift
 spool=$(mktemp -d)
 trap 'rm -rf "$spool"' EXIT
-mkdir "$spool"/{todo,taken,said}
+mkdir "$spool"/{waiting,taken,said}
 # In the order given: the longest first let the lanes end together.
 number=1000
 for file in "$@"; do
-    ln -s "$(readlink -f "$file")" "$spool/todo/$number-${file##*/}"
+    ln -s "$(readlink -f "$file")" "$spool/waiting/$number-${file##*/}"
     number=$((number + 1))
 done
 printf '1..%d\n' "$(bats --count "$@")"
@@ -39,7 +39,7 @@ for ((lane = 0; lane < lanes; lane++)); do
 done
 status=0
 for pid in "${pids[@]}"; do wait "$pid" || status=$?; done
-for left in "$spool"/todo/*; do
+for left in "$spool"/waiting/*; do
     [[ -L $left ]] || continue
     printf 'not ok 0 %s was never begun\n' "${left##*/}"
     status=1
