@@ -43,6 +43,9 @@ def parameters(service, ids):
         )
         lines += ["[[operations]]", f"include-path = {json.dumps(template)}"]
         lines += [f"parameters = {{ {given} }}", ""]
+    # A text may be too long for its field by being too long for any body.
+    lines += ["[checks.negative_data_rejection]"]
+    lines += ["expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, '5xx']"]
     return "\n".join(lines)
 
 

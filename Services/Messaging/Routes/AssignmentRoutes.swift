@@ -62,6 +62,21 @@ struct AssignmentRoutes {
         fields.values("message_ids", count: 1...AssignmentRoutes.batchMax)
     }
 
+    /// A problem, but for what the answer as a whole has: where it was asked, and the request's id.
+    private static let itemError: JSON = [
+        "type": "object",
+        "properties": [
+            "type": ["type": "string", "description": "Names the kind of problem, as a URN."],
+            "title": ["type": "string", "description": "The kind of problem in words."],
+            "status": ["type": "integer", "description": "As if it had been asked for alone."],
+            "code": ["type": "string", "description": "The kind of problem, for programs."],
+            "detail": ["description": "What was wrong with this one."],
+            "retry_after_ms": ["type": "integer", "description": "When to try again."],
+            "retryable": ["type": "boolean", "description": "Whether trying again may help."],
+        ],
+        "required": ["type", "title", "status", "code"],
+    ]
+
     private static let answer: JSON = [
         "type": "object",
         "properties": [
@@ -73,7 +88,7 @@ struct AssignmentRoutes {
                         "message_id": ["description": "As it was given."],
                         "status": Schemas.number,
                         "assignment": Schemas.reference("Assignment"),
-                        "error": Schemas.reference("Problem"),
+                        "error": AssignmentRoutes.itemError,
                     ],
                     "required": ["message_id", "status"],
                 ],
