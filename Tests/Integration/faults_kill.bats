@@ -17,10 +17,3 @@ short_leases() {
 @test "messaging and dispatch-worker killed around what goes to Slack: Slack gets it once" {
     short_leases Tests/Integration/crash_points.sh slack sample
 }
-
-@test "dispatch-worker killed at each named step between the dispatch lock and the job: sent once" {
-    # shellcheck disable=SC2016
-    short_leases bash -c 'for point in dispatch_locked dispatched before_enqueue enqueued; do
-        SWITCHBOARD_CRASH_POINT=dispatch.$point Tests/Integration/crash.sh dispatch-worker || exit 1
-    done'
-}

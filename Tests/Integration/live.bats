@@ -93,7 +93,7 @@ thread.archived thread.unarchived message.deleted"
     follow 20 --since 9999
     eventually 5 has_types resync_required
     [[ $(jq -r .seq "$EVENTS") == "$(head_seq)" ]]
-    writes "third subject"
+    writes "parking permits expire during winter holidays"
     eventually 5 has_types "resync_required thread.created message.created"
 }
 
@@ -103,7 +103,7 @@ thread.archived thread.unarchived message.deleted"
         where conversation_id = '$CONVERSATION'"
     follow 20 --since 0
     eventually 5 has_types resync_required
-    writes "another matter"
+    writes "parking permits expire during winter holidays"
     eventually 5 has_types "resync_required thread.created message.created"
 }
 
