@@ -77,7 +77,7 @@ thread_of_first() {
     writes "second $EVENT" "$root"
     eventually 20 has_posts "second $EVENT" "Healthcare Assistant: I understand: second $EVENT<$root>"
     # A new topic on the channel begins a thread of its own; both can be answered.
-    local other zebra=zebra$RANDOM$RANDOM
+    local other zebra="zebra$RANDOM$RANDOM parking permits expire during winter holidays"
     TS=$(new_ts) EVENT=$EVENT-3 other=$TS
     writes "$zebra"
     eventually 20 has_posts "$zebra" "Healthcare Assistant: I understand: $zebra<$other>"
