@@ -114,6 +114,9 @@ final class MailboxWorld {
     func claims(_ worker: Int) async throws {
         for document in try await workers[worker].claim(limit: 10).works {
             let work = try JobWork(document, secrets: secrets)
+            // A job without anything to post may be left of an earlier run's conversation and come
+            // due now; the model knows nothing of that one.
+            guard work.conversationID == conversation else { continue }
             held.append(
                 Held(worker: worker, work: work, upto: document["upto_seq"]?.intValue ?? 0)
             )
