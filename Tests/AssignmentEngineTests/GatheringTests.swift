@@ -106,6 +106,14 @@ struct GatheringTests {
         #expect(try await gathering.ask(3, of: "k") == 30)
     }
 
+    @Test("too few answers are a failure of all, and nobody waits for ever")
+    @LoopActor func tooFew() async throws {
+        let gathering = Gathering<String, Int, Int>(underWayMax: 1, limits: WriteBatchLimits()) {
+            Array($1.dropLast())
+        }
+        await #expect(throws: UnexpectedAnswer.self) { try await gathering.ask(1, of: "k") }
+    }
+
     @Test("more than may wait are refused with 503, and the others are served")
     @LoopActor func refused() async throws {
         let place = Place()

@@ -1,6 +1,7 @@
 internal import Domain
 internal import EventLoop
 internal import HTTPServer
+internal import Platform
 
 /// Asks together what is asked at the same moment.
 ///
@@ -27,36 +28,13 @@ final class Gathering<Key: Hashable & Sendable, Question: Sendable, Answer: Send
         batches = WriteBatches(limits: limits)
     }
 
-    /// One question and its answer.
-    @LoopActor
-    private final class Asked {
-        let question: Question
-        private var settled: Result<Answer, any Error>?
-        private var waiter: CheckedContinuation<Result<Answer, any Error>, Never>?
-
-        init(_ question: Question) {
-            self.question = question
-        }
-
-        func settle(_ result: Result<Answer, any Error>) {
-            settled = result
-            waiter?.resume(returning: result)
-            waiter = nil
-        }
-
-        var result: Result<Answer, any Error> {
-            get async {
-                if let settled { return settled }
-                return await withCheckedContinuation { waiter = $0 }
-            }
-        }
-    }
+    private typealias Asked = (question: Question, answer: Promise<Answer>)
 
     /// Asks, with the others of the key that wait.
     ///
     /// - Throws: what asking threw, for all who were asked for together; `Problem` when too many wait.
     func ask(_ question: Question, bytes: Int = 0, of key: Key) async throws -> Answer {
-        let asked = Asked(question)
+        let asked = (question: question, answer: Promise<Answer>())
         switch batches.add(asked, bytes: bytes, to: key) {
         case .refused: throw Problem.unavailable("too many ask for the same at once")
         case .joined: break
@@ -65,15 +43,19 @@ final class Gathering<Key: Hashable & Sendable, Question: Sendable, Answer: Send
             await answer(batches.take(number, of: key), of: key)
             free(key)
         }
-        return try await asked.result.get()
+        return try await asked.answer.result.get()
     }
 
     private func answer(_ asked: [Asked], of key: Key) async {
         do {
             let answers = try await perform(key, asked.map(\.question))
-            for (one, answer) in zip(asked, answers) { one.settle(.success(answer)) }
+            // Who got none would wait for ever.
+            guard answers.count == asked.count else {
+                throw UnexpectedAnswer(function: "a question for \(asked.count)")
+            }
+            for (one, answer) in zip(asked, answers) { one.answer.settle(.success(answer)) }
         } catch {
-            for one in asked { one.settle(.failure(error)) }
+            for one in asked { one.answer.settle(.failure(error)) }
         }
     }
 

@@ -132,7 +132,7 @@ final class PostMessage {
         switch batches.add(post, bytes: message.text.utf8.count, to: place) {
         case .joined: break
         case .refused:
-            post.settle(
+            post.outcome.settle(
                 .failure(Problem.unavailable("too many messages for this conversation at once"))
             )
         case .began(let batch):
@@ -144,22 +144,24 @@ final class PostMessage {
                 }
             } catch {
                 // There was no turn to be had.
-                for waiting in batches.take(batch, of: place) { waiting.settle(.failure(error)) }
+                for waiting in batches.take(batch, of: place) {
+                    waiting.outcome.settle(.failure(error))
+                }
             }
         }
-        return await post.result
+        return await post.outcome.result
     }
 
     /// Writes what waited; one that fails does not take its neighbours along.
     private func write(_ posts: [WaitingPost]) async {
         do {
             let outcomes = try await place(posts.map(\.pending))
-            for (post, outcome) in zip(posts, outcomes) { post.settle(.success(outcome)) }
+            for (post, outcome) in zip(posts, outcomes) { post.outcome.settle(.success(outcome)) }
         } catch let error as PostgresError where posts.count > 1 && !error.isUnavailable {
             // Nothing was written. Each is tried alone, and the one at fault fails alone.
             for post in posts { await write([post]) }
         } catch {
-            for post in posts { post.settle(.failure(error)) }
+            for post in posts { post.outcome.settle(.failure(error)) }
         }
     }
 
@@ -228,24 +230,10 @@ private final class WaitingPost {
     let pending: PendingPost
     /// The step of the request that waits; nil where nobody records.
     var span: Span?
-    private var settled: Result<Outcome, any Error>?
-    private var waiter: CheckedContinuation<Result<Outcome, any Error>, Never>?
+    let outcome = Promise<Outcome>()
 
     init(_ pending: PendingPost) {
         self.pending = pending
-    }
-
-    func settle(_ result: Result<Outcome, any Error>) {
-        settled = result
-        waiter?.resume(returning: result)
-        waiter = nil
-    }
-
-    var result: Result<Outcome, any Error> {
-        get async {
-            if let settled { return settled }
-            return await withCheckedContinuation { waiter = $0 }
-        }
     }
 }
 
