@@ -12,10 +12,8 @@ public struct ApiKey: Sendable {
     public static func make() -> ApiKey {
         var generator = SystemRandomNumberGenerator()
         func hex(_ count: Int) -> String {
-            (0..<count).map { _ in
-                let byte = UInt8.random(in: .min ... .max, using: &generator)
-                return (byte < 16 ? "0" : "") + String(byte, radix: 16)
-            }.joined()
+            (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+                .hexadecimal
         }
         return ApiKey(keyID: hex(8), secret: Secret(hex(32)))
     }

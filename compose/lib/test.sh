@@ -6,7 +6,7 @@ readonly PYTHON=$ROOT/.build/python
 readonly BUILD_LIMIT=1500 UNIT_LIMIT=600 THREAD_LIMIT=600 INTEGRATION_LIMIT=2000 INTEROP_LIMIT=600
 # Up to so many failures of one runner are tried a second time; more are no accident.
 readonly SECOND_TRY_MAX=5
-readonly LANES=2       # stacks at once for the integration tests
+readonly LANES=3       # stacks at once for the integration tests
 readonly LONG_FACTOR=6 # how much more --long may take
 
 run_tests() {

@@ -2,6 +2,7 @@ internal import Domain
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import Platform
 
 /// A message that is to be stored, and how long its assignment must wait.
 struct PendingPost: Sendable {
@@ -73,26 +74,20 @@ struct PlacedPosts: Sendable {
         writer.member("score", choice?.score)
         if let parts = choice?.parts { writer.member("explanation", parts.document) }
         writer.member("title", ThreadTitle.make(from: message.text))
-        writer.member("terms", PlacedPosts.hexadecimal(message.features.packedTerms))
+        writer.member("terms", message.features.packedTerms.hexadecimal)
         writer.member("mentions", .array(message.features.mentions.map(JSON.string)))
         writer.member("deferred", post.delay.map { "\($0.milliseconds) ms" })
         writer.member("control", message.control?.rawValue)
         writer.member("key", message.key?.key)
         writer.member("method", message.key?.method)
         writer.member("path", message.key?.path)
-        writer.member("body_hash", message.key.map { PlacedPosts.hexadecimal($0.bodyHash) })
+        writer.member("body_hash", message.key.map(\.bodyHash.hexadecimal))
         writer.member("actor", post.caller.actor)
         if let files = Attachment.document(of: message.attachments) {
             writer.member("attachments", files)
         }
         writer.member("provider_thread", message.providerThread)
         writer.endObject()
-    }
-
-    private static func hexadecimal(_ bytes: [UInt8]) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        let text = bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
-        return String(decoding: text, as: UTF8.self)
     }
 }
 

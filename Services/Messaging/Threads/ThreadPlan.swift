@@ -1,5 +1,6 @@
 internal import Domain
 internal import JSON
+internal import Platform
 
 /// What threads would be made of after a change by hand, and what a score needs of that.
 struct ThreadPlan: Sendable {
@@ -41,19 +42,11 @@ struct ThreadPlan: Sendable {
             mentions.append(mention)
         }
         return [
-            "terms": JSON(features.map { hex($0.packedTerms) }),
+            "terms": JSON(features.map { $0.packedTerms.hexadecimal }),
             "authors": JSON(
                 messages.suffix(authorsMax).map { $0["author"]?.stringValue ?? "" }
             ),
             "mentions": JSON(Array(mentions.prefix(mentionsMax))),
         ]
-    }
-
-    private static func hex(_ bytes: [UInt8]) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(
-            decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] },
-            as: UTF8.self
-        )
     }
 }

@@ -3,6 +3,7 @@ internal import Domain
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// Who writes.
 struct Sender: Sendable {
@@ -23,9 +24,7 @@ struct RequestKey: Sendable {
 
     /// SHA-256 in hex.
     static func hash(_ text: String) -> String {
-        SHA256.hash(data: Data(text.utf8)).map { byte in
-            (byte < 16 ? "0" : "") + String(byte, radix: 16)
-        }.joined()
+        Array(SHA256.hash(data: Data(text.utf8))).hexadecimal
     }
 }
 

@@ -128,10 +128,8 @@ struct BotJobs {
         return .array(
             AnswerParts.split(text, limit: limit).map { part in
                 let features = TextFeatures(part)
-                let terms = features.packedTerms
-                    .map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
                 return [
-                    "text": .string(part), "terms": .string(terms),
+                    "text": .string(part), "terms": .string(features.packedTerms.hexadecimal),
                     "mentions": .array(features.mentions.map(JSON.string)),
                 ]
             }

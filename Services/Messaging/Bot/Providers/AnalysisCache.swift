@@ -2,6 +2,7 @@ internal import Crypto
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import Platform
 internal import RedisClient
 internal import Telemetry
 
@@ -42,9 +43,8 @@ final class AnalysisCache {
             "model": JSON(request.model), "prompt": .int(Int64(promptVersion)),
             "turns": .array(request.turns.map(\.document)),
         ]
-        let digest = SHA256.hash(data: Data(question.serialized()))
-        let hex = digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        return "ai:analysis:{\(tenant)}:\(hex)"
+        let digest = Array(SHA256.hash(data: Data(question.serialized())))
+        return "ai:analysis:{\(tenant)}:\(digest.hexadecimal)"
     }
 
     func find(_ key: String) async -> AIAnswer? {
