@@ -101,10 +101,10 @@ public struct ThreadScore: Sendable, Hashable {
 
     /// What the order of turns says where a message has too few words to say it.
     ///
-    /// Who writes a few words more within seconds goes on with what was said. Otherwise a message that asks nothing
-    /// answers a thread whose last word another has: the more surely the fewer of them there are and the
-    /// later that was, and sooner one that ended with a question. The more words the message has of its
-    /// own, the less an answer's turn counts.
+    /// Who writes a few words more within seconds goes on with what was said. Otherwise a message that
+    /// asks nothing answers a thread whose last word another has: the more surely the fewer of them
+    /// there are and the later that was, and sooner one that ended with a question. The more words the
+    /// message has of its own, the less an answer's turn counts.
     public enum Turns {
         static let continuesWeight = 0.4
         static let continuesMilliseconds = 20.0 * 1000

@@ -31,7 +31,7 @@ setup() { open_conversation; }
     thread=$(field .assignment.thread_id)
     says "the refund for order 12 is late"
     [[ $(field .assignment.method) == similar && $(field .assignment.thread_id) == "$thread" ]]
-    says "do you open on Sunday"
+    says "do you open on Sunday?"
     [[ $(field .assignment.method) == new_thread && $(field .assignment.thread_id) != "$thread" ]]
     says "and now?" "{\"thread_id\": \"$thread\"}"
     [[ $(field .assignment.method) == explicit && $(field .assignment.thread_id) == "$thread" ]]
