@@ -42,18 +42,18 @@ def cpu_seconds(pid):
 
 def family_cpu_seconds(pid):
     """The same of a process with its children, those included that have ended."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    total = sum(int(field) for field in fields[11:15]) / TICK
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        children = file.read().split()
-    for child in children:
+    for _ in range(20):
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            children = file.read().split()
         try:
-            total += cpu_seconds(child)
-        except FileNotFoundError:
-            # It has just ended, and its parent has its time.
-            pass
-    return total
+            own = sum(int(field) for field in fields[11:15]) / TICK
+            return own + sum(cpu_seconds(child) for child in children)
+        except (FileNotFoundError, ProcessLookupError):
+            # One has just ended: its time is now in its parent's, which has to be read again.
+            continue
+    raise SystemExit(f"the children of process {pid} come and go too quickly to be measured")
 
 
 def resident_bytes(pid):

@@ -158,7 +158,7 @@ class Reach:
             f"{small:.0f} us",
         )
 
-    def streams(self):
+    def streams(self, _):
         self.say(f"{STREAMS} streams")
         text = subprocess.run(
             [sys.executable, f"{HERE}/live_streams.py", str(STREAMS)],
@@ -175,11 +175,11 @@ class Reach:
             f"median {middle} ms", "", " ms",
         )
 
-    def latency(self):
+    def latency(self, _):
         self.say(f"{PER_SECOND} messages a second, with bots")
-        ids = self.database.psql(BOTS, tenant=os.environ["SWITCHBOARD_TENANT"]).split()
+        bots = self.database.psql(BOTS, tenant=os.environ["SWITCHBOARD_TENANT"]).split()
         began = cpu_seconds(self.pid)
-        times = sorted(asyncio.run(Paced(ids).run()))
+        times = sorted(asyncio.run(Paced(bots).run()))
         used = (cpu_seconds(self.pid) - began) / LOAD_SECONDS
         at = lambda share: times[int(len(times) * share)] * 1000
         self.table.at_most(
@@ -187,14 +187,11 @@ class Reach:
             f"p50 {millis(at(0.5))}, p99 {millis(at(0.99))}, {used * 100:.0f} % of a core", "", " ms",
         )
 
-    def run(self):
+    def run(self, parts):
         with open(self.database.prepare()) as file:
             ids = file.read().split()
-        self.streams()
-        self.cached_lists(ids)
-        self.hot_conversation(ids)
-        self.growth(ids)
-        self.latency()
+        for part in parts:
+            part(self, ids)
 
 
 class Paced:
@@ -243,11 +240,18 @@ class Paced:
 def main():
     if raise_descriptor_limit() < 2 * STREAMS:
         raise SystemExit(f"the hard limit of descriptors must be {2 * STREAMS} or more")
+    parts = {
+        "streams": Reach.streams, "lists": Reach.cached_lists, "hot": Reach.hot_conversation,
+        "growth": Reach.growth, "latency": Reach.latency,
+    }
+    chosen = sys.argv[1:] or list(parts)
+    if unknown := set(chosen) - set(parts):
+        raise SystemExit(f"there is no part {', '.join(unknown)}; there are {', '.join(parts)}")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="switchboard-reach-") as folder:
         reach = Reach(folder)
         try:
-            reach.run()
+            reach.run([parts[name] for name in chosen])
         finally:
             reach.processes.stop()
     print(reach.table.text())
