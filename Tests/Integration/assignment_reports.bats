@@ -51,6 +51,23 @@ readonly DAY="from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z"
     counts "events?$DAY&interval=minute" '[.items[].at] == ["2026-11-01T10:15:00.000Z", "2026-11-01T10:16:00.000Z"]'
 }
 
+@test "counting an event costs the same however many were counted that day" {
+    # What a connection does that begins with the day: it plans while nothing has been counted yet,
+    # and keeps that plan. The blocks read are what the statement costs, whatever else runs.
+    local batch="select assignment.count_events((select jsonb_agg(jsonb_build_object(
+        'id', gen_random_uuid(), 'tenant', '$TENANT', 'source', 'analytics', 'name', 'n',
+        'at', now())) from generate_series(1, "
+    local script="begin; truncate assignment.counted_events;" i
+    for i in {1..7}; do script+="$batch 2)));"; done
+    for i in {1..12}; do script+="$batch 500)));"; done
+    local blocks
+    blocks=$(psql --no-psqlrc -qAtX -v ON_ERROR_STOP=1 "$DATABASE_URL" <<<"$script
+        explain (analyze, buffers, format json) $batch 100))); rollback;" |
+        sed -n '/^\[/,$p' | jq '.[0].Plan["Shared Hit Blocks"]')
+    echo "$blocks blocks for 100 events"
+    ((blocks > 100 && blocks < 6000))
+}
+
 @test "a report is CSV for who asks for that" {
     agent POST /v1/events "$(events 1 page.viewed 2026-11-01T10:15:30Z)"
     counts "events?$DAY" '.items | length == 1'
