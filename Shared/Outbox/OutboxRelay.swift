@@ -40,7 +40,8 @@ public final class OutboxRelay {
     /// How long a relay sleeps when nobody wakes it.
     public static let pollInterval: Duration = .milliseconds(500)
     /// After a pass that delivered events the next ones gather for so long: under load one look for
-    /// many transactions, and no wait for what comes alone.
+    /// many transactions, and no wait for what comes alone. Calls that end within it are marked
+    /// together.
     public static let gathering: Duration = .milliseconds(5)
 
     private let source: String
@@ -49,6 +50,8 @@ public final class OutboxRelay {
     private let caller: any OutboxCaller
     private let locks: PostgresAdvisoryLocks
     private let observer: @LoopActor (OutboxEvent) -> Void
+    /// Calls end one by one, and each mark would be a statement and a commit.
+    private let marksOfCalls: GroupedStatement<OutboxRow, Void>
 
     /// Told of events after they went to the stream and before they are marked: of each at least
     /// once, whatever dies in between.
@@ -77,6 +80,10 @@ public final class OutboxRelay {
         self.caller = caller
         self.locks = locks
         self.observer = observer
+        marksOfCalls = GroupedStatement(gathering: OutboxRelay.gathering) { rows in
+            try await OutboxRelay.mark(rows, in: postgres)
+            return rows.map { _ in }
+        }
     }
 
     /// Starts delivering.
@@ -146,7 +153,7 @@ public final class OutboxRelay {
         try await stream.publish(plan.events)
         try await FaultPoints.reached("outbox.published")
         await onPublished?(plan.events)
-        try await mark(plan.events)
+        try await OutboxRelay.mark(plan.events, in: postgres)
         try await FaultPoints.reached("outbox.marked")
         observer(.published(plan.events.count))
         return plan.events.count
@@ -179,7 +186,7 @@ public final class OutboxRelay {
             switch outcome {
             case .delivered:
                 try await FaultPoints.reached("outbox.delivered")
-                try await mark([row])
+                try await marksOfCalls.call(row)
                 try await FaultPoints.reached("outbox.call_marked")
                 busy[row.lane] = nil
                 observer(.called(row))
@@ -221,7 +228,10 @@ public final class OutboxRelay {
         EventLoop.shared.schedule(after: delay) { [weak self] in self?.wake() }
     }
 
-    private func mark(_ rows: [OutboxRow]) async throws(PostgresError) {
+    private static func mark(
+        _ rows: [OutboxRow],
+        in postgres: PostgresClient
+    ) async throws(PostgresError) {
         // The oldest time lets the statement look into few partitions.
         let oldest = rows.map(\.createdAt).min() ?? 0
         _ = try await postgres.query(

@@ -120,3 +120,65 @@ begin
   return fresh;
 end
 $$;
+
+-- What became of a message request that a message of the conversation made; older news than what is
+-- known changes nothing.
+create or replace function messaging.apply_delivery(
+  p_tenant uuid, p_code text, p_request uuid, p_generation bigint, p_version bigint,
+  p_status text, p_provider_ts text, p_error text, out outcome text
+) language plpgsql as $$
+declare
+  m messaging.messages;
+  v bigint;
+  v_state text := case when p_status in ('accepted', 'dispatched', 'sending', 'retry_wait')
+    then 'pending' when p_status = 'sent' then 'delivered' else p_status end;
+begin
+  select * into m from messaging.messages
+   where tenant_id = p_tenant and message_request_id = p_request;
+  if not found then outcome := 'not_found'; return; end if;
+  -- The conversation first, as everybody locks them; the message's row has the last word.
+  update messaging.conversations c set version = c.version + 1, updated_at = now()
+    from messaging.messages x
+   where c.tenant_id = p_tenant and c.id = m.conversation_id
+     and x.tenant_id = p_tenant and x.id = m.id
+     and (x.delivery_generation, x.delivery_version) < (p_generation, p_version)
+  returning c.version into v;
+  if not found then outcome := 'old'; return; end if;
+  update messaging.messages set delivery_state = v_state, delivery_generation = p_generation,
+         delivery_version = p_version, delivery_error = p_error,
+         provider_ts = coalesce(p_provider_ts, provider_ts)
+   where tenant_id = p_tenant and id = m.id
+     and (delivery_generation, delivery_version) < (p_generation, p_version);
+  if not found then outcome := 'old'; return; end if;
+  perform platform.emit('messaging', p_tenant, p_code, 'message.delivery', m.conversation_id::text,
+    v, jsonb_build_object('message_id', m.id, 'conversation_id', m.conversation_id, 'seq', m.seq,
+      'message_request_id', p_request, 'state', v_state, 'provider_ts', p_provider_ts));
+  outcome := 'applied';
+end
+$$;
+
+-- Tells everybody who wants to know what happened to a message request. Who asked for it is told of
+-- all but its first way to the queue: to them it is still on its way, as it was.
+create or replace function dispatch.announce(m dispatch.message_requests, p_event text)
+returns void language plpgsql as $$
+declare
+  data jsonb := jsonb_build_object('id', m.id, 'status', m.status, 'generation', m.generation,
+    'channel_code', m.channel_code, 'provider_ts', m.provider_ts, 'error', m.last_error,
+    'metadata', m.metadata, 'version', m.version);
+begin
+  perform platform.emit('dispatch-worker', m.tenant_id, m.tenant, 'message_request.' || p_event,
+    m.id::text, m.version, data);
+  insert into dispatch.webhook_deliveries (tenant_id, webhook_code, event, body)
+  select m.tenant_id, w.code, 'message_request.' || p_event, data
+    from dispatch.webhooks w
+   where w.tenant_id = m.tenant_id and w.disabled_at is null
+     and 'message_request.' || p_event = any (w.events);
+  if m.report_to is not null and (p_event <> 'dispatched' or m.generation > 1) then
+    perform platform.enqueue_call('dispatch-worker', m.tenant_id, m.tenant, m.report_to,
+      '/v1/internal/delivery', m.id::text, m.version, jsonb_build_object(
+        'message_request_id', m.id, 'generation', m.generation, 'version', m.version,
+        'status', m.status, 'provider_ts', m.provider_ts, 'error', m.last_error),
+      gen_random_uuid());
+  end if;
+end
+$$;

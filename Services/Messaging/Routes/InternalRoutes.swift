@@ -28,7 +28,7 @@ struct InternalRoutes {
             access: .service,
             summary: summary,
             tag: "Internal",
-            idempotency: .replayed,
+            // Each carries a version, and what is not newer changes nothing: a repeat needs no record.
             requestSchema: Schemas.free,
             responses: [200: RouteResponse("It is noted.", schema: Schemas.free)],
             handler: ErrorMapping.translating(handler)

@@ -2,8 +2,6 @@ import EventLoop
 import PostgresClient
 import Testing
 
-@testable import dispatch_worker
-
 @Suite("GroupedStatementTests")
 struct GroupedStatementTests {
     /// A database that is told when to answer, and remembers what came in which statement.

@@ -1,21 +1,19 @@
-internal import EventLoop
-internal import Platform
-internal import PostgresClient
+public import EventLoop
 
 /// Calls of one kind that wait at the same moment go to PostgreSQL as one statement.
 ///
 /// A statement costs a round trip, and each commit a flush to the disk; here the messages under way
-/// share both. The first call goes at once. While one statement is under way the next gathers, so
-/// nobody waits for a timer, and how many go together follows from how many there are:
+/// share both. The first call goes at once, unless it is told to wait a moment for company. While one
+/// statement is under way the next gathers, so how many go together follows from how many there are:
 ///
 ///     call ──nobody is at it──▶ send all that wait ──▶ hand the turn to who came first meanwhile
 ///      └────somebody is──▶ wait for the turn, or for the answer that another one brings
 ///
-/// Who waits here is a job in hand, so `DISPATCH_CONCURRENCY` limits how many do.
+/// How many wait is for the callers to limit: each waits for its answer.
 @LoopActor
-final class GroupedStatement<Item: Sendable, Answer: Sendable> {
+public final class GroupedStatement<Item: Sendable, Answer: Sendable> {
     /// How many calls one statement holds at most.
-    nonisolated static var itemsMax: Int { 64 }
+    nonisolated public static var itemsMax: Int { 64 }
 
     private enum Word {
         case yourTurn
@@ -27,19 +25,26 @@ final class GroupedStatement<Item: Sendable, Answer: Sendable> {
         let continuation: CheckedContinuation<Word, Never>
     }
 
+    private let gathering: Duration
     private let statement: @LoopActor ([Item]) async throws -> [Answer]
     private var waiting: [Call] = []
     private var isUnderWay = false
 
-    /// - Parameter statement: answers each item, in their order, or throws when none had its effect.
-    nonisolated init(_ statement: @escaping @LoopActor ([Item]) async throws -> [Answer]) {
+    /// - Parameters:
+    ///   - gathering: how long each statement waits for others to come along.
+    ///   - statement: answers each item, in their order, or throws when none had its effect.
+    nonisolated public init(
+        gathering: Duration = .zero,
+        _ statement: @escaping @LoopActor ([Item]) async throws -> [Answer]
+    ) {
+        self.gathering = gathering
         self.statement = statement
     }
 
     /// The answer to `item`.
     ///
     /// - Throws: what its own statement throws: an item at fault does not fail its neighbours.
-    func call(_ item: Item) async throws -> Answer {
+    public func call(_ item: Item) async throws -> Answer {
         if isUnderWay {
             let word = await withCheckedContinuation { continuation in
                 waiting.append(Call(item: item, continuation: continuation))
@@ -47,6 +52,7 @@ final class GroupedStatement<Item: Sendable, Answer: Sendable> {
             if case .answer(let result) = word { return try result.get() }
         }
         isUnderWay = true
+        if gathering > .zero { try? await EventLoop.shared.sleep(for: gathering) }
         let others = Array(waiting.prefix(GroupedStatement.itemsMax - 1))
         waiting.removeFirst(others.count)
         let results = await answers(to: [item] + others.map(\.item))
@@ -65,7 +71,12 @@ final class GroupedStatement<Item: Sendable, Answer: Sendable> {
         do {
             let answers = try await statement(items)
             guard answers.count == items.count else {
-                throw UnexpectedAnswer(function: "a statement for \(items.count)")
+                throw PostgresError(
+                    .decoding,
+                    "a statement for \(items.count)",
+                    "it gave \(answers.count) answers",
+                    outcomeUnknown: true
+                )
             }
             return answers.map { .success($0) }
         } catch let error as PostgresError
