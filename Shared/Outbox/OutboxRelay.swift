@@ -39,9 +39,10 @@ public final class OutboxRelay {
     public static let refusalsLimit = 5
     /// How long a relay sleeps when nobody wakes it.
     public static let pollInterval: Duration = .milliseconds(500)
-    /// After a pass that delivered events the next ones gather for so long: under load one look for
-    /// many transactions, and no wait for what comes alone. Calls that end within it are marked
-    /// together.
+    /// How long the next pass waits after one that delivered events.
+    ///
+    /// Under load one look serves many transactions, and what comes alone waits for nothing. Calls
+    /// that end within it are marked together.
     public static let gathering: Duration = .milliseconds(5)
 
     private let source: String

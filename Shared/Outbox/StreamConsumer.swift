@@ -47,6 +47,7 @@ public final class StreamConsumer {
     private let group: String
     private let consumer: String
     private let claimIdle: Duration
+    private let gathering: Duration
     private let handler: @LoopActor (StreamEntry) async throws -> Void
     private let batchHandler: (@LoopActor ([StreamEntry]) async throws -> Void)?
     private let observer: @LoopActor (StreamEvent) -> Void
@@ -78,11 +79,15 @@ public final class StreamConsumer {
         self.claimIdle = claimIdle
         self.observer = observer
         self.handler = handler
+        gathering = .zero
         batchHandler = nil
     }
 
     /// A consumer that handles what one read gave together, and alone when that fails: one bad entry
     /// fails none of its neighbours.
+    ///
+    /// - Parameter gathering: how long to let entries come together after a read that took all there
+    ///   were; for what nobody waits for.
     public init(
         redis: RedisClient,
         blocking: RedisBlockingConnection,
@@ -90,6 +95,7 @@ public final class StreamConsumer {
         group: String,
         consumer: String,
         claimIdle: Duration = .seconds(60),
+        gathering: Duration = .zero,
         observer: @escaping @LoopActor (StreamEvent) -> Void,
         batchHandler: @escaping @LoopActor ([StreamEntry]) async throws -> Void
     ) {
@@ -100,6 +106,7 @@ public final class StreamConsumer {
         self.consumer = consumer
         self.claimIdle = claimIdle
         self.observer = observer
+        self.gathering = gathering
         handler = { try await batchHandler([$0]) }
         self.batchHandler = batchHandler
     }
@@ -169,8 +176,14 @@ public final class StreamConsumer {
             ],
             within: .seconds(3)
         )
+        var read = 0
         for (_, entries) in streams(of: reply) {
-            try await handleTogether(StreamConsumer.entries(entries, deliveries: 1))
+            let entries = StreamConsumer.entries(entries, deliveries: 1)
+            read += entries.count
+            try await handleTogether(entries)
+        }
+        if gathering > .zero && (1..<readLimit).contains(read) {
+            try? await EventLoop.shared.sleep(for: gathering)
         }
     }
 

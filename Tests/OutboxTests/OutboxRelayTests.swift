@@ -100,6 +100,22 @@ struct OutboxRelayTests {
         }
     }
 
+    @Test("calls that end at the same moment are marked in one transaction")
+    func marksTogether() async throws {
+        try await withRelay(Callee { _ in .delivered }) { client, relay in
+            try await leaveCalls(client, "other", CalleeGate.callsLimit)
+            relay.wake()
+            let marks = "count(distinct xmin::text) filter (where published_at is not null)"
+            let isMarked = try await eventually {
+                try await client.query("select from platform.outbox where published_at is null")
+                    .isEmpty
+            }
+            #expect(isMarked)
+            let row = try await client.query("select \(marks) as n from platform.outbox").one()
+            #expect(try row.int("n") < Int64(CalleeGate.callsLimit) / 2)
+        }
+    }
+
     @Test("while a service is away it is tried with one call at a time; back again it gets all")
     func away() async throws {
         var isAway = true

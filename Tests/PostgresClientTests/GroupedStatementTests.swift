@@ -60,6 +60,21 @@ struct GroupedStatementTests {
         #expect(Set(database.statements.joined()).count == 150)
     }
 
+    @Test("told to wait for company, the first goes with whoever comes meanwhile")
+    @LoopActor func waitsForCompany() async {
+        let database = Database()
+        database.letGo()
+        let grouped = GroupedStatement<Int, String>(gathering: .milliseconds(5)) {
+            try await database.answer($0)
+        }
+        let calls = (0..<10).map { item in Task { try await grouped.call(item) } }
+        for (item, call) in calls.enumerated() {
+            let text = try? await call.value
+            #expect(text == "<\(item)>")
+        }
+        #expect(database.statements.map(\.count) == [10])
+    }
+
     @Test("one that the database refuses fails alone: its neighbours are done, each by itself")
     @LoopActor func poisoned() async {
         let database = Database()

@@ -12,6 +12,8 @@ internal import RedisClient
 @LoopActor
 final class Processor {
     static let group = "reports"
+    /// A report is by the minute, and each batch costs a statement and a commit.
+    static let gathering: Duration = .milliseconds(250)
 
     private let redis: RedisClient
     private let blocking: [RedisBlockingConnection]
@@ -47,6 +49,7 @@ final class Processor {
                 group: Processor.group,
                 consumer: consumer,
                 claimIdle: claimIdle,
+                gathering: Processor.gathering,
                 observer: { Processor.note($0, logger) },
                 batchHandler: { try await Processor.count($0, source, postgres) }
             )
