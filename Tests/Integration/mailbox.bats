@@ -57,16 +57,16 @@ bot_has_said() {
 }
 
 @test "typing puts the answer off, never past the burst's cap" {
-    mailbox '{"debounce_ms": 1000, "debounce_max_ms": 3000}'
+    mailbox '{"debounce_ms": 2000, "debounce_max_ms": 5000}'
     says "one"
     local job
     job=$(field .bot.ai_job_id)
     agent POST "/v1/conversations/$CONVERSATION/typing"
     [[ $STATUS == 200 && $(field .extended) == true ]]
-    [[ $(field '.answer_in_ms > 0 and .answer_in_ms <= 1000') == true ]]
+    [[ $(field '.answer_in_ms > 0 and .answer_in_ms <= 2000') == true ]]
     eventually 10 types_until_completed "$job"
     # Long after one debounce, and with the cap: somebody typed to the end.
-    [[ $(sql "select started_at - created_at between interval '2900 ms' and interval '5 s'
+    [[ $(sql "select started_at - created_at between interval '4900 ms' and interval '7 s'
         from messaging.ai_jobs where id = '$job'") == t ]]
     agent POST "/v1/conversations/$CONVERSATION/typing"
     [[ $(field '[.extended, .answer_in_ms] | tostring') == "[false,null]" ]]
