@@ -303,7 +303,7 @@ class Bench:
         began = time.monotonic()
         load = wrk(URL, self.engine, 5, 8, f"{HERE}/sessions.lua", ["events", ADMIN, "100"])
         while int(self.database.psql(counted)) < load.requests * 100:
-            if time.monotonic() > began + 60:
+            if time.monotonic() > began + 120:
                 raise SystemExit(f"counted {self.database.psql(counted)} of {load.requests * 100}")
             time.sleep(0.05)
         took = time.monotonic() - began

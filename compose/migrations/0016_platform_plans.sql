@@ -101,7 +101,8 @@ begin
       join platform.tenants t on t.code = e.tenant
      where not exists (select from assignment.counted_events k
        where k.tenant_id = t.id and k.event_id = e.id
-         and k.day >= (now() at time zone 'utc')::date - 1 offset 0)
+         and k.day between (now() at time zone 'utc')::date - 1
+           and (now() at time zone 'utc')::date offset 0)
      order by t.id, e.id
   ), kept as (
     insert into assignment.counted_events (tenant_id, event_id, day)

@@ -131,7 +131,7 @@ class Bench:
             try:
                 text = run([
                     "pgbench", "-n", "-M", "prepared", "-c", "32", "-j", "1", "-T", "3",
-                    "-D", f"tenant='{self.tenant_id}'", "-f", f"{STACK}/accept.sql", DATABASE,
+                    "-D", f"tenant={self.tenant_id}", "-f", f"{STACK}/accept.sql", DATABASE,
                 ])
             finally:
                 self.processes.resume(self.pid)
@@ -270,7 +270,7 @@ class Bench:
         accepted = json.loads(load.splitlines()[-1])
         wait_for("""select count(*) from dispatch.message_requests m join platform.tenants t
             on t.id = m.tenant_id where t.code like 'steady-%' and m.status <> 'sent'""", 0)
-        behind = float(sql("""select extract(epoch from max(finished_at) - max(created_at))
+        behind = float(sql("""select extract(epoch from max(m.finished_at) - max(m.created_at))
             from dispatch.message_requests m join platform.tenants t on t.id = m.tenant_id
             where t.code like 'steady-%'"""))
         crowded = sql("""select count(*) from (select begun_at - lag(begun_at) over (partition by
@@ -305,11 +305,13 @@ def main():
     # The others would count the events of both sides' rounds meanwhile, on the same two cores.
     for pid in bench.others:
         bench.processes.pause(pid)
-    for part in wanted:
-        getattr(bench, part)()
-    for pid in bench.others:
-        bench.processes.resume(pid)
-    print(bench.table.text())
+    try:
+        for part in wanted:
+            getattr(bench, part)()
+    finally:
+        for pid in bench.others:
+            bench.processes.resume(pid)
+        print(bench.table.text())
     return 0 if bench.table.all_met else 1
 
 
