@@ -123,21 +123,9 @@ public final class StreamConsumer {
         await worker?.value
     }
 
-    /// How many entries the group has not been given yet.
-    ///
-    /// `nil` when Redis is away or has lost count, as after entries were deleted.
+    /// How many entries the group has not been given yet; see ``StreamBacklog``.
     public func lag() async -> Int64? {
-        guard let reply = try? await redis.send(["XINFO", "GROUPS", .string(stream)]) else {
-            return nil
-        }
-        for facts in reply.array ?? [] {
-            let list = facts.array ?? []
-            guard list.indices.contains(1), list[1].text == group,
-                let name = list.firstIndex(where: { $0.text == "lag" }), name + 1 < list.count
-            else { continue }
-            return list[name + 1].integer
-        }
-        return nil
+        await StreamBacklog.lag(of: stream, group, in: redis)
     }
 
     private func run() async {

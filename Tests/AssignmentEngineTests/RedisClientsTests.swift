@@ -1,7 +1,9 @@
 import Coordination
 import EventLoop
 import Foundation
+import HTTPServer
 import JSON
+import Outbox
 import RedisClient
 import Testing
 
@@ -40,5 +42,47 @@ struct RedisClientsTests {
         #expect(try await store.handOver(engine, team: team).outcome == .error)
         try await Collector(redis: again).collect(store.tenant, [event])
         await again.stop()
+    }
+
+    @Test(
+        "events are refused, all of a request, before the stream throws uncounted ones away",
+        .enabled(if: url != nil, "needs SWITCHBOARD_TEST_REDIS_URL")
+    )
+    @LoopActor func backlog() async throws {
+        let store = try await TestStore.open()
+        let redis = RedisClient(try RedisConfiguration(url: try #require(RedisClientsTests.url)))
+        try await redis.start()
+        let stream = EventStreams.analytics
+        _ = try await redis.send(["DEL", .string(stream)])
+        _ = try await redis.send([
+            "XGROUP", "CREATE", .string(stream), .string(Processor.group), "0", "MKSTREAM",
+        ])
+        let filling = RedisScript(
+            "for n = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'n', n) end"
+        )
+        for _ in 0..<15 {
+            _ = try await redis.run(
+                filling,
+                keys: [stream],
+                arguments: [.int((Collector.waitingMax - 1) / 15)]
+            )
+        }
+        let length = try await redis.send(["XLEN", .string(stream)]).integer ?? 0
+        let room = Int(Collector.waitingMax - length)
+        let events = (0...room).map { _ in
+            ReportedEvent(id: UUID(), name: "seen", at: 1_700_000_000_000, properties: [:])
+        }
+        let collector = Collector(redis: redis)
+        await #expect(throws: Problem.self) { try await collector.collect(store.tenant, events) }
+        #expect(try await redis.send(["XLEN", .string(stream)]).integer == length)
+        try await collector.collect(store.tenant, Array(events.dropLast()))
+        // Somebody counts a few: there is room again at once.
+        _ = try await redis.send([
+            "XREADGROUP", "GROUP", .string(Processor.group), "c", "COUNT", "10", "STREAMS",
+            .string(stream), ">",
+        ])
+        try await collector.collect(store.tenant, Array(events.prefix(5)))
+        _ = try await redis.send(["DEL", .string(stream)])
+        await redis.stop()
     }
 }

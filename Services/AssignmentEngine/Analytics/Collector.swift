@@ -1,5 +1,6 @@
 internal import EventLoop
 internal import FoundationEssentials
+internal import HTTPServer
 internal import JSON
 internal import Outbox
 internal import Platform
@@ -23,19 +24,38 @@ final class Collector {
     /// Events that one request may bring.
     static let eventsPerRequest = 1000
 
+    /// Events that may wait to be counted: half of what the stream keeps, so that none is thrown
+    /// away unread while several processes take them.
+    static let waitingMax = EventStreams.analyticsLengthLimit / 2
+
     private let redis: RedisClient?
+    private let backlog: StreamBacklog?
 
     init(redis: RedisClient?) {
         self.redis = redis
+        backlog = redis.map {
+            StreamBacklog(
+                redis: $0,
+                stream: EventStreams.analytics,
+                group: Processor.group,
+                limit: Collector.waitingMax
+            )
+        }
     }
 
     /// Appends events in order; returns once Redis has all of them.
     ///
     /// - Throws: `RedisError` when it does not; the caller reports them again, and those that were
-    ///   taken are known by their ids.
-    func collect(_ tenant: Tenant, _ events: [ReportedEvent]) async throws(RedisError) {
-        guard let redis else {
+    ///   taken are known by their ids. A 503 when too many wait to be counted; none is taken then.
+    func collect(_ tenant: Tenant, _ events: [ReportedEvent]) async throws {
+        guard let redis, let backlog else {
             throw RedisError(.notConnected, command: "XADD", message: "redis is disabled")
+        }
+        guard await backlog.takes(events.count) else {
+            throw Problem.unavailable(
+                "more than \(Collector.waitingMax) events wait to be counted; report these again later",
+                code: "events_backlog"
+            )
         }
         let replies = try await redis.pipeline(
             events.map { event in
