@@ -278,8 +278,8 @@ class Bench:
               join platform.tenants t on t.id = m.tenant_id where t.code like 'steady-%') x
             where gap < interval '900 ms'""")
         self.table.at_least(
-            "accepted of 500/s for 60 s over 600 channels of 20 tenants", 30_000, accepted["count"],
-            f"{accepted['errors']} errors, all within {accepted['count'] / accepted['rate']:.1f} s", "", "",
+            "accepted for 60 s over 600 channels of 20 tenants", 500, accepted["rate"],
+            f"{accepted['count']} accepted, {accepted['errors']} errors", "", "/s",
         )
         self.table.at_most("the last one sent after the last accepted", 5, behind, "", "", " s")
         self.table.at_most(
