@@ -153,8 +153,11 @@ setup() { open_conversation; }
     request=$(field .message_request_id)
     as_service POST /v1/internal/delivery "{\"message_request_id\": \"$request\", \"generation\": 9, \"version\": 9, \"status\": \"sent\", \"provider_ts\": \"1.2\"}"
     [[ $(field .outcome) == applied ]]
+    local version
+    version=$(sql "select version from messaging.conversations where id = '$CONVERSATION'")
     as_service POST /v1/internal/delivery "{\"message_request_id\": \"$request\", \"generation\": 9, \"version\": 8, \"status\": \"sending\"}"
     [[ $(field .outcome) == old ]]
+    [[ $(sql "select version from messaging.conversations where id = '$CONVERSATION'") == "$version" ]]
     agent GET "/v1/conversations/$CONVERSATION/messages"
     [[ $(field '.items[0].delivery.state') == delivered && $(field '.items[0].delivery.provider_ts') == 1.2 ]]
 }
