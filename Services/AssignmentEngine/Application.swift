@@ -66,6 +66,7 @@ final class Application {
             ContactMessages(
                 redis: streams,
                 configuration: redis,
+                postgres: runtime.postgres,
                 sessions: sessions,
                 service: service,
                 claimIdle: configuration.claimIdle,

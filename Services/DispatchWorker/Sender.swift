@@ -63,13 +63,24 @@ final class Sender {
         }
         sweeper = SendSweeper(parts, reading: { worker.reading }, wake: committed)
         blocking = RedisBlockingConnection(configuration.service.redis)
+        let name = "dispatch-worker-\(UUID().text)"
+        let note: @LoopActor (StreamEvent) -> Void = {
+            logger.note($0, reader: MessageRequestProjector.group)
+        }
         consumer = StreamConsumer(
             redis: redis,
             blocking: blocking,
             stream: EventStreams.switchboard,
             group: MessageRequestProjector.group,
-            consumer: "dispatch-worker-\(UUID().text)",
-            observer: { Sender.note($0, logger) },
+            consumer: name,
+            replay: StreamReplay(
+                postgres: runtime.postgres,
+                stream: EventStreams.switchboard,
+                reader: MessageRequestProjector.group,
+                worker: name,
+                observer: note
+            ),
+            observer: note,
             batchHandler: { try await projector.handle($0) }
         )
         let verifier = UnknownVerifier(parts, requests: requests, wake: committed)
@@ -133,23 +144,6 @@ final class Sender {
             metrics: SendMetrics(),
             logger: runtime.logger
         )
-    }
-
-    private static func note(_ event: StreamEvent, _ logger: Logger) {
-        switch event {
-        case .failed(let entry, let reason):
-            logger.warning(
-                "an event could not be projected",
-                metadata: ["event_id": "\(entry.fields["id"] ?? "")", "error": "\(reason)"]
-            )
-        case .deadLettered(let entry, let reason):
-            logger.error(
-                "an event was laid aside",
-                metadata: ["event_id": "\(entry.fields["id"] ?? "")", "error": "\(reason)"]
-            )
-        case .unavailable(let reason):
-            logger.warning("events could not be read", metadata: ["error": "\(reason)"])
-        }
     }
 
     /// Begins to project and to send.

@@ -49,13 +49,7 @@ public final class StreamBacklog {
         guard let reply = try? await redis.send(["XINFO", "GROUPS", .string(stream)]) else {
             return nil
         }
-        for facts in reply.array ?? [] {
-            let list = facts.array ?? []
-            guard list.indices.contains(1), list[1].text == group,
-                let name = list.firstIndex(where: { $0.text == "lag" }), name + 1 < list.count
-            else { continue }
-            return list[name + 1].integer
-        }
-        return nil
+        let groups = (reply.array ?? []).lazy.map(RedisFacts.init)
+        return groups.first { $0["name"]?.text == group }?["lag"]?.integer
     }
 }

@@ -21,15 +21,21 @@ public enum StreamEvent: Sendable {
     case failed(StreamEntry, String)
     /// An entry failed too often and stands in the dead-letter stream now.
     case deadLettered(StreamEntry, String)
-    /// Redis would not answer.
+    /// Redis or PostgreSQL would not answer.
     case unavailable(String)
+    /// The stream lost what was published between these times, milliseconds since 1970; it is read
+    /// again from the outbox.
+    case missed(from: Int64, until: Int64)
+    /// So many events were read again.
+    case replayed(Int)
 }
 
 /// Reads a stream as one of a group: each entry is handled by one consumer, again by another when
 /// that one dies, and laid aside when it keeps failing.
 ///
 /// An entry is acknowledged after its handler returned. It can therefore come twice: the handler
-/// knows it by its `id` field.
+/// knows it by its `id` field. What the stream has lost comes from where it was published from, where
+/// there is such a place: see ``StreamReplay``.
 @LoopActor
 public final class StreamConsumer {
     /// How many entries one read takes, when each is handled alone.
@@ -38,6 +44,8 @@ public final class StreamConsumer {
     public static let togetherLimit = 512
     /// Deliveries after which an entry goes to `<stream>:dead`.
     public static let deliveriesLimit = 5
+    /// How often it is looked whether the stream has lost entries.
+    static let lookInterval: Duration = .milliseconds(500)
     /// How long the dead-letter stream may grow, about.
     public static let deadLetterLimit: Int64 = 10_000
 
@@ -48,12 +56,16 @@ public final class StreamConsumer {
     private let consumer: String
     private let claimIdle: Duration
     private let gathering: Duration
+    private let replay: StreamReplay?
     private let handler: @LoopActor (StreamEntry) async throws -> Void
     private let batchHandler: (@LoopActor ([StreamEntry]) async throws -> Void)?
     private let observer: @LoopActor (StreamEvent) -> Void
     private var isStopped = false
     private var worker: Task<Void, Never>?
     private var lastClaim = MonotonicTime(nanoseconds: 0)
+    private var lastLook: MonotonicTime?
+    /// How often an entry that is read again has failed.
+    private var failures: [String: Int] = [:]
 
     /// A consumer of `stream` in `group`.
     ///
@@ -61,6 +73,8 @@ public final class StreamConsumer {
     ///   - blocking: a connection of its own; its reads wait in Redis.
     ///   - consumer: this process's name within the group.
     ///   - claimIdle: how long an entry rests unacknowledged before another consumer takes it.
+    ///   - replay: where entries that the stream has lost come from; nil for a stream that is all there
+    ///     is of its entries.
     public init(
         redis: RedisClient,
         blocking: RedisBlockingConnection,
@@ -68,6 +82,7 @@ public final class StreamConsumer {
         group: String,
         consumer: String,
         claimIdle: Duration = .seconds(60),
+        replay: StreamReplay? = nil,
         observer: @escaping @LoopActor (StreamEvent) -> Void,
         handler: @escaping @LoopActor (StreamEntry) async throws -> Void
     ) {
@@ -77,6 +92,7 @@ public final class StreamConsumer {
         self.group = group
         self.consumer = consumer
         self.claimIdle = claimIdle
+        self.replay = replay
         self.observer = observer
         self.handler = handler
         gathering = .zero
@@ -96,6 +112,7 @@ public final class StreamConsumer {
         consumer: String,
         claimIdle: Duration = .seconds(60),
         gathering: Duration = .zero,
+        replay: StreamReplay? = nil,
         observer: @escaping @LoopActor (StreamEvent) -> Void,
         batchHandler: @escaping @LoopActor ([StreamEntry]) async throws -> Void
     ) {
@@ -105,6 +122,7 @@ public final class StreamConsumer {
         self.group = group
         self.consumer = consumer
         self.claimIdle = claimIdle
+        self.replay = replay
         self.observer = observer
         self.gathering = gathering
         handler = { try await batchHandler([$0]) }
@@ -114,6 +132,7 @@ public final class StreamConsumer {
     /// Starts reading.
     public func start() {
         worker = Task { await run() }
+        replay?.start { [weak self] in try await self?.handleAgain($0) }
     }
 
     /// Ends after the entry under way.
@@ -121,6 +140,7 @@ public final class StreamConsumer {
         isStopped = true
         await blocking.stop()
         await worker?.value
+        await replay?.stop()
     }
 
     /// How many entries the group has not been given yet; see ``StreamBacklog``.
@@ -131,9 +151,13 @@ public final class StreamConsumer {
     private func run() async {
         while !isStopped {
             do {
+                // Before anybody can read on, which would hide what is missing.
+                lastLook = nil
+                try await look()
                 try await createGroup()
                 while !isStopped {
                     try await claimAbandoned()
+                    try await look()
                     try await readNew()
                 }
             } catch {
@@ -142,6 +166,24 @@ public final class StreamConsumer {
                 try? await EventLoop.shared.sleep(for: .milliseconds(500))
             }
         }
+    }
+
+    /// Looks for what the stream has lost, now and then, and before each read when it is half full of
+    /// what waits: from then on it may lose entries at any time.
+    private func look() async throws {
+        let now = MonotonicTime.now()
+        guard let replay, lastLook.map({ now - $0 >= StreamConsumer.lookInterval }) ?? true else {
+            return
+        }
+        let replies = try await redis.pipeline([
+            ["XINFO", "STREAM", .string(stream)], ["XINFO", "GROUPS", .string(stream)],
+        ])
+        // Without stream or group nothing was given to it yet, or it is gone.
+        let facts =
+            StreamGap.Facts(stream: replies[0], groups: replies[1], group: group)
+            ?? StreamGap.Facts()
+        try await replay.look(facts)
+        lastLook = facts.waiting > EventStreams.lengthLimit / 2 ? nil : now
     }
 
     private func createGroup() async throws(RedisError) {
@@ -187,7 +229,7 @@ public final class StreamConsumer {
     }
 
     /// Takes over what a dead consumer left; looks at most twice per idle time.
-    private func claimAbandoned() async throws(RedisError) {
+    private func claimAbandoned() async throws {
         let now = MonotonicTime.now()
         guard now - lastClaim > claimIdle / 2 else { return }
         lastClaim = now
@@ -202,6 +244,10 @@ public final class StreamConsumer {
             cursor = parts[0].text ?? "0-0"
             for entry in StreamConsumer.entries(parts[1], deliveries: 2) {
                 try await handle(try await counted(entry))
+            }
+            // Given to somebody who died, and gone from the stream since.
+            for gone in (parts.count > 2 ? parts[2].array : nil) ?? [] {
+                if let id = gone.text { try await replay?.lost(id) }
             }
         } while cursor != "0-0" && !isStopped
     }
@@ -233,6 +279,23 @@ public final class StreamConsumer {
         _ = try await redis.send(
             ["XACK", .string(stream), .string(group)] + entries.map { .string($0.entryID) }
         )
+        if let newest = entries.last { replay?.handled(newest.entryID) }
+    }
+
+    /// Handles what is read again; throws what is to come once more.
+    private func handleAgain(_ entries: [StreamEntry]) async throws {
+        if let batchHandler, (try? await batchHandler(entries)) != nil { return }
+        for entry in entries {
+            do {
+                try await handler(entry)
+                failures[entry.entryID] = nil
+            } catch {
+                let count = (failures[entry.entryID] ?? 0) + 1
+                failures[entry.entryID] = count < StreamConsumer.deliveriesLimit ? count : nil
+                guard count >= StreamConsumer.deliveriesLimit else { throw error }
+                try await layAside(entry, reason: "\(error)")
+            }
+        }
     }
 
     private func handle(_ entry: StreamEntry) async throws(RedisError) {
@@ -249,6 +312,7 @@ public final class StreamConsumer {
             try await layAside(entry, reason: "\(error)")
         }
         _ = try await redis.send(["XACK", .string(stream), .string(group), .string(entry.entryID)])
+        replay?.handled(entry.entryID)
     }
 
     private func layAside(_ entry: StreamEntry, reason: String) async throws(RedisError) {

@@ -9,8 +9,10 @@ public enum EventStreams {
     public static let switchboard = "switchboard:events"
     /// What callers report.
     public static let analytics = "analytics:events"
-    /// How many entries a stream keeps, about.
-    public static let lengthLimit: Int64 = 10_000
+    /// How many entries a stream keeps, about: some 30 MB.
+    ///
+    /// What it has no room for is read again from the outbox; see ``StreamReplay``.
+    public static let lengthLimit: Int64 = 100_000
     /// How many entries the stream of what callers report keeps, about: a minute of the busiest that
     /// is planned for, since nothing else holds them until they are counted.
     public static let analyticsLengthLimit: Int64 = 300_000
@@ -28,8 +30,7 @@ public final class StreamProducer {
 
     /// A producer into `redis`.
     ///
-    /// Without one there is no stream; events then are only in the table, from where a consumer
-    /// that joins later replays them.
+    /// Without one there is no stream, and nobody reads one: events then are only in the table.
     public init(_ redis: RedisClient?) {
         self.redis = redis
     }

@@ -2,6 +2,7 @@ internal import EventLoop
 internal import JSON
 internal import Logging
 internal import Outbox
+internal import Platform
 internal import PostgresClient
 internal import RedisClient
 
@@ -38,6 +39,7 @@ final class Processor {
         let streams = [
             ("analytics", EventStreams.analytics), ("switchboard", EventStreams.switchboard),
         ]
+        let note: @LoopActor (StreamEvent) -> Void = { logger.note($0, reader: Processor.group) }
         var blocking: [RedisBlockingConnection] = []
         consumers = streams.map { source, stream in
             let connection = RedisBlockingConnection(configuration)
@@ -50,7 +52,16 @@ final class Processor {
                 consumer: consumer,
                 claimIdle: claimIdle,
                 gathering: Processor.gathering,
-                observer: { Processor.note($0, logger) },
+                // What callers report stands nowhere else.
+                replay: stream == EventStreams.switchboard
+                    ? StreamReplay(
+                        postgres: postgres,
+                        stream: stream,
+                        reader: Processor.group,
+                        worker: consumer,
+                        observer: note
+                    ) : nil,
+                observer: note,
                 batchHandler: { try await Processor.count($0, source, postgres) }
             )
         }
@@ -90,22 +101,5 @@ final class Processor {
             [.json(JSON.array(events).text)],
             idempotent: true
         )
-    }
-
-    static func note(_ event: StreamEvent, _ logger: Logger) {
-        switch event {
-        case .failed(let entry, let reason):
-            logger.warning(
-                "an event could not be counted yet",
-                metadata: ["entry": "\(entry.entryID)", "reason": "\(reason)"]
-            )
-        case .deadLettered(let entry, let reason):
-            logger.error(
-                "an event is laid aside",
-                metadata: ["entry": "\(entry.entryID)", "reason": "\(reason)"]
-            )
-        case .unavailable(let reason):
-            logger.warning("events cannot be read", metadata: ["reason": "\(reason)"])
-        }
     }
 }

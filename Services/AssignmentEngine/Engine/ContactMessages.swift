@@ -4,6 +4,7 @@ internal import JSON
 internal import Logging
 internal import Outbox
 internal import Platform
+internal import PostgresClient
 internal import RedisClient
 
 /// Follows what contacts write: where a team wants it, a session whose owner is gone queues again
@@ -19,20 +20,32 @@ final class ContactMessages {
     init(
         redis: RedisClient,
         configuration: RedisConfiguration,
+        postgres: PostgresClient,
         sessions: SessionRepository,
         service: AssignmentService,
         claimIdle: Duration,
         logger: Logger
     ) {
         blocking = RedisBlockingConnection(configuration)
+        let name = UUID().text
+        let note: @LoopActor (StreamEvent) -> Void = {
+            logger.note($0, reader: ContactMessages.group)
+        }
         consumer = StreamConsumer(
             redis: redis,
             blocking: blocking,
             stream: EventStreams.switchboard,
             group: ContactMessages.group,
-            consumer: UUID().text,
+            consumer: name,
             claimIdle: claimIdle,
-            observer: { Processor.note($0, logger) },
+            replay: StreamReplay(
+                postgres: postgres,
+                stream: EventStreams.switchboard,
+                reader: ContactMessages.group,
+                worker: name,
+                observer: note
+            ),
+            observer: note,
             handler: { try await ContactMessages.handle($0, sessions, service) }
         )
     }
