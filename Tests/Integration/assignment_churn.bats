@@ -51,6 +51,10 @@ setup() {
     # What is opened again.
     agent POST "/v1/sessions/$closed/reopen"
     is 200 ".outcome == \"assign\" and .session.team_id == \"$overflow\""
+    # What is handed over to it by who has not heard of it.
+    TEAM=$gone
+    hands_over
+    is 201 ".outcome == \"assign\" and .session.team_id == \"$overflow\""
 }
 
 @test "what a team without an overflow team had goes to anybody of the tenant" {
@@ -64,6 +68,18 @@ setup() {
     is 204
     status "$AGENT" offline
     becomes ".team_id == null and .assignee_id == \"$olga\""
+    # A rule that still names it means the same.
+    local gone=$TEAM
+    a_team
+    admin PUT /v1/rules "{\"rules\": [{\"position\": 1, \"when\": {\"context.vip\": true},
+        \"then\": {\"team_id\": \"$TEAM\"}}]}"
+    admin POST /v1/rules/publish
+    is 200
+    admin DELETE "/v1/teams/$TEAM"
+    is 204
+    TEAM=$gone
+    hands_over '{"context": {"vip": true}}'
+    is 201 ".outcome == \"assign\" and .session.team_id == null"
     # A team that there never was is a mistake, which is told.
     TEAM=$(new_id)
     hands_over

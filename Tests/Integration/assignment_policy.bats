@@ -166,7 +166,7 @@ readonly ALWAYS='{"name": "open", "tz": "Europe/Berlin", "windows": [
 @test "sticky to the last agent of the contact" {
     a_team '{"sticky_mode": "last_agent"}'
     local contact="k-$RANDOM$RANDOM" i
-    for i in 1 2 3; do joins "agent $i"; done
+    for i in 1 2 3; do joins "agent $i" '{"capacity_units": 20}'; done
     hands_over "{\"contact_id\": \"$contact\"}"
     local first
     first=$(field .agent_id)

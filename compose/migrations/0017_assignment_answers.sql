@@ -1,5 +1,5 @@
--- Who was answered is known from what is said in messaging, too; and a team that is taken out leaves
--- nobody behind.
+-- Who was answered is known from what is said in messaging, too; and a team that is taken out
+-- leaves nobody behind.
 
 -- When the contact wrote after it was answered.
 alter table assignment.sessions add column contact_wrote_at timestamptz;
@@ -13,9 +13,9 @@ $$;
 
 drop function assignment.contact_wrote(uuid, text, uuid);
 
--- Somebody wrote in a conversation at `p_at`, and its session has an owner: what an agent writes is a
--- reply. What a contact writes waits for one; where the owner is gone and the team does not leave with
--- it what is unanswered, the session is returned as it queues again, for a run.
+-- Somebody wrote in a conversation at `p_at`, and its session has an owner: what an agent writes is
+-- a reply. What a contact writes waits for one; where the owner is gone and the team does not leave
+-- with it what is unanswered, the session is returned as it queues again, for a run.
 --
 -- Most messages change nothing here and lock nothing. Times are compared, because messages are told
 -- late and more than once: what was said before the owner had it says nothing of the owner.
@@ -175,9 +175,9 @@ end
 $$;
 
 -- Takes a team out; who waits in it, or is held back in it, goes to its heir, and what was held for
--- its hours waits again. Its turns stay as they are. So do its owners, whose sessions go to the heir
--- when they give them back. Who overflowed into it overflows into the heir. Returns whether there was
--- one.
+-- its hours waits again. Its turns stay as they are. So do its owners, whose sessions go to the
+-- heir when they give them back. Who overflowed into it overflows into the heir. Returns whether
+-- there was one.
 create or replace function assignment.delete_team(
   p_tenant uuid, p_id uuid, p_actor text, p_request text
 ) returns boolean language plpgsql as $$
@@ -207,5 +207,85 @@ begin
   perform platform.note_audit(p_tenant, p_actor, 'team.delete', p_id::text,
     assignment.team_json(t), null, null, p_request);
   return true;
+end
+$$;
+
+-- Everything that a run of the engine needs to know, in one look: the clock, what holds for the
+-- team (null when there is no such team; one that was taken out has an heir), the rules in force,
+-- hours, the contact, and the roster.
+--
+-- A team of at most `p_whole` members is there `whole`, so that every agent's reason can be told,
+-- and under `fair` with its virtual time. Of a larger one there are `p_limit` members from `p_from`
+-- on in its strategy's order (or in that of `p_way`), and some of those who are not to be had; for
+-- `round_robin` `p_from` is the turn. Agents in `p_also` are looked at even if they are no members;
+-- null, and it is a further page of the same look, without anybody beside it.
+create or replace function assignment.facts(
+  p_tenant uuid, p_contact text, p_team uuid, p_also uuid[], p_whole int, p_from int, p_limit int,
+  p_way text
+) returns json language plpgsql stable as $$
+declare
+  pool uuid := coalesce(p_team, p_tenant);
+  held jsonb := assignment.policy(p_tenant, p_team);
+  way text := coalesce(p_way, held->>'strategy');
+  is_there boolean := p_team is null;
+  is_gone boolean := false;
+  is_whole boolean := p_whole >= assignment.members_up_to(p_tenant, pool, p_whole + 1);
+  settings assignment.tenant_settings;
+  contact assignment.contacts;
+  last_agent uuid;
+  asked uuid[];
+  agents json[];
+  known uuid[];
+  beside uuid[];
+  hours uuid[];
+begin
+  if p_team is not null then
+    select deleted_at is null, deleted_at is not null into is_there, is_gone
+      from assignment.teams where tenant_id = p_tenant and id = p_team;
+  end if;
+  select * into settings from assignment.tenant_settings where tenant_id = p_tenant;
+  select * into contact from assignment.contacts
+   where tenant_id = p_tenant and contact_id = p_contact;
+  if held->>'sticky_mode' = 'last_agent' then
+    select last_agent_id into last_agent from assignment.sessions
+     where tenant_id = p_tenant and contact_id = p_contact and last_agent_id is not null
+       and assigned_at > now() - (held->>'sticky_days')::int * interval '1 day'
+     order by id desc limit 1;
+  end if;
+  select array_agg(r.agent), array_agg(r.id), array_agg(r.schedule_id) into agents, known, hours
+    from assignment.roster(p_tenant, pool, case when is_whole then 'all' else way end,
+      case when p_also is null or way = 'round_robin' then coalesce(p_from, 0) else 0 end,
+      p_limit) r;
+  if p_also is not null then
+    if not is_whole then
+      select agents || array_agg(r.agent), beside || array_agg(r.id),
+             hours || array_agg(r.schedule_id) into agents, beside, hours
+        from assignment.roster(p_tenant, pool, 'away', 0, p_limit) r;
+    end if;
+    asked := array_remove(p_also || contact.owner_id || last_agent, null);
+    if asked <> '{}' then
+      select agents || array_agg(assignment.roster_json(a, c)), hours || array_agg(a.schedule_id)
+        into agents, hours from assignment.agents a
+        left join assignment.team_candidates c on c.tenant_id = a.tenant_id
+             and c.agent_id = a.id and c.team_id = pool
+       where a.tenant_id = p_tenant and a.deleted_at is null and a.id = any (asked)
+         and a.id <> all (coalesce(known || beside, beside, '{}'));
+    end if;
+  end if;
+  hours := array_remove(hours || (held->>'schedule_id')::uuid, null);
+  return json_build_object('now_ms', assignment.milliseconds(now()),
+    'team_exists', coalesce(is_there, false),
+    'team_gone', is_gone, 'heir', case when is_gone then assignment.heir(p_tenant, p_team) end,
+    'policy', held, 'policy_version', settings.policy_version,
+    'rules', (select v.rules from assignment.policy_versions v
+               where v.tenant_id = p_tenant and v.policy_version = settings.policy_version),
+    'schedules', (select json_object_agg(h.id, json_build_object('tz', h.tz,
+        'windows', h.windows, 'exceptions', h.exceptions)) from assignment.schedules h
+       where hours <> '{}' and h.tenant_id = p_tenant and h.id = any (hours)),
+    'owner_id', contact.owner_id, 'blocked', contact.blocked_agent_ids,
+    'last_agent_id', last_agent, 'whole', is_whole, 'page', coalesce(cardinality(known), 0),
+    'clock', case when is_whole and held->>'strategy' = 'fair'
+                  then assignment.clock(p_tenant, pool) end,
+    'roster', coalesce(array_to_json(agents), '[]'));
 end
 $$;
