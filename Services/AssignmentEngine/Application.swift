@@ -18,7 +18,7 @@ final class Application {
     private let reconciler: LoadReconciler
     private let streams: RedisClient?
     private let processor: Processor?
-    private let contactMessages: ContactMessages?
+    private let conversations: ConversationMessages?
     private let positions: QueuePositions
     private let instances: InstanceWatch
     private let presence: Duration
@@ -62,8 +62,8 @@ final class Application {
         streams = redis.mode == .disabled ? nil : RedisClients.make(redis)
         positions = QueuePositions(sessions: sessions, logger: logger)
         instances = InstanceWatch(postgres: runtime.postgres, contexts: contexts, logger: logger)
-        contactMessages = streams.map { [service] streams in
-            ContactMessages(
+        conversations = streams.map { [service] streams in
+            ConversationMessages(
                 redis: streams,
                 configuration: redis,
                 postgres: runtime.postgres,
@@ -96,17 +96,16 @@ final class Application {
         // Without Redis there is nothing to read yet; the client goes on trying.
         try? await streams?.start()
         await processor?.start()
-        await contactMessages?.start()
+        await conversations?.start()
         let roster = RosterRepository(postgres: runtime.postgres)
+        let policyRepository = PolicyRepository(postgres: runtime.postgres)
         let routes =
             TeamRoutes(roster: roster, drainer: drainer).routes
             + AgentRoutes(roster: roster, drainer: drainer, presence: presence).routes
             + SessionRoutes(service: service, sessions: sessions, drainer: drainer).routes
             + SessionActionRoutes(service: service, sessions: sessions, drainer: drainer).routes
-            + PolicyRoutes(
-                policies: PolicyRepository(postgres: runtime.postgres),
-                drainer: drainer
-            ).routes
+            + PolicyRoutes(policies: policyRepository, drainer: drainer).routes
+            + RuleRoutes(policies: policyRepository, drainer: drainer).routes
             + EngineRoutes(service: service, sessions: sessions).routes
             + AnalyticsRoutes(
                 collector: Collector(redis: streams),
@@ -127,7 +126,7 @@ final class Application {
                 await timers.stop()
                 await drainer.stop()
                 await processor?.stop()
-                await contactMessages?.stop()
+                await conversations?.stop()
                 await streams?.stop()
             }
         )

@@ -48,6 +48,18 @@ struct DecisionCoreTests {
         #expect(ending(DecisionCore(session(), facts(0)).decide())?.reason == "no_members")
     }
 
+    @Test("of a team that was taken out the heir is looked at, or the tenant's pool")
+    func gone() {
+        var facts = facts(0)
+        (facts.teamExists, facts.isTeamGone) = (false, true)
+        guard case .move(nil, _) = DecisionCore(session(), facts).decide() else {
+            Issue.record("it is not moved")
+            return
+        }
+        facts.heir = id(60)
+        #expect(team(DecisionCore(session(), facts).decide()) == id(60))
+    }
+
     @Test("outside its hours a team holds the session until it opens")
     func offHours() throws {
         var facts = facts()

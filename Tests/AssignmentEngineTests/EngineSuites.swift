@@ -9,37 +9,6 @@ import Testing
 
 @testable import assignment_engine
 
-/// Hands every call on after a turn of the loop: what assumed an answer at once would be wrong here.
-@LoopActor
-private final class WaitingContexts: RoundRobinContextProvider {
-    let name = "waiting"
-    private let inner = InMemoryRoundRobinContextProvider()
-    private(set) var calls = 0
-    nonisolated init() {}
-
-    func getNextIndex(
-        contextKey: String,
-        candidateCount: Int
-    ) async throws(CoordinationError) -> Int {
-        calls += 1
-        try? await EventLoop.shared.sleep(for: .milliseconds(1))
-        return try await inner.getNextIndex(
-            contextKey: contextKey,
-            candidateCount: candidateCount
-        )
-    }
-}
-
-/// The counters that the suites run with; no rule knows which one it is.
-enum Contexts: String, CaseIterable, Sendable, CustomTestStringConvertible {
-    case memory, waiting
-    var testDescription: String { rawValue }
-
-    @LoopActor func make() -> any RoundRobinContextProvider {
-        self == .memory ? InMemoryRoundRobinContextProvider() : WaitingContexts()
-    }
-}
-
 let needsDatabase = ConditionTrait.enabled(
     if: TestStore.url != nil,
     "needs SWITCHBOARD_TEST_DATABASE_URL"
@@ -67,11 +36,14 @@ struct RoundRobinSuite {
         #expect(counts.count == 4)
     }
 
-    @Test("nobody there: no turn is counted; a full agent is passed over in its turn")
-    @LoopActor func skips() async throws {
+    @Test(
+        "nobody there: no turn is counted; a full agent is passed over in its turn",
+        arguments: Contexts.allCases
+    )
+    @LoopActor func skips(contexts: Contexts) async throws {
         let store = try await TestStore.open()
         let team = try await store.team([:])
-        let contexts = WaitingContexts()
+        let contexts = CountedContexts(contexts.make())
         let engine = store.engine(contexts)
         #expect(try await store.handOver(engine, team: team).outcome == .skip)
         #expect(contexts.calls == 0)

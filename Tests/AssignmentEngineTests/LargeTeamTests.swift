@@ -108,6 +108,50 @@ struct LargeTeamTests {
         #expect(later.outcome == .assign && later.reason == "assigned_offline")
     }
 
+    /// What a run decides for a session.
+    @LoopActor private func decision(
+        _ store: TestStore,
+        _ engine: AssignmentService,
+        _ id: UUID
+    ) async throws -> JSON {
+        let found = try await store.sessions.find(store.tenant, id)
+        _ = try await engine.run(store.tenant, #require(found), source: .manual)
+        return try #require(
+            try await store.sessions.decisions(store.tenant, id, limit: 1, before: nil).first
+        )
+    }
+
+    @Test("a decision keeps fifty candidates and fifty rejects, and counts them all")
+    @LoopActor func listed() async throws {
+        let store = try await TestStore.open()
+        let team = try await store.team(["strategy": "round_robin"])
+        for _ in 0..<60 { _ = try await store.agent(in: team) }
+        let engine = store.engine(InMemoryRoundRobinContextProvider())
+        let opened = try await store.sessions.open(
+            store.tenant,
+            HandoverRequest(conversationID: UUID(), contactID: "c", teamID: team),
+            audit: AuditNote(actor: "test", reason: nil, requestID: "r")
+        ).session
+        let skill = "\"name\": \"tax\""
+        try await store.run(
+            "update assignment.sessions set required_skills = '[{\(skill), \"min\": 3}]' "
+                + "where tenant_id = $1",
+            [.uuid(store.tenant.id)]
+        )
+        let nobody = try await decision(store, engine, opened.id)
+        #expect(nobody["reason"]?.stringValue == "missing_skill")
+        #expect(nobody["rejected"]?.arrayValue?.count == 50)
+        #expect(nobody["counts"]?["missing_skill"]?.intValue == 60)
+        try await store.run(
+            "update assignment.agents set skills = '[{\(skill), \"level\": 5}]' "
+                + "where tenant_id = $1",
+            [.uuid(store.tenant.id)]
+        )
+        let somebody = try await decision(store, engine, opened.id)
+        #expect(somebody["outcome"]?.stringValue == "assign")
+        #expect(somebody["candidates"]?.arrayValue?.count == 50)
+    }
+
     @Test(
         "runs at the same time do not all give to whom they saw first",
         arguments: [Strategy.fair, .leastActive, .mostAvailable, .leastRecentlyAssigned]

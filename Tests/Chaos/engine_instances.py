@@ -186,7 +186,7 @@ class Company:
 
 
 def claims(company, seconds):
-    """Fifty at once for one session: seven say the same owner, whoever they ask."""
+    """Fifty at once for one session: whoever is asked says the same owner."""
     until, rounds = time.monotonic() + seconds, 0
     callers = [Caller() for _ in range(50)]
     while time.monotonic() < until:

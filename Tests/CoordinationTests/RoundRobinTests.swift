@@ -84,6 +84,12 @@ struct RedisRoundRobinTests {
         let redis = try await TestRedis.client()
         let ttl = try await redis.send(["TTL", .string("assignment:rr:\(key)")]).integer ?? 0
         #expect((604_798...604_800).contains(ttl))
+        // Each use begins the week anew.
+        _ = try await redis.send(["EXPIRE", .string("assignment:rr:\(key)"), .int(1000)])
+        _ = try await RedisRoundRobinContextProvider(redis)
+            .getNextIndex(contextKey: key, candidateCount: 30)
+        let again = try await redis.send(["TTL", .string("assignment:rr:\(key)")]).integer ?? 0
+        #expect((604_798...604_800).contains(again))
     }
 }
 

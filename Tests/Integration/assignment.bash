@@ -81,3 +81,9 @@ becomes() {
     echo "not so: $1 in $BODY"
     return 1
 }
+
+# events NAME SESSION: prints the data of this session's events of that name.
+events() {
+    psql "$DATABASE_URL" -qAtc "select payload from platform.outbox
+        where source = 'assignment-engine' and target = '$1' and key = '$2' order by id"
+}

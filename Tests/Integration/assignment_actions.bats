@@ -46,6 +46,8 @@ by() { printf '{"agent_id": "%s"}' "$1"; }
     agent GET "/v1/sessions/$SESSION/decisions"
     is 200 '.items[0].reason == "forced"' \
         '.items[0].explanation == "Anna got it by hand, although at capacity."'
+    [[ $(psql "$DATABASE_URL" -qAtc "select action, reason from platform.audit
+        where subject = '$SESSION' and action = 'session.assign'") == "session.assign|asked for her" ]]
 }
 
 @test "transfer to an agent moves the capacity; to a team it keeps its place in the queue" {
@@ -88,7 +90,9 @@ by() { printf '{"agent_id": "%s"}' "$1"; }
     act accept "$(by "$(new_id)")"
     is 409 '.code == "not_yours"'
     act decline "$(by "$anna")"
-    is 200 '.state == "queued" and .assignee_id == null'
+    # For ten minutes.
+    is 200 '.state == "queued" and .assignee_id == null' \
+        '[.declined[] / 1000 - now] | length == 1 and .[0] > 590 and .[0] <= 600'
     act assign
     is 200 '.outcome == "skip"'
     agent GET "/v1/sessions/$SESSION/decisions"
@@ -134,6 +138,24 @@ by() { printf '{"agent_id": "%s"}' "$1"; }
     is 200 '.replied_at != null'
     agent GET "/v1/sessions/$SESSION/decisions"
     is 200 '[.items[] | select(.reason == "first_reply_missed")] | length == 1'
+}
+
+@test "no first reply: a team may only be told of it, or have it queue again" {
+    a_team '{"first_reply_timeout_s": 1, "on_first_reply_timeout": "notify"}'
+    joins Anna
+    hands_over
+    local told=$SESSION
+    a_team '{"first_reply_timeout_s": 1, "on_first_reply_timeout": "requeue"}'
+    joins Ben '{"capacity_units": 1}'
+    hands_over
+    # It is left out of one run only: nobody else is there.
+    becomes ".assignee_id == \"$AGENT\" and .reassigns == 1"
+    agent GET "/v1/sessions/$SESSION/decisions"
+    is 200 '[.items[] | select(.reason == "first_reply_missed")] | length == 1'
+    # Anna's timer was due before Ben's.
+    agent GET "/v1/sessions/$told"
+    is 200 '.state == "assigned" and .reassigns == 0 and .assignment_seq == 1'
+    [[ $(events session.first_reply_missed "$told" | wc -l) == 1 ]]
 }
 
 @test "after too many reassignments it overflows to the team that is named for that" {
@@ -249,6 +271,16 @@ by() { printf '{"agent_id": "%s"}' "$1"; }
     becomes '.state == "assigned"'
     agent GET "/v1/sessions/$SESSION/decisions"
     is 200 '.items[0].explanation == "Anna got it although away: nobody took it for too long."'
+    a_team '{"max_wait_s": 1, "no_agent_action": "ask_contact"}'
+    hands_over
+    local tenths=60
+    until [[ -n $(events session.ask_contact "$SESSION") ]]; do
+        ((tenths-- > 0)) || return 1
+        sleep 0.1
+    done
+    act assign
+    is 200 '.outcome == "skip" and .session.state == "queued"'
+    [[ $(events session.ask_contact "$SESSION" | wc -l) == 1 ]]
 }
 
 @test "flood control spreads new sessions; a cap of the team holds" {
@@ -267,6 +299,19 @@ by() { printf '{"agent_id": "%s"}' "$1"; }
     is 201 '.outcome == "skip"'
     agent GET "/v1/sessions/$SESSION/decisions"
     is 200 '.items[-1].counts.at_capacity == 1'
+}
+
+@test "what has waited for longer than the team wants is parked, visible, and given by hand" {
+    a_team '{"backlog_cutoff_hours": 1}'
+    hands_over
+    psql "$DATABASE_URL" -qc "update assignment.sessions
+        set enqueued_at = enqueued_at - interval '61 min' where id = '$SESSION'"
+    joins Anna
+    becomes '.state == "parked" and .reason == "stale_backlog"'
+    agent GET "/v1/sessions?state=parked&team_id=$TEAM"
+    is 200 '.items | length == 1'
+    act take "$(by "$AGENT")"
+    is 200 '.state == "assigned"'
 }
 
 @test "a voice session takes four units, unless the tenant says otherwise" {
@@ -310,6 +355,16 @@ by() { printf '{"agent_id": "%s"}' "$1"; }
     act reopen
     is 200 '.outcome == "assign" and .reason == "contact_assigned"'
     [[ $(field .agent_id) == "$owner" ]]
+    # Where the team wants that, it goes the way of a new one: to whoever is next.
+    a_team '{"on_reopen": "route", "strategy": "least_recently_assigned"}'
+    joins Dora
+    owner=$AGENT
+    hands_over
+    joins Emil
+    act close
+    act reopen
+    is 200 '.outcome == "assign" and .reason == "assigned"'
+    [[ $(field .agent_id) == "$AGENT" && $AGENT != "$owner" ]]
     a_team '{"on_reopen": "bot"}'
     hands_over
     act close

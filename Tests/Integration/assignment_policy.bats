@@ -121,6 +121,22 @@ readonly ALWAYS='{"name": "open", "tz": "Europe/Berlin", "windows": [
     is 200 '.items[0].counts.off_schedule == 1'
 }
 
+@test "a tenant's hours hold for teams without their own" {
+    own_tenant
+    hours "$NEVER"
+    admin PUT /v1/tenant/assignment-policy "{\"schedule_id\": \"$SCHEDULE\"}"
+    is 200
+    a_team
+    joins Anna
+    hands_over
+    is 201 '.outcome == "stop" and .reason == "off_hours"'
+    hours "$ALWAYS"
+    a_team "{\"schedule_id\": \"$SCHEDULE\"}"
+    joins Ben
+    hands_over
+    is 201 '.outcome == "assign"'
+}
+
 @test "a contact goes to its own agent, waits for it as long as said, and never to a blocked one" {
     a_team '{"sticky_wait_s": 1}'
     joins Anna '{"capacity_units": 1}'
@@ -150,7 +166,7 @@ readonly ALWAYS='{"name": "open", "tz": "Europe/Berlin", "windows": [
 @test "sticky to the last agent of the contact" {
     a_team '{"sticky_mode": "last_agent"}'
     local contact="k-$RANDOM$RANDOM" i
-    for i in 1 2 3; do joins "agent $i"; done
+    for i in 1 2 3; do joins "agent $i" '{"capacity_units": 20}'; done
     hands_over "{\"contact_id\": \"$contact\"}"
     local first
     first=$(field .agent_id)
@@ -159,6 +175,18 @@ readonly ALWAYS='{"name": "open", "tz": "Europe/Berlin", "windows": [
         is 201 '.reason == "contact_assigned"'
         [[ $(field .agent_id) == "$first" ]]
     done
+    # For thirty days, and only where the team wants it.
+    local assigned="update assignment.sessions set assigned_at = assigned_at - interval '29 days'
+        where contact_id = '$contact'"
+    psql "$DATABASE_URL" -qc "$assigned"
+    hands_over "{\"contact_id\": \"$contact\"}"
+    is 201 '.reason == "contact_assigned"'
+    for i in 1 2; do psql "$DATABASE_URL" -qc "$assigned"; done
+    hands_over "{\"contact_id\": \"$contact\"}"
+    is 201 '.reason == "assigned"'
+    admin PUT "/v1/teams/$TEAM" '{"name": "Team", "sticky_mode": "off"}'
+    hands_over "{\"contact_id\": \"$contact\"}"
+    is 201 '.reason == "assigned"'
 }
 
 @test "a draft changes nothing; published it holds; rolled back the one before holds" {

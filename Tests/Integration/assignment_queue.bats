@@ -16,12 +16,6 @@ own_tenant() {
     export SWITCHBOARD_ADMIN_KEY SWITCHBOARD_AGENT_KEY
 }
 
-# events NAME SESSION: prints the data of this session's events of that name.
-events() {
-    psql "$DATABASE_URL" -qAtc "select payload from platform.outbox
-        where source = 'assignment-engine' and target = '$1' and key = '$2' order by id"
-}
-
 @test "a session that is due at a time of its own overtakes what its priority would let wait" {
     a_team
     hands_over
@@ -94,35 +88,6 @@ events() {
     admin PUT "/v1/agents/$AGENT" '{"name": "Anna", "can_reply": true}'
     is 200 .can_reply
     becomes '.state == "assigned"'
-}
-
-@test "requeue_on_reply: what an absent owner had queues again when its contact writes" {
-    a_team '{"on_offline": "requeue_on_reply", "strategy": "fair"}'
-    joins Anna
-    local anna=$AGENT channel conversation message
-    channel=c-$RANDOM$RANDOM
-    ASSIGNMENT_ENGINE_URL=$MESSAGING_URL as_service POST /v1/internal/channels \
-        "{\"code\": \"$channel\", \"kind\": \"local\", \"version\": 1}"
-    conversation=$(new_id)
-    ASSIGNMENT_ENGINE_URL=$MESSAGING_URL agent POST /v1/conversations \
-        "{\"channel_code\": \"$channel\", \"contact\": {\"external_id\": \"c1\"}}"
-    conversation=$(field .id)
-    message="/v1/conversations/$conversation/messages"
-    hands_over "{\"conversation_id\": \"$conversation\"}"
-    is 201 '.outcome == "assign"'
-    joins Ben
-    status "$anna" offline
-    # The owner's leaving alone takes nothing away, nor does what somebody else writes.
-    writes() {
-        ASSIGNMENT_ENGINE_URL=$MESSAGING_URL agent POST "$message" \
-            "{\"sender\": {\"kind\": \"$1\", \"id\": \"x\"}, \"text\": \"Hello?\"}"
-        is 201
-    }
-    writes agent
-    agent GET "/v1/sessions/$SESSION"
-    is 200 ".assignee_id == \"$anna\""
-    writes contact
-    becomes ".assignee_id == \"$AGENT\"" 100
 }
 
 @test "a replay tells which past sessions other rules would have treated otherwise" {

@@ -126,5 +126,9 @@ readonly DAY="from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z"
     done
     (($(grep -c '^shared' "$BATS_TEST_TMPDIR/read") >= 10))
     counts "events?$DAY" '[.items[].counts.shared // 0] | add == 1010'
+    # Two that live and the dead one, and nothing left to anybody.
+    local members="XINFO CONSUMERS analytics:events reports"
+    (($(redis <<<"$members" | grep -c '^name$') >= 3))
+    [[ $(redis <<<"$members" | grep -A 1 '^pending$' | grep -cv -e '^pending$' -e '^--$' -e '^0$') == 0 ]]
     kill -KILL "$second"
 }

@@ -97,6 +97,21 @@ struct PostgresFaultTests {
         }
     }
 
+    @Test("a statement has all of its time, however long the tick that sends it has lasted")
+    @LoopActor func longTick() async throws {
+        try await withPair({ $0.poolSize = 1 }) { pair in
+            try await pair.client.query("SELECT 1")
+            let until = MonotonicTime.now() + .milliseconds(300)
+            while MonotonicTime.now() < until {}
+            try await pair.client.query("SELECT pg_sleep(0.1)", timeout: .milliseconds(300))
+            #expect(
+                !pair.observer.events.contains {
+                    if case .cancelled("pool") = $0 { true } else { false }
+                }
+            )
+        }
+    }
+
     @Test("a transaction's statement over its deadline rolls it back")
     @LoopActor func transactionDeadline() async throws {
         try await withClient({ $0.poolSize = 1 }) { client in

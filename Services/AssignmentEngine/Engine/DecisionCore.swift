@@ -71,6 +71,7 @@ struct DecisionCore: Sendable {
 
     /// Schedule, contact, strategy: the first that has an answer gives it.
     func decide() -> Verdict {
+        if facts.isTeamGone { return .move(team: facts.heir, reason: "team_gone") }
         guard facts.teamExists else { return .end(Ending(outcome: .skip, reason: "no_team")) }
         if let hours = facts.policy.backlogCutoffHours,
             demands.waited > Int64(hours) * 3_600_000

@@ -7,6 +7,12 @@ internal import Platform
 ///
 /// A question that finds a place free is asked at once, alone. Those that come while as many as may be
 /// are under way wait, and the next one takes all of them along; each gets its own answer.
+///
+/// `GroupedStatement` does this for one statement of one kind, whose callers limit how many wait, and
+/// tries each alone after a fault. Here questions have keys, of which none waits for another's (the
+/// sizes of rings); two commits of claims are under way, so that one is prepared while the other is
+/// flushed; what goes together is bounded by bytes, and what waits by a 503; and a fault is the
+/// caller's, because a claim is then tried again in another way (`Claims.attempt`).
 @LoopActor
 final class Gathering<Key: Hashable & Sendable, Question: Sendable, Answer: Sendable> {
     /// Answers in the order of the questions.

@@ -8,6 +8,9 @@ struct RunFacts: Sendable {
     var now: Int64
     /// False when the session names a team that does not exist.
     var teamExists = true
+    /// Whether the team was taken out, and which one has its work now; nil: the tenant's pool.
+    var isTeamGone = false
+    var heir: UUID?
     var policy = TeamPolicy()
     var policyVersion: Int?
     var rules = RuleSet([])
@@ -56,6 +59,8 @@ struct RunFacts: Sendable {
     init(_ json: JSON) {
         now = json["now_ms"]?.intValue ?? 0
         teamExists = json["team_exists"]?.boolValue ?? true
+        isTeamGone = json["team_gone"]?.boolValue ?? false
+        heir = json["heir"]?.uuidValue
         policy = TeamPolicy(json["policy"] ?? .null)
         policyVersion = json["policy_version"]?.intValue.map(Int.init)
         rules = RuleSet(json["rules"])

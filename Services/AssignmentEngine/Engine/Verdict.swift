@@ -41,8 +41,8 @@ struct Choosing: Sendable {
 enum Verdict: Sendable {
     case end(Ending)
     case choose(Choosing)
-    /// The session belongs to another team now; look there.
-    case move(team: UUID, reason: String)
+    /// The session belongs to another team now, or without one to anybody of the tenant; look there.
+    case move(team: UUID?, reason: String)
     /// Nobody of this part of a large team can have it: look at the next.
     case further(RosterPage)
 }

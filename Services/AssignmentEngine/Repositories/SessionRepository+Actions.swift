@@ -166,15 +166,21 @@ extension SessionRepository {
         )
     }
 
-    /// A contact wrote: the session that queues again for that, because its owner is gone.
-    func contactWrote(
+    /// Somebody wrote in a conversation; the session that queues again for that, because its owner is
+    /// gone.
+    func messageCame(
         _ tenant: String,
-        _ conversation: UUID
+        _ conversation: UUID,
+        _ sender: Sender,
+        at: Int64
     ) async throws -> (Tenant, Session)? {
         let rows = try await postgres.query(
-            "select id, assignment.contact_wrote(id, code, $2) as answer from platform.tenants "
-                + "where code = $1",
-            [.string(tenant), .uuid(conversation)]
+            "select id, assignment.message_came(id, code, $2, $3, $4::timestamptz) as answer "
+                + "from platform.tenants where code = $1",
+            [
+                .string(tenant), .uuid(conversation), .string(sender.rawValue),
+                .string(RFC3339.string(at)),
+            ]
         )
         guard let row = rows.first, let session = Session(try JSON(stored: row)) else { return nil }
         return (Tenant(id: try row.uuid("id"), code: tenant), session)

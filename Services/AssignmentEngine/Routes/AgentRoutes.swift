@@ -15,32 +15,22 @@ struct AgentRoutes {
     var routes: [Route] { [putAgent, getAgent, listAgents, deleteAgent, setStatus, heartbeat] }
 
     private var putAgent: Route {
-        Route(
-            .put,
+        .puts(
             "/v1/agents/{id}",
-            access: .role(.admin),
-            summary: "Make or change an agent",
+            "Make or change an agent",
             tag: "Agents",
-            requestSchema: JSONFields.schema(AgentRoutes.agentBody),
-            responses: [
-                200: RouteResponse("It was changed.", schema: Shapes.any),
-                201: RouteResponse("It was made.", schema: Shapes.any),
-            ],
-            handler: ErrorMapping.mapped { request in
-                let agent = try request.read(AgentRoutes.agentBody)
-                let tenant = try Tenant(request)
-                let answer = try await roster.putAgent(
-                    tenant,
-                    request.id(),
-                    agent,
-                    presence: presence,
-                    audit: AuditNote(request)
-                )
-                try refuseMissing(answer)
-                drainer.trigger(tenant)
-                return .json(answer["created"] == true ? 201 : 200, answer["agent"] ?? .null)
-            }
-        )
+            schema: JSONFields.schema(AgentRoutes.agentBody),
+            member: "agent",
+            thenDrains: drainer
+        ) { request, tenant in
+            try await roster.putAgent(
+                tenant,
+                request.id(),
+                try request.read(AgentRoutes.agentBody),
+                presence: presence,
+                audit: AuditNote(request)
+            )
+        }
     }
 
     private nonisolated static func agentBody(_ body: inout JSONFields) -> AgentBody {
@@ -61,17 +51,9 @@ struct AgentRoutes {
     }
 
     private var getAgent: Route {
-        Route(
-            .get,
-            "/v1/agents/{id}",
-            access: .role(.viewer),
-            summary: "An agent",
-            tag: "Agents",
-            responses: [200: RouteResponse("The agent.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
-                .json(200, try found(await roster.agent(Tenant(request), request.id())))
-            }
-        )
+        .shows("/v1/agents/{id}", "An agent", tag: "Agents", "The agent.") { request, tenant in
+            try await roster.agent(tenant, request.id())
+        }
     }
 
     private var listAgents: Route {

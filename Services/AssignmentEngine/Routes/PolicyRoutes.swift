@@ -4,52 +4,47 @@ internal import HTTPServer
 internal import JSON
 internal import Platform
 
-/// What holds for a tenant: its policy, hours, contacts and rules.
+/// What holds for a tenant: its policy, hours and contacts.
 @LoopActor
 struct PolicyRoutes {
     let policies: PolicyRepository
     let drainer: QueueDrainer
 
     var routes: [Route] {
-        [
-            getPolicy, putPolicy, getSchedule, putSchedule, putOwner, putBlocked, getRules,
-            putRules,
-            publish, rollBack,
-        ]
+        [getPolicy, putPolicy, getSchedule, putSchedule, putOwner, putBlocked]
     }
 
     private var getPolicy: Route {
-        Route(
-            .get,
+        .shows(
             "/v1/tenant/assignment-policy",
-            access: .role(.viewer),
-            summary: "What holds for teams that say nothing else",
+            "What holds for teams that say nothing else",
             tag: "Policy",
-            responses: [200: RouteResponse("The policy.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
-                .json(200, try await policies.tenantPolicy(Tenant(request)))
-            }
-        )
+            "The policy."
+        ) { _, tenant in try await policies.tenantPolicy(tenant) }
     }
 
     private var putPolicy: Route {
-        put("/v1/tenant/assignment-policy", "Change it", "Policy", Shapes.tenantPolicy) {
-            request,
-            tenant in
+        .puts(
+            "/v1/tenant/assignment-policy",
+            "Change it",
+            tag: "Policy",
+            schema: Shapes.tenantPolicy,
+            member: "policy",
+            thenDrains: drainer
+        ) { request, tenant in
             let (policy, units, targets) = try request.read { body in
                 (
                     PolicyBody.read(&body), PolicyRoutes.channelUnits(&body),
                     PolicyRoutes.priorityTargets(&body)
                 )
             }
-            let answer = try await policies.putTenantPolicy(
+            return try await policies.putTenantPolicy(
                 tenant,
                 policy: policy,
                 channelUnits: units,
                 priorityTargets: targets,
                 audit: AuditNote(request)
             )
-            return (200, answer, "policy")
         }
     }
 
@@ -75,192 +70,66 @@ struct PolicyRoutes {
     }
 
     private var getSchedule: Route {
-        Route(
-            .get,
-            "/v1/schedules/{id}",
-            access: .role(.viewer),
-            summary: "Hours",
-            tag: "Policy",
-            responses: [200: RouteResponse("The schedule.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
-                .json(200, try found(await policies.schedule(Tenant(request), request.id())))
-            }
-        )
+        .shows("/v1/schedules/{id}", "Hours", tag: "Policy", "The schedule.") { request, tenant in
+            try await policies.schedule(tenant, request.id())
+        }
     }
 
     private var putSchedule: Route {
-        put("/v1/schedules/{id}", "Make or change hours", "Policy", Shapes.schedule) {
-            request,
-            tenant in
-            let answer = try await policies.putSchedule(
+        .puts(
+            "/v1/schedules/{id}",
+            "Make or change hours",
+            tag: "Policy",
+            schema: Shapes.schedule,
+            member: "schedule",
+            thenDrains: drainer
+        ) { request, tenant in
+            try await policies.putSchedule(
                 tenant,
                 request.id(),
                 try request.read(RuleBody.schedule),
                 audit: AuditNote(request)
             )
-            return (answer["created"] == true ? 201 : 200, answer, "schedule")
         }
     }
 
     private var putOwner: Route {
-        put(
-            "/v1/contacts/{id}/owner",
-            "Say whose customer a contact is; null: nobody's",
-            "Contacts",
-            Shapes.owner
-        ) { request, tenant in
-            let owner = try request.read { $0.optionalUUID("agent_id") }
-            return try await contact(request, tenant, owner: .some(owner), blocked: nil)
+        putContact("owner", "Say whose customer a contact is; null: nobody's", Shapes.owner) {
+            request in
+            (owner: .some(try request.read { $0.optionalUUID("agent_id") }), blocked: nil)
         }
     }
 
     private var putBlocked: Route {
-        put(
-            "/v1/contacts/{id}/blocked-agents",
-            "Say who never gets a contact",
-            "Contacts",
-            Shapes.blocked
+        putContact("blocked-agents", "Say who never gets a contact", Shapes.blocked) { request in
+            (owner: nil, blocked: try request.read { $0.uuids("agent_ids", count: 0...100) })
+        }
+    }
+
+    private func putContact(
+        _ what: String,
+        _ summary: String,
+        _ schema: JSON,
+        _ read: @escaping @LoopActor (Request) throws -> (owner: UUID??, blocked: [UUID]?)
+    ) -> Route {
+        .puts(
+            "/v1/contacts/{id}/\(what)",
+            summary,
+            tag: "Contacts",
+            schema: schema,
+            member: "contact",
+            thenDrains: drainer
         ) { request, tenant in
-            let blocked = try request.read { $0.uuids("agent_ids", count: 0...100) }
-            return try await contact(request, tenant, owner: nil, blocked: blocked)
-        }
-    }
-
-    private func contact(
-        _ request: Request,
-        _ tenant: Tenant,
-        owner: UUID??,
-        blocked: [UUID]?
-    ) async throws -> (Int, JSON, String) {
-        let id = request.parameters["id"]
-        guard 1...200 ~= id.unicodeScalars.count else { throw Problem.notFound }
-        let answer = try await policies.putContact(
-            tenant,
-            id,
-            owner: owner,
-            blocked: blocked,
-            audit: AuditNote(request)
-        )
-        return (200, answer, "contact")
-    }
-
-    // MARK: Rules
-
-    private var getRules: Route {
-        Route(
-            .get,
-            "/v1/rules",
-            access: .role(.viewer),
-            summary: "The draft, and the rules in force",
-            tag: "Rules",
-            responses: [200: RouteResponse("Both.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
-                .json(200, try await policies.rules(Tenant(request)))
-            }
-        )
-    }
-
-    private var putRules: Route {
-        put("/v1/rules", "Replace the draft", "Rules", Shapes.rules) { request, tenant in
-            let rules = try request.read(RuleBody.rules)
-            let answer = try await policies.putRules(tenant, rules, audit: AuditNote(request))
-            return (200, ["rules": answer], "rules")
-        }
-    }
-
-    private var publish: Route {
-        post("/v1/rules/publish", "Put the draft in force", schema: nil) { request, tenant in
-            let answer = try await policies.publish(tenant, audit: AuditNote(request))
-            if answer["missing"] != nil {
-                throw Problem.conflict("no_draft", "there is no draft to publish")
-            }
-            if let invalid = answer["invalid"]?.arrayValue {
-                throw Problem.invalid(
-                    invalid.map { fault in
-                        let index = fault["index"]?.intValue ?? 0
-                        let field = fault["field"]?.stringValue ?? ""
-                        return .init(
-                            pointer: "/rules/\(index)/\(field)",
-                            detail: "names what does not exist"
-                        )
-                    }
-                )
-            }
-            return answer
-        }
-    }
-
-    private var rollBack: Route {
-        post("/v1/rules/rollback", "Put an earlier version in force", schema: Shapes.rollback) {
-            request,
-            tenant in
-            let version = try request.read { $0.int("policy_version", in: 1...1_000_000_000) }
-            let answer = try await policies.rollBack(
+            let (owner, blocked) = try read(request)
+            let id = request.parameters["id"]
+            guard 1...200 ~= id.unicodeScalars.count else { throw Problem.notFound }
+            return try await policies.putContact(
                 tenant,
-                to: version,
+                id,
+                owner: owner,
+                blocked: blocked,
                 audit: AuditNote(request)
             )
-            if answer["missing"] != nil {
-                throw Problem.invalid("/policy_version", "was never published")
-            }
-            return answer
         }
-    }
-
-    // MARK: Common to all
-
-    private typealias Put = @LoopActor (Request, Tenant) async throws -> (Int, JSON, String)
-
-    /// A change after which the queue is looked at; the answer's member of the given name is shown.
-    private func put(
-        _ path: String,
-        _ summary: String,
-        _ tag: String,
-        _ schema: JSON,
-        _ change: @escaping Put
-    ) -> Route {
-        Route(
-            .put,
-            path,
-            access: .role(.admin),
-            summary: summary,
-            tag: tag,
-            requestSchema: schema,
-            responses: [
-                200: RouteResponse("It was changed.", schema: Shapes.any),
-                201: RouteResponse("It was made.", schema: Shapes.any),
-            ],
-            handler: ErrorMapping.mapped { request in
-                let tenant = try Tenant(request)
-                let (status, answer, name) = try await change(request, tenant)
-                try refuseMissing(answer)
-                drainer.trigger(tenant)
-                return .json(status, answer[name] ?? .null)
-            }
-        )
-    }
-
-    private func post(
-        _ path: String,
-        _ summary: String,
-        schema: JSON?,
-        _ change: @escaping @LoopActor (Request, Tenant) async throws -> JSON
-    ) -> Route {
-        Route(
-            .post,
-            path,
-            access: .role(.admin),
-            summary: summary,
-            tag: "Rules",
-            idempotency: .replayed,
-            requestSchema: schema,
-            responses: [200: RouteResponse("The version in force.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
-                let tenant = try Tenant(request)
-                let answer = try await change(request, tenant)
-                drainer.trigger(tenant)
-                return .json(200, answer)
-            }
-        )
     }
 }

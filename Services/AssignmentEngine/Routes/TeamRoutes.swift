@@ -13,51 +13,36 @@ struct TeamRoutes {
     var routes: [Route] { [putTeam, getTeam, listTeams, deleteTeam, putMember, deleteMember] }
 
     private var putTeam: Route {
-        Route(
-            .put,
+        .puts(
             "/v1/teams/{id}",
-            access: .role(.admin),
-            summary: "Make or change a team",
+            "Make or change a team",
             tag: "Teams",
-            requestSchema: Shapes.team,
-            responses: [
-                200: RouteResponse("It was changed.", schema: Shapes.any),
-                201: RouteResponse("It was made.", schema: Shapes.any),
-            ],
-            handler: ErrorMapping.mapped { request in
-                let (name, policy) = try request.read { body in
-                    (
-                        body.string("name", length: 1...200, pattern: .singleLine),
-                        PolicyBody.read(&body)
-                    )
-                }
-                let tenant = try Tenant(request)
-                let answer = try await roster.putTeam(
-                    tenant,
-                    request.id(),
-                    name: name,
-                    policy: policy,
-                    audit: AuditNote(request)
+            schema: Shapes.team,
+            member: "team",
+            thenDrains: drainer
+        ) { request, tenant in
+            let (name, policy) = try request.read { body in
+                (
+                    body.string("name", length: 1...200, pattern: .singleLine),
+                    PolicyBody.read(&body)
                 )
-                try refuseMissing(answer)
-                drainer.trigger(tenant)
-                return .json(answer["created"] == true ? 201 : 200, answer["team"] ?? .null)
             }
-        )
+            return try await roster.putTeam(
+                tenant,
+                request.id(),
+                name: name,
+                policy: policy,
+                audit: AuditNote(request)
+            )
+        }
     }
 
     private var getTeam: Route {
-        Route(
-            .get,
-            "/v1/teams/{id}",
-            access: .role(.viewer),
-            summary: "A team and its members",
-            tag: "Teams",
-            responses: [200: RouteResponse("The team.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
-                .json(200, try found(await roster.team(Tenant(request), request.id())))
-            }
-        )
+        .shows("/v1/teams/{id}", "A team and its members", tag: "Teams", "The team.") {
+            request,
+            tenant in
+            try await roster.team(tenant, request.id())
+        }
     }
 
     private var listTeams: Route {
@@ -152,16 +137,4 @@ struct TeamRoutes {
             }
         )
     }
-}
-
-/// The document, or 404 when there is none.
-func found(_ document: JSON) throws(Problem) -> JSON {
-    if document.isNull { throw .notFound }
-    return document
-}
-
-/// Refuses a body that names what does not exist.
-func refuseMissing(_ answer: JSON) throws(Problem) {
-    guard let name = answer["missing"]?.stringValue else { return }
-    throw .invalid("/\(name)", "does not exist")
 }

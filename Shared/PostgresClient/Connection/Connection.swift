@@ -86,7 +86,7 @@ final class Connection: Channel {
             return
         }
         let dropped = plan(exchange)
-        if machine.count == 0 { headSince = EventLoop.shared.now }
+        if machine.count == 0 { headSince = MonotonicTime.now() }
         machine.sent(exchange.steps)
         inFlight.append(exchange)
         guard send(exchange, dropping: dropped) else {

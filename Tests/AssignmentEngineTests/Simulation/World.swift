@@ -144,7 +144,7 @@ struct World {
                 leave(index, ending)
                 return nil
             case .move(let team, _):
-                sessions[index].team = teamIDs.firstIndex(of: team) ?? sessions[index].team
+                sessions[index].team = teamIDs.firstIndex { $0 == team } ?? sessions[index].team
                 return nil
             case .further(let next):
                 page = next

@@ -7,10 +7,10 @@ internal import Platform
 internal import PostgresClient
 internal import RedisClient
 
-/// Follows what contacts write: where a team wants it, a session whose owner is gone queues again
-/// when its contact speaks.
+/// Follows what is said in conversations: what an agent writes is a reply, and a session whose owner is
+/// gone queues again when its contact speaks, unless its team wants it kept.
 @LoopActor
-final class ContactMessages {
+final class ConversationMessages {
     static let group = "assignment-engine"
 
     private let blocking: RedisBlockingConnection
@@ -29,24 +29,24 @@ final class ContactMessages {
         blocking = RedisBlockingConnection(configuration)
         let name = UUID().text
         let note: @LoopActor (StreamEvent) -> Void = {
-            logger.note($0, reader: ContactMessages.group)
+            logger.note($0, reader: ConversationMessages.group)
         }
         consumer = StreamConsumer(
             redis: redis,
             blocking: blocking,
             stream: EventStreams.switchboard,
-            group: ContactMessages.group,
+            group: ConversationMessages.group,
             consumer: name,
             claimIdle: claimIdle,
             replay: StreamReplay(
                 postgres: postgres,
                 stream: EventStreams.switchboard,
-                reader: ContactMessages.group,
+                reader: ConversationMessages.group,
                 worker: name,
                 observer: note
             ),
             observer: note,
-            handler: { try await ContactMessages.handle($0, sessions, service) }
+            handler: { try await ConversationMessages.handle($0, sessions, service) }
         )
     }
 
@@ -66,11 +66,22 @@ final class ContactMessages {
         _ service: AssignmentService
     ) async throws {
         guard entry.fields["name"] == "message.created", let code = entry.fields["tenant"],
+            let at = entry.fields["at"].flatMap(RFC3339.parse),
             let data = entry.fields["data"].flatMap({ try? JSON(parsing: Array($0.utf8)) }),
-            data["sender_kind"]?.stringValue == "contact",
+            let sender = data["sender_kind"]?.stringValue.flatMap(Sender.init),
             let conversation = data["conversation_id"]?.uuidValue,
-            let (tenant, session) = try await sessions.contactWrote(code, conversation)
+            let (tenant, session) = try await sessions.messageCame(
+                code,
+                conversation,
+                sender,
+                at: at
+            )
         else { return }
         _ = try await service.run(tenant, session, source: .timer)
     }
+}
+
+/// Whose words concern the owner of a session; a bot's do not.
+enum Sender: String, Sendable {
+    case contact, agent
 }
