@@ -49,7 +49,7 @@ source "$BATS_TEST_DIRNAME/handler_support.bash"
 @test "answers that are none are failures: garbage, HTML, nothing, too much, too slow, cut" {
     instance A
     local fault
-    for fault in html garbage nested wrong-types no-choices no-content reset cut; do
+    for fault in html garbage nested wrong-types no-choices no-content blank reset cut; do
         ends "$fault" failed 3
         was_asked 3
     done
@@ -188,6 +188,27 @@ dies_at() {
 @test "a worker killed after the provider answered: another one finishes its job" { dies_at bot.answered 2; }
 @test "a worker killed after it posted: nothing is posted twice" { dies_at bot.posted 1; }
 @test "a worker killed after its claim: another one finishes its job" { dies_at bot.claimed 1; }
+
+@test "a job that kills whoever works on it expires after three workers, and people are asked" {
+    local victim X
+    for victim in X Y Z; do
+        instance "$victim" SWITCHBOARD_FAULT=bot.answered:1:die
+        if [[ $victim == X ]]; then
+            bot_of "$X" ok
+            open_at "$X" "$BOT"
+            says "$X" "hello"
+        fi
+        eventually 15 is_dead "$(pid_of "$victim")"
+    done
+    instance B
+    eventually 15 job_is "$B" "$JOB" expired
+    [[ $(field .attempts) == 3 && $(field .error) == "the worker gave no sign of life" ]]
+    was_asked 3
+    has_said "0 0"
+    lock_is_gone
+    at "$B" GET "/v1/conversations/$CONVERSATION"
+    [[ $(field .owner_kind) != bot ]]
+}
 
 @test "a worker that stops hands its job back, and the attempt does not count" {
     instance A

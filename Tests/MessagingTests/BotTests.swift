@@ -29,6 +29,14 @@ struct BotTests {
         #expect(long.text.count == AIAnswer.lengthLimit)
     }
 
+    @Test("what nobody sees is no answer")
+    func blank() {
+        for text in ["", " ", "\n\t\u{A0}", "\u{200B}\u{FEFF}", "\u{0}\u{1b}"] {
+            #expect(!AnswerText.isSeen(AIAnswer(text: text).text))
+        }
+        for text in [".", " a ", "👋🏽", "好"] { #expect(AnswerText.isSeen(text)) }
+    }
+
     @Test("the marker of a handover is taken out, wherever it stands")
     func marker() {
         func reply(_ text: String) -> BotReply { BotReply(text, marker: "[[handover]]") }

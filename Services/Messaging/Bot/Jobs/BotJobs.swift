@@ -1,4 +1,3 @@
-internal import Domain
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
@@ -108,32 +107,20 @@ struct BotJobs {
             "remembered": .bool(answer.isRemembered),
         ]
         let isSaid = work.isPosted && !reply.text.isEmpty
+        let limit = AnswerParts.limit(of: work.channelKind)
         return try await postgres.query(
             """
             select outcome from messaging.finish_ai_job(
               $1, $2, $3, $4, $5::jsonb, $6::jsonb, $7, $8, $9, $10, $11)
             """,
             place(work) + [
-                isSaid ? .json(BotJobs.parts(reply.text, work).text) : .null, .json(result.text),
+                isSaid ? .json(AnswerParts.stored(reply.text, limit: limit).text) : .null,
+                .json(result.text),
                 .string(work.bot.sender), .bool(work.bot.postsAnyway),
                 .int(settings.supersedesMax), isHandedOver ? "the bot asked for a person" : .null,
                 PostgresValue(work.bot.handoverTeam),
             ]
         ).one().string("outcome")
-    }
-
-    /// The messages of an answer, as many as the channel's provider needs.
-    private static func parts(_ text: String, _ work: JobWork) -> JSON {
-        let limit = AnswerParts.limit(of: work.channelKind)
-        return .array(
-            AnswerParts.split(text, limit: limit).map { part in
-                let features = TextFeatures(part)
-                return [
-                    "text": .string(part), "terms": .string(features.packedTerms.hexadecimal),
-                    "mentions": .array(features.mentions.map(JSON.string)),
-                ]
-            }
-        )
     }
 
     /// Ends an attempt without an answer.

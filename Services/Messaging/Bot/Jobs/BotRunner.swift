@@ -188,6 +188,7 @@ final class BotRunner {
         guard outcome != "lost", outcome != "retry" else { return }
         heart.processed += 1
         if outcome == "failed" { heart.failed += 1 }
+        running.willRelease(work)
         let status = ["posted": "completed", "done": "completed"][outcome] ?? outcome
         async let state: Void = mirror.show(work.tenant, work.id, ["status": .string(status)])
         async let lock: Void = locks.releaseLock(

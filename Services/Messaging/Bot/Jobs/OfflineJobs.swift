@@ -114,11 +114,15 @@ final class OfflineJobs {
         id: UUID,
         lockID: String
     ) async {
-        let heart = Task { await beat(caller, request.conversation, id, lockID) }
+        let heart = RepeatedWork(every: settings.heartbeat) { [self] in
+            await beat(caller, request.conversation, id, lockID)
+        }
+        heart.start()
         let end = await tries.end(bot, work, tenant: caller.code) { [self] attempt in
             entries[id]?.document["attempts"] = .int(Int64(attempt))
         }
-        heart.cancel()
+        // Else it might show the lock again after that was freed.
+        await heart.end()
         await finish(caller, request, bot, id: id, lockID: lockID, end)
     }
 
@@ -166,25 +170,15 @@ final class OfflineJobs {
         _ id: UUID,
         _ lockID: String
     ) async {
-        while !Task.isCancelled {
-            guard (try? await EventLoop.shared.sleep(for: settings.heartbeat)) != nil else {
-                return
-            }
-            await locks.keep(
-                tenant: caller.code,
-                conversation: conversation,
-                lockID: lockID,
-                job: id
-            )
-            let isHeld = await locks.isHeld(
-                tenant: caller.code,
-                conversation: conversation,
-                lockID: lockID
-            )
-            let isUnwanted = await mirror.find(caller.code, id)?["cancel_requested"] == true
-            if !isHeld || isUnwanted { return running[id]?.cancel() ?? () }
-            await show(caller, id)
-        }
+        await locks.keep(tenant: caller.code, conversation: conversation, lockID: lockID, job: id)
+        let isHeld = await locks.isHeld(
+            tenant: caller.code,
+            conversation: conversation,
+            lockID: lockID
+        )
+        let isUnwanted = await mirror.find(caller.code, id)?["cancel_requested"] == true
+        if !isHeld || isUnwanted { return running[id]?.cancel() ?? () }
+        await show(caller, id)
     }
 
     private func show(_ caller: Caller, _ id: UUID) async {

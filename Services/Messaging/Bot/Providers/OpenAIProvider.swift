@@ -80,13 +80,15 @@ final class OpenAIProvider: AIProvider {
             throw failure(response, code: code, now: WallClock.milliseconds())
         }
         let choice = document?["choices"]?.arrayValue?.first
-        guard let text = choice?["message"]?["content"]?.stringValue, !text.isEmpty else {
-            // A refusal, a filter, or something that is no chat completion at all.
+        let tokens = document?["usage"]?["total_tokens"]?.intValue.map(Int.init)
+        let answer = (choice?["message"]?["content"]?.stringValue)
+            .map { AIAnswer(text: $0, tokens: tokens) }
+        guard let answer, AnswerText.isSeen(answer.text) else {
+            // A refusal, a filter, nothing that can be seen, or no chat completion at all.
             let reason = choice?["finish_reason"]?.stringValue ?? "no content"
             throw AIProviderError(isFinal: false, description: "no answer: \(reason)")
         }
-        let tokens = document?["usage"]?["total_tokens"]?.intValue.map(Int.init)
-        return AIAnswer(text: text, tokens: tokens)
+        return answer
     }
 
     nonisolated static func failure(
