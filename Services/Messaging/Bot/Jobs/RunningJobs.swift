@@ -28,6 +28,10 @@ final class RunningJobs {
     private var entries: [JobWork.Turn: Entry] = [:]
 
     var count: Int { entries.count }
+    /// How many there are of each tenant.
+    var byTenant: [UUID: Int] {
+        entries.values.reduce(into: [:]) { $0[$1.work.tenantID, default: 0] += 1 }
+    }
     var all: [Entry] { Array(entries.values) }
 
     /// Works on a job until `perform` returns.

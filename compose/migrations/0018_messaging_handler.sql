@@ -1,4 +1,5 @@
--- An agent's long answer goes out in parts, as a bot's does.
+-- The message handler: an agent's long answer goes out in parts, as a bot's does; no tenant takes the
+-- whole of a worker.
 
 -- Stores what is said to the contact, one message for each of p_parts [{text, terms: hex, mentions}, …]
 -- in their order, and asks dispatch-worker to deliver each. `said` has what is the same of all. The
@@ -192,5 +193,69 @@ begin
     perform messaging.ask_for_person(c, j.tenant, p_handover, p_team, c.version + 1);
   end if;
   next_job := messaging.next_turn(p_tenant, j.tenant, c.id, j.upto_seq, now());
+end
+$$;
+
+-- The tenants that have their whole share of a worker. p_running: {tenant: how many jobs}.
+create function messaging.with_full_share(p_running jsonb, p_share int) returns uuid[]
+language plpgsql immutable as $$
+begin
+  return (select coalesce(array_agg(r.key::uuid), '{}') from jsonb_each_text(p_running) r
+    where r.value::int >= p_share);
+end
+$$;
+
+drop function messaging.claim_ai_jobs(text, int, interval, int);
+drop function messaging.next_ai_job_due();
+
+-- Takes jobs that are due: pending -> processing, with a lease. upto_seq is frozen here, on the
+-- conversation's row: a message is either in this turn or in the next. Rows that somebody holds are
+-- skipped, so a claim waits for nobody. Returns ai_job_work per job. It does not wait for the disk
+-- either: one that a crash undoes leaves its job pending, and whoever had it finds it lost.
+-- p_running and p_share: how many jobs of each tenant the worker has, and how many it takes of one at
+-- most. So a tenant whose AI hangs leaves room for the others.
+create function messaging.claim_ai_jobs(
+  p_worker text, p_limit int, p_lease interval, p_history int, p_running jsonb, p_share int
+) returns setof jsonb language plpgsql as $$
+declare
+  running jsonb := p_running;
+  full_share uuid[] := messaging.with_full_share(p_running, p_share);
+  has int;
+  d record;
+  j messaging.ai_jobs;
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  for d in
+    select x.tenant_id, x.id, x.conversation_id, c.last_user_seq, c.pending_count
+      from messaging.ai_jobs x join messaging.conversations c
+        on c.tenant_id = x.tenant_id and c.id = x.conversation_id
+     where x.status = 'pending' and x.due_at <= now()
+       and x.tenant_id <> all (full_share)
+     order by x.due_at limit p_limit for update of x, c skip locked
+  loop
+    has := coalesce((running ->> d.tenant_id::text)::int, 0);
+    continue when has >= p_share;
+    running := running || jsonb_build_object(d.tenant_id, has + 1);
+    update messaging.ai_jobs set status = 'processing', worker = p_worker,
+           attempts = attempts + 1, upto_seq = d.last_user_seq,
+           started_at = coalesce(started_at, now()), heartbeat_at = now(),
+           lease_until = now() + p_lease
+     where tenant_id = d.tenant_id and id = d.id returning * into j;
+    update messaging.conversations set pending_count = 0, first_pending_at = null,
+           debounce_until = null
+     where tenant_id = d.tenant_id and id = d.conversation_id;
+    return next messaging.ai_job_work(j, p_history);
+  end loop;
+end
+$$;
+
+-- When the next pending job is due that a worker may take; null when none waits. What it sleeps until.
+create function messaging.next_ai_job_due(p_running jsonb, p_share int) returns timestamptz
+language plpgsql stable as $$
+declare
+  full_share uuid[] := messaging.with_full_share(p_running, p_share);
+begin
+  return (select j.due_at from messaging.ai_jobs j
+    where j.status = 'pending' and j.tenant_id <> all (full_share) order by j.due_at limit 1);
 end
 $$;
