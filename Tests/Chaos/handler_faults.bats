@@ -276,8 +276,11 @@ tried_late() {
     bot_of "$A" slow
     open_at "$A" "$BOT"
     says "$A" one
-    local job=$JOB
+    local job=$JOB statuses=$BATS_TEST_TMPDIR/statuses
     eventually 10 was_asked 1
+    asks_on "$BOT" "$statuses" 3>&- &
+    local traffic=$!
+    eventually 10 grep -q cancel "$statuses"
     touch "$SWITCHBOARD_STACK/hold/redis"
     kill -KILL "$(<"$SWITCHBOARD_STACK/pids/redis")"
     eventually 10 job_is "$A" "$job" completed
@@ -289,6 +292,29 @@ tried_late() {
     eventually 10 is_healthy "$A"
     says "$A" three
     eventually 15 has_said "3 0"
+    touch "$statuses.stop"
+    wait "$traffic"
+    (($(grep -c handle "$statuses") >= 20))
+    run grep -vE '^[a-z]+ (200|201)$' "$statuses"
+    [[ -z $output ]]
+}
+# asks_on BOT FILE: everything that the handler answers, again and again, each with its status.
+asks_on() {
+    local CONVERSATION STATUS BODY JOB
+    until [[ -e $2.stop ]]; do
+        open_at "$A" "$1"
+        handles "$A" "hello"
+        printf 'handle %s\n' "$STATUS" >>"$2"
+        JOB=$(field .ai_job_id)
+        at "$A" GET "/v1/conversations/$CONVERSATION/lock"
+        printf 'lock %s\n' "$STATUS" >>"$2"
+        at "$A" GET "/v1/ai-jobs/$JOB"
+        printf 'job %s\n' "$STATUS" >>"$2"
+        at "$A" GET /v1/admin/locks
+        printf 'locks %s\n' "$STATUS" >>"$2"
+        at "$A" POST "/v1/ai-jobs/$JOB/cancel"
+        printf 'cancel %s\n' "$STATUS" >>"$2"
+    done
 }
 
 is_healthy() {
@@ -335,6 +361,9 @@ is_healthy() {
     [[ $STATUS == 200 && $(field .status) == locked && $(field .buffered) == true && $(field .pending_count) == 1 ]]
     at "$A" GET "/v1/conversations/$CONVERSATION/lock"
     [[ $STATUS == 200 && $(field .locked) == true && $(field .ai_job_id) == "$job" ]]
+    at "$A" GET /v1/handler/status
+    [[ $STATUS == 200 && $(field .status) == unhealthy ]]
+    [[ $(field '.components | .database_connected == false and .redis_connected') == true ]]
     # What must be stored is refused, and may come again.
     at "$A" POST "/v1/conversations/$CONVERSATION/messages" '{"sender": {"kind": "contact", "id": "c"}, "text": "x"}'
     [[ $STATUS == 503 && $(field .retryable) == true ]]
