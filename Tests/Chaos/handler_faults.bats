@@ -76,6 +76,16 @@ source "$BATS_TEST_DIRNAME/handler_support.bash"
     was_asked 0
 }
 
+@test "an AI inside of the network is not asked, unless its host is allowed" {
+    instance A OUTBOUND_ALLOW_HOSTS=
+    ends ok failed 1
+    was_asked 0
+    at "$A" GET "/v1/ai-jobs/$JOB"
+    [[ $(field .error) == "127.0.0.1 is not a public address" ]]
+    at "$A" GET "/v1/conversations/$CONVERSATION"
+    [[ $(field .owner_kind) != bot ]]
+}
+
 @test "the same question is asked once, and remembered for a day" {
     instance A
     bot_of "$A" ok 20 '{}'
@@ -389,6 +399,36 @@ stood_in() { curl -sS "$A/metrics" | awk -v name="bot_configuration_stand_ins_to
 uses_database() {
     handles "$1" "it is back"
     [[ $STATUS == 200 && $(field .config_source) == null ]]
+}
+
+@test "a process that dies while Postgres is away frees its conversation with its job's lease" {
+    instance A CONVERSATION_LOCK_MS=60000
+    instance B CONVERSATION_LOCK_MS=60000
+    bot_of "$A" slower
+    open_at "$A" "$BOT"
+    # Both know the caller and the bot from here on.
+    local name
+    for name in "$A" "$B"; do
+        handles "$name" "before"
+        at "$name" POST "/v1/ai-jobs/$(field .ai_job_id)/cancel"
+        [[ $STATUS == 200 ]]
+    done
+    touch "$SWITCHBOARD_STACK/hold/postgres"
+    kill -QUIT "$(<"$SWITCHBOARD_STACK/pids/postgres")"
+    handles "$A" "while it is away"
+    [[ $STATUS == 200 && $(field .status) == ai_processing_started ]]
+    local job
+    job=$(field .ai_job_id)
+    kill -KILL "$(pid_of A)"
+    handles "$B" "and again"
+    [[ $(field .status) == locked && $(field .buffered) == false ]]
+    eventually 8 begins_at "$B"
+    [[ $(field .ai_job_id) != "$job" ]]
+    job_is "$B" "$job" expired
+}
+begins_at() {
+    handles "$1" "and again"
+    [[ $(field .status) == ai_processing_started ]]
 }
 
 @test "one process alone needs neither Redis nor, for handle, Postgres" {

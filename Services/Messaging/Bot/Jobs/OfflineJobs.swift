@@ -53,7 +53,7 @@ final class OfflineJobs {
         guard running.count < OfflineJobs.runningLimit else {
             throw Problem.unavailable("too many jobs without the database")
         }
-        switch try await locks.checkAndAcquireLock(caller, request.conversation) {
+        switch try await takeLock(caller, request.conversation) {
         case .acquired(let record):
             let id = UUID()
             let isOurs = await locks.updateLockWithAIJob(
@@ -68,6 +68,24 @@ final class OfflineJobs {
         case .exists(let info):
             return join(info, caller, request)
         }
+    }
+
+    /// A lock whose job's process is dead is taken from it: nobody else would before its time ends.
+    private func takeLock(
+        _ caller: Caller,
+        _ conversation: UUID
+    ) async throws -> MessageLockManager.Acquisition {
+        let first = try await locks.checkAndAcquireLock(caller, conversation)
+        guard case .exists(let info) = first, let id = info.job.flatMap(UUID.init(text:)),
+            entries[id] == nil, let shown = await mirror.find(caller.code, id),
+            JobMirror.withoutGhost(shown)["status"] == "expired"
+        else { return first }
+        await locks.releaseLock(
+            tenant: caller.code,
+            conversation: conversation,
+            lockID: info.lockID
+        )
+        return try await locks.checkAndAcquireLock(caller, conversation)
     }
 
     /// A request that meets a job of this process is its next turn; one elsewhere cannot take it.
@@ -196,20 +214,6 @@ final class OfflineJobs {
         return entry.document
     }
 
-    /// A shown job whose process gave no sign of life in time has expired.
-    static func withoutGhost(_ shown: JSONObject) -> JSONObject {
-        var job = shown
-        if let until = shown["alive_until"]?.intValue, until < WallClock.milliseconds(),
-            shown["status"] == "processing"
-        {
-            job["status"] = "expired"
-            job["error"] = "the process that worked on it gave no sign of life"
-        }
-        job["alive_until"] = nil
-        job["cancel_requested"] = nil
-        return job
-    }
-
     /// Ends a job of this process, or asks the one that works on it.
     ///
     /// Returns the job; `nil` when none is known.
@@ -221,10 +225,10 @@ final class OfflineJobs {
         }
         guard let shown = await mirror.find(caller.code, id) else { return nil }
         guard shown["alive_until"] != nil, shown["status"] == "processing" else {
-            return OfflineJobs.withoutGhost(shown)
+            return JobMirror.withoutGhost(shown)
         }
         await mirror.show(caller.code, id, ["cancel_requested": true])
-        return OfflineJobs.withoutGhost(shown)
+        return JobMirror.withoutGhost(shown)
     }
 
     /// Aborts what runs; the locks are freed.
