@@ -13,10 +13,10 @@ public final class RepeatedWork {
         self.work = work
     }
 
-    /// Begins the first interval.
-    public func start() {
+    /// Begins; the first time is after `delay`, or after an interval where none is given.
+    public func start(after delay: Duration? = nil) {
         guard !isStopped else { return }
-        timer = EventLoop.shared.schedule(after: interval) { [weak self] in
+        timer = EventLoop.shared.schedule(after: delay ?? interval) { [weak self] in
             guard let self else { return }
             underWay = Task {
                 await self.work()

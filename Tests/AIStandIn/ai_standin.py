@@ -182,6 +182,7 @@ FAULTS = {
     "nested": answering(lambda d, n: whole(200, NESTED)),
     "wrong-types": answering(lambda d, n: whole(200, {"choices": {"0": 1}})),
     "no-choices": answering(lambda d, n: whole(200, completion(d, "x", choices=[]))),
+    "blank": answering(lambda d, n: whole(200, completion(d, " \n\u0000\u200b\t"))),
     "no-content": answering(lambda d, n: whole(200, completion(d, None, "content_filter"))),
     "hang": hang,
     "drip": drip,

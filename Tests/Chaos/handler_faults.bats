@@ -49,7 +49,7 @@ source "$BATS_TEST_DIRNAME/handler_support.bash"
 @test "answers that are none are failures: garbage, HTML, nothing, too much, too slow, cut" {
     instance A
     local fault
-    for fault in html garbage nested wrong-types no-choices no-content reset cut; do
+    for fault in html garbage nested wrong-types no-choices no-content blank reset cut; do
         ends "$fault" failed 3
         was_asked 3
     done
@@ -74,6 +74,16 @@ source "$BATS_TEST_DIRNAME/handler_support.bash"
     eventually 10 job_is "$A" "$JOB" failed
     [[ $(field .error) == "the core AI has no token" && $(field .attempts) == 1 ]]
     was_asked 0
+}
+
+@test "an AI inside of the network is not asked, unless its host is allowed" {
+    instance A OUTBOUND_ALLOW_HOSTS=
+    ends ok failed 1
+    was_asked 0
+    at "$A" GET "/v1/ai-jobs/$JOB"
+    [[ $(field .error) == "127.0.0.1 is not a public address" ]]
+    at "$A" GET "/v1/conversations/$CONVERSATION"
+    [[ $(field .owner_kind) != bot ]]
 }
 
 @test "the same question is asked once, and remembered for a day" {
@@ -189,6 +199,27 @@ dies_at() {
 @test "a worker killed after it posted: nothing is posted twice" { dies_at bot.posted 1; }
 @test "a worker killed after its claim: another one finishes its job" { dies_at bot.claimed 1; }
 
+@test "a job that kills whoever works on it expires after three workers, and people are asked" {
+    local victim X
+    for victim in X Y Z; do
+        instance "$victim" SWITCHBOARD_FAULT=bot.answered:1:die
+        if [[ $victim == X ]]; then
+            bot_of "$X" ok
+            open_at "$X" "$BOT"
+            says "$X" "hello"
+        fi
+        eventually 15 is_dead "$(pid_of "$victim")"
+    done
+    instance B
+    eventually 15 job_is "$B" "$JOB" expired
+    [[ $(field .attempts) == 3 && $(field .error) == "the worker gave no sign of life" ]]
+    was_asked 3
+    has_said "0 0"
+    lock_is_gone
+    at "$B" GET "/v1/conversations/$CONVERSATION"
+    [[ $(field .owner_kind) != bot ]]
+}
+
 @test "a worker that stops hands its job back, and the attempt does not count" {
     instance A
     bot_of "$A" slow
@@ -255,8 +286,11 @@ tried_late() {
     bot_of "$A" slow
     open_at "$A" "$BOT"
     says "$A" one
-    local job=$JOB
+    local job=$JOB statuses=$BATS_TEST_TMPDIR/statuses
     eventually 10 was_asked 1
+    asks_on "$BOT" "$statuses" 3>&- &
+    local traffic=$!
+    eventually 10 grep -q cancel "$statuses"
     touch "$SWITCHBOARD_STACK/hold/redis"
     kill -KILL "$(<"$SWITCHBOARD_STACK/pids/redis")"
     eventually 10 job_is "$A" "$job" completed
@@ -268,6 +302,29 @@ tried_late() {
     eventually 10 is_healthy "$A"
     says "$A" three
     eventually 15 has_said "3 0"
+    touch "$statuses.stop"
+    wait "$traffic"
+    (($(grep -c handle "$statuses") >= 20))
+    run grep -vE '^[a-z]+ (200|201)$' "$statuses"
+    [[ -z $output ]]
+}
+# asks_on BOT FILE: everything that the handler answers, again and again, each with its status.
+asks_on() {
+    local CONVERSATION STATUS BODY JOB
+    until [[ -e $2.stop ]]; do
+        open_at "$A" "$1"
+        handles "$A" "hello"
+        printf 'handle %s\n' "$STATUS" >>"$2"
+        JOB=$(field .ai_job_id)
+        at "$A" GET "/v1/conversations/$CONVERSATION/lock"
+        printf 'lock %s\n' "$STATUS" >>"$2"
+        at "$A" GET "/v1/ai-jobs/$JOB"
+        printf 'job %s\n' "$STATUS" >>"$2"
+        at "$A" GET /v1/admin/locks
+        printf 'locks %s\n' "$STATUS" >>"$2"
+        at "$A" POST "/v1/ai-jobs/$JOB/cancel"
+        printf 'cancel %s\n' "$STATUS" >>"$2"
+    done
 }
 
 is_healthy() {
@@ -314,6 +371,9 @@ is_healthy() {
     [[ $STATUS == 200 && $(field .status) == locked && $(field .buffered) == true && $(field .pending_count) == 1 ]]
     at "$A" GET "/v1/conversations/$CONVERSATION/lock"
     [[ $STATUS == 200 && $(field .locked) == true && $(field .ai_job_id) == "$job" ]]
+    at "$A" GET /v1/handler/status
+    [[ $STATUS == 200 && $(field .status) == unhealthy ]]
+    [[ $(field '.components | .database_connected == false and .redis_connected') == true ]]
     # What must be stored is refused, and may come again.
     at "$A" POST "/v1/conversations/$CONVERSATION/messages" '{"sender": {"kind": "contact", "id": "c"}, "text": "x"}'
     [[ $STATUS == 503 && $(field .retryable) == true ]]
@@ -339,6 +399,36 @@ stood_in() { curl -sS "$A/metrics" | awk -v name="bot_configuration_stand_ins_to
 uses_database() {
     handles "$1" "it is back"
     [[ $STATUS == 200 && $(field .config_source) == null ]]
+}
+
+@test "a process that dies while Postgres is away frees its conversation with its job's lease" {
+    instance A CONVERSATION_LOCK_MS=60000
+    instance B CONVERSATION_LOCK_MS=60000
+    bot_of "$A" slower
+    open_at "$A" "$BOT"
+    # Both know the caller and the bot from here on.
+    local name
+    for name in "$A" "$B"; do
+        handles "$name" "before"
+        at "$name" POST "/v1/ai-jobs/$(field .ai_job_id)/cancel"
+        [[ $STATUS == 200 ]]
+    done
+    touch "$SWITCHBOARD_STACK/hold/postgres"
+    kill -QUIT "$(<"$SWITCHBOARD_STACK/pids/postgres")"
+    handles "$A" "while it is away"
+    [[ $STATUS == 200 && $(field .status) == ai_processing_started ]]
+    local job
+    job=$(field .ai_job_id)
+    kill -KILL "$(pid_of A)"
+    handles "$B" "and again"
+    [[ $(field .status) == locked && $(field .buffered) == false ]]
+    eventually 8 begins_at "$B"
+    [[ $(field .ai_job_id) != "$job" ]]
+    job_is "$B" "$job" expired
+}
+begins_at() {
+    handles "$1" "and again"
+    [[ $(field .status) == ai_processing_started ]]
 }
 
 @test "one process alone needs neither Redis nor, for handle, Postgres" {

@@ -179,3 +179,25 @@ nothing_is_wanted() { [[ $(redis EXISTS handover:wanted) == 0 ]]; }
     done
     was_asked 6
 }
+
+@test "a tenant whose AI hangs does not hold up the bots of another" {
+    instance A
+    bot_of "$A" hang 60
+    for _ in {1..40}; do
+        open_at "$A" "$BOT"
+        says "$A" "hello"
+    done
+    # As many as one tenant may have at once; the others wait behind them.
+    eventually 15 was_asked 32
+    open_strict
+    strict PUT /v1/tenant/bot-policy '{"allow_default_bot": true}'
+    strict POST "/v1/conversations/$CONVERSATION/messages" \
+        '{"sender": {"kind": "contact", "id": "c"}, "text": "hello"}'
+    [[ $(field .bot.status) == ai_processing_started ]]
+    eventually 5 has_said "1 0"
+    was_asked 32
+    # Who waits is asked for as soon as there is room again.
+    sql "select messaging.stop_ai_job(tenant_id, id, null, 'cancelled', 'test', '', '')
+        from messaging.ai_jobs where status = 'processing' and tenant = '$SWITCHBOARD_TENANT'"
+    eventually 10 was_asked 40
+}

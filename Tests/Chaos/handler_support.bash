@@ -36,6 +36,7 @@ setup() {
 
 teardown() {
     local name
+    keeps_quiet
     rm -f "$SWITCHBOARD_STACK/hold/redis" "$SWITCHBOARD_STACK/hold/postgres"
     for name in "$BATS_TEST_TMPDIR"/*.pid; do
         [[ -e $name ]] || continue
@@ -49,6 +50,12 @@ teardown() {
         where status in ('pending', 'processing')"
     sql "update messaging.conversations set answered_seq = last_user_seq, pending_input = null
         where awaits_bot"
+}
+
+# Whatever went wrong: neither what a contact wrote or was told, nor the token, is in a log.
+keeps_quiet() {
+    run grep -lE 'sk-test|hello|You said|what are your hours|my chest' "$BATS_TEST_TMPDIR"/*.log
+    [[ -z $output ]] || { echo "said in the log: $output" && return 1; }
 }
 
 free_port() {

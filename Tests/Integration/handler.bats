@@ -7,12 +7,13 @@ source "$BATS_TEST_DIRNAME/messaging_support.bash"
 
 setup_file() {
     make_channel
-    OTHER_KEY=$("$SWITCHBOARD_BIN/messaging" keys create --tenant "other-$RANDOM$RANDOM" --role admin \
+    OTHER_TENANT=other-$RANDOM$RANDOM
+    OTHER_KEY=$("$SWITCHBOARD_BIN/messaging" keys create --tenant "$OTHER_TENANT" --role admin \
         2>/dev/null | tail -n 1)
     # The bots of these tests are each other's opposites: one that is quick, one that thinks long.
     QUICK=$(make_bot '{"provider": "simulated", "delay_ms": 0}')
     SLOW=$(make_bot '{"provider": "simulated", "delay_ms": 30000}')
-    export OTHER_KEY QUICK SLOW
+    export OTHER_KEY OTHER_TENANT QUICK SLOW
 }
 
 # open_with BOT [CHANNEL]: sets CONVERSATION of a new CONTACT.
@@ -120,17 +121,48 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
     [[ $(jq -r .t <<<"$output") == "$lock" && $(jq -r .j <<<"$output") == "$job" ]]
 }
 
+@test "whatever ends a job takes its lock down: an answer, a failure, a cancel, a release, a word" {
+    local broken end job
+    broken=$(make_bot '{"provider": "simulated", "delay_ms": 0, "fail_rate": 1}')
+    open_with "$QUICK" && says "one"
+    eventually 10 job_is "$(field .bot.ai_job_id)" completed
+    eventually 2 record_is_gone
+    open_with "$broken" && says "one"
+    eventually 15 job_is "$(field .bot.ai_job_id)" failed
+    eventually 2 record_is_gone
+    for end in cancel release stop; do
+        open_with "$SLOW" && says "one"
+        job=$(field .bot.ai_job_id)
+        eventually 10 job_is "$job" processing
+        [[ $(redis-cli -u "$REDIS_URL" --no-auth-warning EXISTS "$(lock_key)") == 1 ]]
+        "ends_by_$end" "$job"
+        record_is_gone
+        bot_has_said 0
+    done
+}
+record_is_gone() { [[ $(redis-cli -u "$REDIS_URL" --no-auth-warning EXISTS "$(lock_key)") == 0 ]]; }
+ends_by_cancel() { agent POST "/v1/ai-jobs/$1/cancel" && job_is "$1" cancelled; }
+ends_by_release() {
+    admin DELETE "/v1/conversations/$CONVERSATION/lock?reason=test" && job_is "$1" superseded
+}
+ends_by_stop() { says "stop" && job_is "$1" cancelled; }
+
 @test "an administrator releases a lock with a reason; its job is superseded, its message is not lost" {
     open_with "$SLOW"
     says "one"
     local job
     job=$(field .bot.ai_job_id)
+    eventually 10 job_is "$job" processing
+    agent DELETE "/v1/conversations/$CONVERSATION/lock?reason=stuck"
+    [[ $STATUS == 403 ]]
     admin DELETE "/v1/conversations/$CONVERSATION/lock?reason=stuck"
     [[ $STATUS == 200 && $BODY == '{"released":true}' ]]
     job_is "$job" superseded
     lock_is_free
     [[ $(redis-cli -u "$REDIS_URL" --no-auth-warning EXISTS "$(lock_key)") == 0 ]]
     [[ $(sql "select reason from platform.audit where subject = '$job'") == stuck ]]
+    admin DELETE "/v1/conversations/$CONVERSATION/lock?reason=stuck"
+    [[ $STATUS == 404 ]]
     says "two"
     [[ $(field .bot.status) == ai_processing_started && $(field .bot.consolidated_messages) == 2 ]]
 }
@@ -463,6 +495,30 @@ leaves_record() {
     [[ $(field .bot_name) == Mine ]]
 }
 
+@test "a tenant's bot answers where neither the conversation nor its channel has one" {
+    local SWITCHBOARD_ADMIN_KEY=$OTHER_KEY SWITCHBOARD_AGENT_KEY=$OTHER_KEY code=own-$RANDOM
+    local tenants channels
+    SWITCHBOARD_TENANT=$OTHER_TENANT know_channel "$code"
+    SWITCHBOARD_TENANT=$OTHER_TENANT know_channel "$code-2"
+    tenants=$(make_bot '{"provider": "simulated", "delay_ms": 0}' '{"name": "Of the tenant"}')
+    channels=$(make_bot '{"provider": "simulated", "delay_ms": 0}' '{"name": "Of the channel"}')
+    admin PUT /v1/tenant/default-bot "{\"bot_id\": \"$tenants\"}"
+    [[ $STATUS == 200 ]]
+    admin PUT "/v1/channels/$code-2/bot" "{\"bot_id\": \"$channels\"}"
+    open_without "$code"
+    handles "<USER>Hello</USER><br>"
+    [[ $(field .bot_name) == "Of the tenant" ]]
+    # And it is that one who speaks.
+    eventually 10 lock_is_free
+    says "hello"
+    eventually 10 bot_has_said 1
+    [[ $(field '.items[0].sender.id') == "$tenants" && $(field '.items[0].text') == "Of the tenant: "* ]]
+    open_without "$code-2"
+    handles "<USER>Hello</USER><br>"
+    [[ $(field .bot_name) == "Of the channel" ]]
+    admin PUT /v1/tenant/default-bot '{"bot_id": null}'
+}
+
 @test "a bot that fails three times hands over; what is configured otherwise stays with the bot" {
     local bot job
     bot=$(make_bot '{"provider": "simulated", "delay_ms": 0, "fail_rate": 1}')
@@ -503,13 +559,38 @@ leaves_record() {
     [[ $(field .bot.status) == ai_processing_started ]]
     eventually 10 bot_has_said 3
 }
-@test "workers show signs of life and what they did" {
+@test "workers show signs of life, what they do and did, and who is lost" {
+    local worker before=0 broken gone
+    gone=gone-$RANDOM$RANDOM
+    sql "insert into messaging.ai_workers (worker, in_flight, processed, failed, heartbeat_at)
+        values ('$gone', 1, 0, 0, now() - interval '21 s')"
+    open_with "$SLOW" && says "one"
+    eventually 10 job_is "$(field .bot.ai_job_id)" processing
+    agent GET "/v1/conversations/$CONVERSATION/lock"
+    worker=$(field .holder)
     agent GET /v1/ai-workers
-    [[ $STATUS == 200 && $(field '.items[0].status') == alive ]]
-    [[ $(field '.items[0] | .heartbeat_age_ms < 20000 and .processed >= 0') == true ]]
+    [[ $STATUS == 200 && $(of_worker "$gone" .status) == lost ]]
+    [[ $(of_worker "$worker" '.status == "alive" and .heartbeat_age_ms < 20000') == true ]]
+    before=$(of_worker "$worker" '"\(.processed) \(.failed)"')
+    broken=$(make_bot '{"provider": "simulated", "delay_ms": 0, "fail_rate": 1}')
+    open_with "$broken" && says "one"
+    eventually 15 job_is "$(field .bot.ai_job_id)" failed
+    open_with "$QUICK" && says "one"
+    eventually 10 job_is "$(field .bot.ai_job_id)" completed
+    # Told with the next sign of life: two more have ended, one of them failed, and one runs still.
+    eventually 10 has_done "$worker" "$before"
+    sql "delete from messaging.ai_workers where worker = '$gone'"
     agent GET /v1/handler/status
     [[ $(field .status) == healthy && $(field .components.redis_connected) == true ]]
+    [[ $(field .components.database_connected) == true ]]
     [[ $(field '.components.workers | length') -ge 1 && $(field .policies.conversation_lock) == postgres* ]]
+}
+
+of_worker() { field ".items[] | select(.worker == \"$1\") | $2"; } # WORKER FILTER
+has_done() { # WORKER "PROCESSED FAILED"
+    agent GET /v1/ai-workers
+    [[ $(of_worker "$1" ".processed >= ${2% *} + 2 and .failed >= ${2#* } + 1
+        and .in_flight >= 1") == true ]]
 }
 
 @test "the job is shown in Redis for an hour, without what was said" {
@@ -545,6 +626,30 @@ leaves_record() {
     [[ $(sql "select count(*) from platform.outbox
         where kind = 'event' and payload::text like '%$canary%'") == 0 ]]
     [[ $(sql "select count(*) from platform.audit where before::text like '%$canary%' or after::text like '%$canary%'") == 0 ]]
+}
+
+@test "a token of a core AI is never written into Redis, not even where its bot answers" {
+    local canary=canary$RANDOM$RANDOM core bot
+    redis-cli -u "$REDIS_URL" --no-auth-warning MONITOR >"$BATS_TEST_TMPDIR/monitor" 3>&- &
+    local monitor=$!
+    eventually 5 grep -q OK "$BATS_TEST_TMPDIR/monitor"
+    core=$(new_uuid) bot=$(new_uuid)
+    admin PUT "/v1/core-ai/$core" "{\"name\": \"AI\", \"api_endpoint\": \"http://127.0.0.1:9/v1\",
+        \"auth_required\": true, \"auth_token\": \"sk-$canary\",
+        \"meta_data\": {\"provider\": \"simulated\", \"delay_ms\": 0, \"cache\": true}}"
+    admin PUT "/v1/bots/$bot" "{\"name\": \"Lin\", \"core_ai_id\": \"$core\"}"
+    open_with "$bot"
+    handles "<USER>Hello</USER><br>"
+    eventually 10 lock_is_free
+    says "hello"
+    eventually 10 bot_has_said 1
+    # The job, its lock and its remembered answer were written, and seen to be.
+    eventually 5 grep -q "ai:analysis:" "$BATS_TEST_TMPDIR/monitor"
+    kill "$monitor"
+    grep -q "$(lock_key)" "$BATS_TEST_TMPDIR/monitor"
+    grep -q "job:ai:" "$BATS_TEST_TMPDIR/monitor"
+    run grep -c "$canary" "$BATS_TEST_TMPDIR/monitor"
+    [[ $output == 0 ]]
 }
 
 @test "every route of the handler is in the published document" {

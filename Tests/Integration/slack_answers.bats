@@ -115,6 +115,37 @@ parts() {
 }
 has_parts() { [[ $(parts | jq length) == "$1" ]]; }
 
+@test "an agent's reply that is longer than Slack takes is several posts, in order and in its thread" {
+    local text="" number first
+    writes "question"
+    eventually 20 delivery_is bot delivered
+    for number in {1..130}; do text+="Sentence $number of $EVENT ends here. "; done
+    text=${text% }
+    answers_at_length "$text" "$EVENT"
+    [[ $STATUS == 202 && $(field '.messages | length') == 2 ]]
+    [[ $(field '.message == .messages[0] and .message.text != .messages[1].text') == true ]]
+    first=$BODY
+    # Who repeats it, repeats nothing.
+    answers_at_length "$text" "$EVENT"
+    [[ $STATUS == 202 && $BODY == "$first" ]]
+    eventually 30 has_parts 2
+    eventually 10 delivery_is agent delivered
+    [[ $(field '[.items[] | select(.sender.kind == "agent") | .delivery.state] | tostring') == '["delivered","delivered"]' ]]
+    [[ $(parts | jq -r 'map(.text) | join(" ")') == "$text" ]]
+    [[ $(parts | jq -r 'map(.thread_ts) | unique | tostring') == "[\"$TS\"]" ]]
+    # Where any length is taken it is one message.
+    local code=long-$RANDOM$RANDOM
+    as_service POST /v1/internal/channels "{\"code\": \"$code\", \"kind\": \"local\", \"version\": 1}"
+    CHANNEL=$code open_conversation
+    answers_at_length "$text" "$EVENT-local"
+    [[ $STATUS == 202 && $(field '.messages | length') == 1 && $(field .message.text) == "$text" ]]
+}
+answers_at_length() { # TEXT KEY
+    agent POST "/v1/conversations/$CONVERSATION/replies" \
+        "$(jq -nc --arg text "$1" '{text: $text, sender: {kind: "agent", id: "a"}}')" \
+        -H "Idempotency-Key: $2"
+}
+
 @test "an answer that newer words superseded is never posted; the one to both is" {
     local code bot
     bot=$(make_bot '{"provider": "simulated", "delay_ms": 2000}')

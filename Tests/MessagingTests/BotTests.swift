@@ -29,6 +29,14 @@ struct BotTests {
         #expect(long.text.count == AIAnswer.lengthLimit)
     }
 
+    @Test("what nobody sees is no answer")
+    func blank() {
+        for text in ["", " ", "\n\t\u{A0}", "\u{200B}\u{FEFF}", "\u{0}\u{1b}"] {
+            #expect(!AnswerText.isSeen(AIAnswer(text: text).text))
+        }
+        for text in [".", " a ", "👋🏽", "好"] { #expect(AnswerText.isSeen(text)) }
+    }
+
     @Test("the marker of a handover is taken out, wherever it stands")
     func marker() {
         func reply(_ text: String) -> BotReply { BotReply(text, marker: "[[handover]]") }
@@ -88,18 +96,23 @@ struct BotTests {
     @Test("a remembered answer is found only for exactly the same question")
     func cacheKey() throws {
         let secrets = try settings().service.secretBox
-        let bot = try BotConfiguration([:], tenant: UUID(), secrets: secrets)
-        func key(_ text: String, _ tenant: String = "t", _ provider: String = "openai") -> String {
+        func key(_ text: String, _ tenant: String = "t", _ core: JSON = [:]) throws -> String {
+            let bot = try BotConfiguration(["core_ai": core], tenant: UUID(), secrets: secrets)
             let request = bot.request(
                 [AITurn(role: .user, content: text)],
                 consolidated: 1,
                 jobID: UUID()
             )
-            return AnalysisCache.key(tenant, provider, request)
+            return AnalysisCache.key(tenant, request)
         }
-        #expect(key("a") == key("a"))
-        #expect(key("a").hasPrefix("ai:analysis:{t}:") && key("secret").count == 16 + 64)
-        #expect(Set([key("a"), key("b"), key("a", "u"), key("a", "t", "x")]).count == 4)
+        #expect(try key("a") == key("a"))
+        #expect(try key("a").hasPrefix("ai:analysis:{t}:") && key("secret").count == 16 + 64)
+        let others: [JSON] = [
+            ["meta_data": ["provider": "openai"]], ["meta_data": ["model": "m"]],
+            ["api_endpoint": "https://ai.example/v1"],
+        ]
+        let keys = try [key("a"), key("b"), key("a", "u")] + others.map { try key("a", "t", $0) }
+        #expect(Set(keys).count == 6)
     }
 
     @Test("a lock's record holds ids and times, and is read back")
@@ -115,7 +128,7 @@ struct BotTests {
         let secrets = try settings().service.secretBox
         var bot = try BotConfiguration([:], tenant: UUID(), secrets: secrets)
         #expect(bot.name == "Healthcare Assistant" && bot.language == "vi" && bot.isActive)
-        #expect(bot.provider == "simulated" && !bot.remembersAnswers)
+        #expect(bot.core.provider == "simulated" && !bot.remembersAnswers)
         let started = JobStart.started(job: "j", lockID: "l", consolidated: 1)
         #expect(MessageHandler.answer(started, bot)["config_source"] == nil)
         bot.source = .standard

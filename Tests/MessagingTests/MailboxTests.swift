@@ -126,8 +126,8 @@ struct MailboxTests {
         Mutant(
             fault: "an answer stays in the conversation",
             seed: 1,
-            function: "finish_ai_job",
-            original: "perform messaging.send_out(m, j.tenant, c.version + 1);",
+            function: "say_out",
+            original: "perform messaging.send_out(m, p_code, c.version + 1);",
             planted: ""
         ),
         Mutant(
@@ -160,11 +160,11 @@ struct MailboxTests {
         Mutant(
             fault: "of an answer in parts only the last is sent",
             seed: 1,
-            function: "finish_ai_job",
-            original: "perform messaging.send_out(m, j.tenant, c.version + 1);",
+            function: "say_out",
+            original: "perform messaging.send_out(m, p_code, c.version + 1);",
             planted: """
-                if part = p_parts -> -1 then
-                  perform messaging.send_out(m, j.tenant, c.version + 1);
+                if part.n = jsonb_array_length(p_parts) then
+                  perform messaging.send_out(m, p_code, c.version + 1);
                 end if;
                 """
         ),

@@ -21,9 +21,7 @@ final class HandoffExpiry {
     private let services: ServiceClient
     private let interval: Duration
     private let logger: Logger
-    private let rest = Wakeup()
-    private var isStopped = false
-    private var worker: Task<Void, Never>?
+    private lazy var looks = RepeatedWork(every: interval) { [weak self] in await self?.look() }
 
     /// - Parameter interval: between two looks.
     init(
@@ -38,15 +36,11 @@ final class HandoffExpiry {
         self.logger = logger
     }
 
-    func start() {
-        worker = Task { await run() }
-    }
+    /// Looks at once, and then again and again.
+    func start() { looks.start(after: .zero) }
 
-    func stop() async {
-        isStopped = true
-        rest.wake()
-        await worker?.value
-    }
+    /// Waits for the look that is under way.
+    func stop() async { await looks.end() }
 
     private struct Handoff {
         let tenant: UUID
@@ -62,14 +56,11 @@ final class HandoffExpiry {
         }
     }
 
-    private func run() async {
-        while !isStopped {
-            do {
-                for handoff in try await claim() { try await end(handoff) }
-            } catch {
-                logger.warning("handoffs: the look failed", metadata: ["reason": "\(error)"])
-            }
-            if !isStopped { await rest.rest(atMost: interval) }
+    private func look() async {
+        do {
+            for handoff in try await claim() { try await end(handoff) }
+        } catch {
+            logger.warning("handoffs: the look failed", metadata: ["reason": "\(error)"])
         }
     }
 

@@ -62,9 +62,7 @@ final class LateHandovers {
     private let logger: Logger
     private let asked: @LoopActor (Wish, _ cancelled: UUID?) async -> Void
     private var own: [String: Wish] = [:]
-    private let rest = Wakeup()
-    private var isStopped = false
-    private var worker: Task<Void, Never>?
+    private lazy var looks = RepeatedWork(every: interval) { [weak self] in await self?.look() }
 
     /// - Parameters:
     ///   - isAlone: whether the memory of this process may keep a wish by itself.
@@ -86,15 +84,11 @@ final class LateHandovers {
         self.asked = asked
     }
 
-    func start() {
-        worker = Task { await run() }
-    }
+    /// Looks at once, and then again and again.
+    func start() { looks.start(after: .zero) }
 
-    func stop() async {
-        isStopped = true
-        rest.wake()
-        await worker?.value
-    }
+    /// Waits for the look that is under way.
+    func stop() async { await looks.end() }
 
     /// Keeps the wish that a conversation gets a person.
     ///
@@ -124,14 +118,11 @@ final class LateHandovers {
         }
     }
 
-    private func run() async {
-        while !isStopped {
-            do {
-                for wish in await wishes() where !isStopped { try await fulfil(wish) }
-            } catch {
-                logger.warning("late handovers wait", metadata: ["reason": "\(error)"])
-            }
-            if !isStopped { await rest.rest(atMost: interval) }
+    private func look() async {
+        do {
+            for wish in await wishes() { try await fulfil(wish) }
+        } catch {
+            logger.warning("late handovers wait", metadata: ["reason": "\(error)"])
         }
     }
 

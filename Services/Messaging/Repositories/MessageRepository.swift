@@ -213,19 +213,17 @@ struct MessageRepository {
 
 extension MessageRepository {
     func reply(_ caller: Caller, _ reply: NewReply) async throws -> Outcome {
-        let features = TextFeatures(reply.text)
         let key = reply.key
         return try Outcome(
             try await postgres.query(
                 """
                 select * from messaging.store_reply(
-                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                  $1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11, $12)
                 """,
                 [
                     .uuid(caller.tenant), .string(caller.code), .uuid(reply.conversation),
                     .string(reply.sender.kind.rawValue), .string(reply.sender.id),
-                    .string(reply.text), PostgresValue(reply.thread),
-                    .bytes(features.packedTerms), .strings(features.mentions),
+                    .json(AnswerParts.stored(reply.text).text), PostgresValue(reply.thread),
                     .string(caller.actor), PostgresValue(key?.key), PostgresValue(key?.method),
                     PostgresValue(key?.path), key.map { .bytes($0.bodyHash) } ?? .null,
                 ]

@@ -226,7 +226,8 @@ struct MessageRoutes {
             access: .roleOrService(.agent),
             summary: "Answer the contact",
             description: "Stores the message and asks dispatch-worker to deliver it; what becomes "
-                + "of it appears in the message's `delivery`.",
+                + "of it appears in the message's `delivery`. A text that is longer than the "
+                + "channel's provider takes is several messages, in `messages`.",
             tag: "Messages",
             idempotency: .inHandler,
             requestSchema: Schemas.object(

@@ -26,16 +26,7 @@ struct BotConfiguration: Sendable {
     let description: String
     let language: String
     let isActive: Bool
-    /// Of the core AI.
-    let provider: String
-    let endpoint: String
-    let authRequired: Bool
-    let token: Secret?
-    let model: String?
-    let timeout: Duration
-    /// Of the simulated provider: how long it thinks, and how often it fails, 0 to 1.
-    let delay: Duration
-    let failRate: Double
+    let core: CoreAI
     /// Whether answers are remembered and given again to the same question.
     let remembersAnswers: Bool
     let handoverMarker: String
@@ -50,54 +41,23 @@ struct BotConfiguration: Sendable {
     /// - Throws: `SecretBoxError` when the token does not open.
     init(_ document: JSON, tenant: UUID, secrets: SecretBox) throws {
         let bot = document["bot"] ?? .null
-        let core = document["core_ai"] ?? .null
-        let meta = core["meta_data"] ?? .null
         let wishes = bot["meta_data"] ?? .null
         sender = bot["id"]?.stringValue ?? "default"
         name = bot["name"]?.stringValue ?? BotConfiguration.defaultName
         description = bot["description"]?.stringValue ?? ""
         language = bot["language"]?.stringValue ?? BotConfiguration.defaultLanguage
         isActive = bot["is_active"]?.boolValue ?? true
-        provider = meta["provider"]?.stringValue ?? "simulated"
-        endpoint = core["api_endpoint"]?.stringValue ?? ""
-        authRequired = core["auth_required"]?.boolValue ?? false
-        token = try BotConfiguration.token(document, core: core, tenant: tenant, secrets: secrets)
-        model = meta["model"]?.stringValue
-        timeout = .seconds(core["timeout_seconds"]?.intValue ?? 30)
-        delay = .milliseconds(meta["delay_ms"]?.intValue ?? 200)
-        failRate = meta["fail_rate"]?.doubleValue ?? 0
+        core = try CoreAI(document, tenant: tenant, secrets: secrets)
         // The simulated provider costs nothing, so by default it thinks anew.
-        remembersAnswers = meta["cache"]?.boolValue ?? (provider != "simulated")
+        remembersAnswers =
+            document["core_ai"]?["meta_data"]?["cache"]?.boolValue
+            ?? (core.provider != CoreAI.defaultProvider)
         handoverMarker =
             wishes["handover_marker"]?.stringValue.flatMap { $0.isEmpty ? nil : $0 }
             ?? BotConfiguration.defaultHandoverMarker
         handoverTeam = wishes["handover_team_id"]?.stringValue
         postsAnyway = wishes["on_new_message"]?.stringValue == "post"
         source = .database
-    }
-
-    private static func token(
-        _ document: JSON,
-        core: JSON,
-        tenant: UUID,
-        secrets: SecretBox
-    ) throws -> Secret? {
-        guard let keyID = document["token"]?["key_id"]?.stringValue,
-            let sealed = document["token"]?["sealed"]?.stringValue,
-            let bytes = bytes(hex: sealed), let core = core["id"]?.stringValue
-        else { return nil }
-        return try secrets.open(
-            SealedSecret(keyID: keyID, bytes: bytes),
-            context: "\(tenant.text)|core_ai|\(core)"
-        )
-    }
-
-    private static func bytes(hex: String) -> [UInt8]? {
-        let digits = hex.utf8.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
-        guard digits.count == hex.utf8.count, digits.count.isMultiple(of: 2) else { return nil }
-        return stride(from: 0, to: digits.count, by: 2).map {
-            UInt8(digits[$0] << 4 | digits[$0 + 1])
-        }
     }
 }
 
@@ -113,13 +73,7 @@ extension BotConfiguration {
             turns: [instruction] + turns,
             botName: name,
             consolidated: consolidated,
-            endpoint: endpoint,
-            authRequired: authRequired,
-            token: token,
-            model: model,
-            timeout: timeout,
-            delay: delay,
-            failRate: failRate,
+            core: core,
             jobID: jobID.text
         )
     }

@@ -120,7 +120,7 @@ final class BackgroundJobManager {
 
     private func shown(_ caller: Caller, _ id: UUID) async -> JSONObject? {
         if let job = offline.find(caller, id) { return job }
-        return await mirror.find(caller.code, id).map(OfflineJobs.withoutGhost)
+        return await mirror.find(caller.code, id).map(JobMirror.withoutGhost)
     }
 
     /// Ends a live job: its call is aborted wherever it runs, and its answer is never posted.

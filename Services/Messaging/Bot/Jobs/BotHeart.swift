@@ -50,8 +50,12 @@ final class BotHeart {
     }
 
     private func beat() async throws {
-        let works = running.works
-        let pulses = try await jobs.beat(works, processed: processed, failed: failed)
+        let entries = running.all
+        let pulses = try await jobs.beat(
+            entries.map(\.work),
+            processed: processed,
+            failed: failed
+        )
         for (turn, pulse) in pulses {
             switch pulse {
             case .lost: running.abort(turn)
@@ -60,10 +64,24 @@ final class BotHeart {
             }
         }
         // All at once: one after the other they would outlast the lease where Redis is slow.
-        await withTaskGroup { [locks] group in
-            for work in works where pulses[work.turn] != .lost {
-                group.addTask { await locks.keep(work) }
+        await withTaskGroup { group in
+            for entry in entries where pulses[entry.work.turn] != .lost {
+                group.addTask { await self.keepLock(of: entry) }
             }
         }
+    }
+
+    /// Shows that the job's lock is held, unless the job has ended meanwhile.
+    func keepLock(of entry: RunningJobs.Entry) async {
+        guard !entry.isReleased else { return }
+        let work = entry.work
+        await locks.keep(work)
+        guard entry.isReleased else { return }
+        // It was taken down while this looked, and is shown again for nobody.
+        await locks.releaseLock(
+            tenant: work.tenant,
+            conversation: work.conversationID,
+            lockID: work.lockID
+        )
     }
 }

@@ -1,4 +1,3 @@
-internal import Domain
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
@@ -8,6 +7,10 @@ internal import PostgresClient
 /// AI jobs as a worker claims and ends them; each is one function call of the schema.
 @LoopActor
 struct BotJobs {
+    /// Jobs that one process works on at once.
+    static let runningLimit = 96
+    /// How many of these may be one tenant's: its AI may hang, and all others' answers with it.
+    static let tenantShare: Int64 = 32
     /// Messages of history that a job is given.
     static let historyLimit: Int64 = 50
     /// Rows that one sweep looks at.
@@ -19,19 +22,28 @@ struct BotJobs {
     let worker: String
 
     /// Takes jobs that are due, and tells how long until the next one is; `nil` when none waits.
-    func claim(limit: Int) async throws -> (works: [JSON], nextDue: Duration?) {
+    ///
+    /// - Parameter running: how many jobs of each tenant this worker has.
+    func claim(
+        limit: Int,
+        running: [UUID: Int] = [:]
+    ) async throws -> (works: [JSON], nextDue: Duration?) {
+        var counts: JSONObject = [:]
+        for (tenant, count) in running { counts[tenant.text] = .int(Int64(count)) }
         let rows = try await postgres.query(
             """
             select w || jsonb_build_object('traceparent', (select j.traceparent
                  from messaging.ai_jobs j where j.tenant_id = (w->>'tenant_id')::uuid
                    and j.id = (w->>'id')::uuid)) as answer, due.ms
             from (select (extract(epoch from d - now()) * 1000)::bigint ms
-                    from messaging.next_ai_job_due() d) as due
-            left join messaging.claim_ai_jobs($1, $2, $3 * interval '1 ms', $4) w on true
+                    from messaging.next_ai_job_due($5::jsonb, $6) d) as due
+            left join messaging.claim_ai_jobs(
+              $1, $2, $3 * interval '1 ms', $4, $5::jsonb, $6) w on true
             """,
             [
                 .string(worker), .int(Int64(limit)), .int(settings.lease.milliseconds),
-                .int(BotJobs.historyLimit),
+                .int(BotJobs.historyLimit), .json(JSON.object(counts).text),
+                .int(BotJobs.tenantShare),
             ]
         )
         let works = try rows.map { try JSON(stored: $0) }.filter { !$0.isNull }
@@ -103,37 +115,25 @@ struct BotJobs {
     func finish(_ work: JobWork, _ answer: AIAnswer, _ reply: BotReply) async throws -> String {
         let isHandedOver = work.isPosted && reply.asksForPerson
         let result: JSON = [
-            "text": .string(reply.text), "provider": .string(work.bot.provider),
+            "text": .string(reply.text), "provider": .string(work.bot.core.provider),
             "tokens": JSON(answer.tokens), "handover": .bool(reply.asksForPerson),
             "remembered": .bool(answer.isRemembered),
         ]
         let isSaid = work.isPosted && !reply.text.isEmpty
+        let limit = AnswerParts.limit(of: work.channelKind)
         return try await postgres.query(
             """
             select outcome from messaging.finish_ai_job(
               $1, $2, $3, $4, $5::jsonb, $6::jsonb, $7, $8, $9, $10, $11)
             """,
             place(work) + [
-                isSaid ? .json(BotJobs.parts(reply.text, work).text) : .null, .json(result.text),
+                isSaid ? .json(AnswerParts.stored(reply.text, limit: limit).text) : .null,
+                .json(result.text),
                 .string(work.bot.sender), .bool(work.bot.postsAnyway),
                 .int(settings.supersedesMax), isHandedOver ? "the bot asked for a person" : .null,
                 PostgresValue(work.bot.handoverTeam),
             ]
         ).one().string("outcome")
-    }
-
-    /// The messages of an answer, as many as the channel's provider needs.
-    private static func parts(_ text: String, _ work: JobWork) -> JSON {
-        let limit = AnswerParts.limit(of: work.channelKind)
-        return .array(
-            AnswerParts.split(text, limit: limit).map { part in
-                let features = TextFeatures(part)
-                return [
-                    "text": .string(part), "terms": .string(features.packedTerms.hexadecimal),
-                    "mentions": .array(features.mentions.map(JSON.string)),
-                ]
-            }
-        )
     }
 
     /// Ends an attempt without an answer.

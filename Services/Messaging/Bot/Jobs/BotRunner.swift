@@ -13,8 +13,6 @@ internal import Tracing
 /// a worker that lost it says afterwards is not written, because its fence no longer holds.
 @LoopActor
 final class BotRunner {
-    /// Jobs that one process works on at once.
-    static let jobsLimit = 32
     /// Between two looks at the table when nobody wakes the runner.
     static let pollInterval: Duration = .seconds(1)
     /// Between two looks at least: jobs that come due meanwhile are claimed together.
@@ -91,9 +89,9 @@ final class BotRunner {
             let began = MonotonicTime.now()
             do {
                 try await sweep()
-                let room = BotRunner.jobsLimit - running.count
+                let room = BotJobs.runningLimit - running.count
                 if room > 0 {
-                    let claimed = try await jobs.claim(limit: room)
+                    let claimed = try await jobs.claim(limit: room, running: running.byTenant)
                     if !claimed.works.isEmpty { try await FaultPoints.reached("bot.claimed") }
                     for work in claimed.works { begin(work) }
                     if let due = claimed.nextDue { pause = min(pause, due + .milliseconds(2)) }
@@ -188,6 +186,7 @@ final class BotRunner {
         guard outcome != "lost", outcome != "retry" else { return }
         heart.processed += 1
         if outcome == "failed" { heart.failed += 1 }
+        running.willRelease(work)
         let status = ["posted": "completed", "done": "completed"][outcome] ?? outcome
         async let state: Void = mirror.show(work.tenant, work.id, ["status": .string(status)])
         async let lock: Void = locks.releaseLock(

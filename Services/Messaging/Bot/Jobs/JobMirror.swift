@@ -55,4 +55,18 @@ struct JobMirror {
             return nil
         }
     }
+
+    /// A shown job whose process gave no sign of life in time has expired.
+    static func withoutGhost(_ shown: JSONObject) -> JSONObject {
+        var job = shown
+        if let until = shown["alive_until"]?.intValue, until < WallClock.milliseconds(),
+            shown["status"] == "processing"
+        {
+            job["status"] = "expired"
+            job["error"] = "the process that worked on it gave no sign of life"
+        }
+        job["alive_until"] = nil
+        job["cancel_requested"] = nil
+        return job
+    }
 }

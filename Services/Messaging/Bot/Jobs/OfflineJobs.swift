@@ -53,7 +53,7 @@ final class OfflineJobs {
         guard running.count < OfflineJobs.runningLimit else {
             throw Problem.unavailable("too many jobs without the database")
         }
-        switch try await locks.checkAndAcquireLock(caller, request.conversation) {
+        switch try await takeLock(caller, request.conversation) {
         case .acquired(let record):
             let id = UUID()
             let isOurs = await locks.updateLockWithAIJob(
@@ -68,6 +68,24 @@ final class OfflineJobs {
         case .exists(let info):
             return join(info, caller, request)
         }
+    }
+
+    /// A lock whose job's process is dead is taken from it: nobody else would before its time ends.
+    private func takeLock(
+        _ caller: Caller,
+        _ conversation: UUID
+    ) async throws -> MessageLockManager.Acquisition {
+        let first = try await locks.checkAndAcquireLock(caller, conversation)
+        guard case .exists(let info) = first, let id = info.job.flatMap(UUID.init(text:)),
+            entries[id] == nil, let shown = await mirror.find(caller.code, id),
+            JobMirror.withoutGhost(shown)["status"] == "expired"
+        else { return first }
+        await locks.releaseLock(
+            tenant: caller.code,
+            conversation: conversation,
+            lockID: info.lockID
+        )
+        return try await locks.checkAndAcquireLock(caller, conversation)
     }
 
     /// A request that meets a job of this process is its next turn; one elsewhere cannot take it.
@@ -114,11 +132,15 @@ final class OfflineJobs {
         id: UUID,
         lockID: String
     ) async {
-        let heart = Task { await beat(caller, request.conversation, id, lockID) }
+        let heart = RepeatedWork(every: settings.heartbeat) { [self] in
+            await beat(caller, request.conversation, id, lockID)
+        }
+        heart.start()
         let end = await tries.end(bot, work, tenant: caller.code) { [self] attempt in
             entries[id]?.document["attempts"] = .int(Int64(attempt))
         }
-        heart.cancel()
+        // Else it might show the lock again after that was freed.
+        await heart.end()
         await finish(caller, request, bot, id: id, lockID: lockID, end)
     }
 
@@ -166,25 +188,15 @@ final class OfflineJobs {
         _ id: UUID,
         _ lockID: String
     ) async {
-        while !Task.isCancelled {
-            guard (try? await EventLoop.shared.sleep(for: settings.heartbeat)) != nil else {
-                return
-            }
-            await locks.keep(
-                tenant: caller.code,
-                conversation: conversation,
-                lockID: lockID,
-                job: id
-            )
-            let isHeld = await locks.isHeld(
-                tenant: caller.code,
-                conversation: conversation,
-                lockID: lockID
-            )
-            let isUnwanted = await mirror.find(caller.code, id)?["cancel_requested"] == true
-            if !isHeld || isUnwanted { return running[id]?.cancel() ?? () }
-            await show(caller, id)
-        }
+        await locks.keep(tenant: caller.code, conversation: conversation, lockID: lockID, job: id)
+        let isHeld = await locks.isHeld(
+            tenant: caller.code,
+            conversation: conversation,
+            lockID: lockID
+        )
+        let isUnwanted = await mirror.find(caller.code, id)?["cancel_requested"] == true
+        if !isHeld || isUnwanted { return running[id]?.cancel() ?? () }
+        await show(caller, id)
     }
 
     private func show(_ caller: Caller, _ id: UUID) async {
@@ -202,20 +214,6 @@ final class OfflineJobs {
         return entry.document
     }
 
-    /// A shown job whose process gave no sign of life in time has expired.
-    static func withoutGhost(_ shown: JSONObject) -> JSONObject {
-        var job = shown
-        if let until = shown["alive_until"]?.intValue, until < WallClock.milliseconds(),
-            shown["status"] == "processing"
-        {
-            job["status"] = "expired"
-            job["error"] = "the process that worked on it gave no sign of life"
-        }
-        job["alive_until"] = nil
-        job["cancel_requested"] = nil
-        return job
-    }
-
     /// Ends a job of this process, or asks the one that works on it.
     ///
     /// Returns the job; `nil` when none is known.
@@ -227,10 +225,10 @@ final class OfflineJobs {
         }
         guard let shown = await mirror.find(caller.code, id) else { return nil }
         guard shown["alive_until"] != nil, shown["status"] == "processing" else {
-            return OfflineJobs.withoutGhost(shown)
+            return JobMirror.withoutGhost(shown)
         }
         await mirror.show(caller.code, id, ["cancel_requested": true])
-        return OfflineJobs.withoutGhost(shown)
+        return JobMirror.withoutGhost(shown)
     }
 
     /// Aborts what runs; the locks are freed.

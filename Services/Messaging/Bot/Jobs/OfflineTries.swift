@@ -37,7 +37,7 @@ struct OfflineTries {
         return [
             "status": "completed", "error": nil,
             "result": [
-                "text": .string(reply.text), "provider": .string(bot.provider),
+                "text": .string(reply.text), "provider": .string(bot.core.provider),
                 "tokens": JSON(answer.tokens), "handover": .bool(reply.asksForPerson),
                 "remembered": .bool(answer.isRemembered),
             ],

@@ -7,19 +7,32 @@ internal import FoundationEssentials
 /// job again, before the call of its first claim has come back.
 @LoopActor
 final class RunningJobs {
-    private struct Entry {
+    /// A job that is worked on here, or was a moment ago.
+    @LoopActor
+    final class Entry: Sendable {
         let work: JobWork
-        var task: Task<Void, Never>?
+        fileprivate var task: Task<Void, Never>?
         /// Whether a newer message makes its answer one that nobody will see.
-        var isSupersedable: Bool
+        fileprivate var isSupersedable: Bool
         /// Whether its call was aborted for that.
-        var isOutdated = false
+        fileprivate var isOutdated = false
+        /// Whether it has ended, and its lock is taken down.
+        fileprivate(set) var isReleased = false
+
+        fileprivate init(_ work: JobWork, isSupersedable: Bool) {
+            self.work = work
+            self.isSupersedable = isSupersedable
+        }
     }
 
     private var entries: [JobWork.Turn: Entry] = [:]
 
     var count: Int { entries.count }
-    var works: [JobWork] { entries.values.map(\.work) }
+    /// How many there are of each tenant.
+    var byTenant: [UUID: Int] {
+        entries.values.reduce(into: [:]) { $0[$1.work.tenantID, default: 0] += 1 }
+    }
+    var all: [Entry] { Array(entries.values) }
 
     /// Works on a job until `perform` returns.
     func begin(
@@ -27,7 +40,7 @@ final class RunningJobs {
         isSupersedable: Bool,
         _ perform: @escaping @LoopActor () async -> Void
     ) {
-        entries[work.turn] = Entry(work: work, isSupersedable: isSupersedable)
+        entries[work.turn] = Entry(work, isSupersedable: isSupersedable)
         entries[work.turn]?.task = Task {
             await perform()
             entries[work.turn] = nil
@@ -36,9 +49,15 @@ final class RunningJobs {
 
     func isOutdated(_ work: JobWork) -> Bool { entries[work.turn]?.isOutdated ?? false }
 
+    /// Its lock is taken down: who keeps locks must not show it again.
+    func willRelease(_ work: JobWork) { entries[work.turn]?.isReleased = true }
+
     /// Aborts the provider's call of a job that has ended otherwise.
     func abort(_ job: UUID) {
-        for turn in turns(of: job) { abort(turn) }
+        for turn in turns(of: job) {
+            entries[turn]?.isReleased = true
+            abort(turn)
+        }
     }
 
     func abort(_ turn: JobWork.Turn) { entries[turn]?.task?.cancel() }

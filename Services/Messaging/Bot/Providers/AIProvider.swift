@@ -33,16 +33,7 @@ struct AIRequest: Sendable {
     let botName: String
     /// Messages that this answer is for.
     let consolidated: Int
-    let endpoint: String
-    /// Whether the endpoint wants the token; else it is not sent.
-    let authRequired: Bool
-    let token: Secret?
-    let model: String?
-    /// How long an answer may take.
-    let timeout: Duration
-    /// Of the simulated provider: how long it thinks, and how often it fails, 0 to 1.
-    let delay: Duration
-    let failRate: Double
+    let core: CoreAI
     /// The job's id, which identifies the call to the other side's support.
     let jobID: String
 }

@@ -19,14 +19,14 @@ struct AIProviders {
         _ request: AIRequest,
         tenant: String
     ) async throws(AIProviderError) -> AIAnswer {
-        guard let provider = named[bot.provider] else {
+        guard let provider = named[bot.core.provider] else {
             throw AIProviderError(
                 isFinal: true,
-                description: "there is no provider '\(bot.provider)'"
+                description: "there is no provider '\(bot.core.provider)'"
             )
         }
         guard bot.remembersAnswers else { return try await provider.answer(request) }
-        let key = AnalysisCache.key(tenant, bot.provider, request)
+        let key = AnalysisCache.key(tenant, request)
         if let known = await memory.find(key) { return known }
         let start = MonotonicTime.now()
         let answer = try await provider.answer(request)

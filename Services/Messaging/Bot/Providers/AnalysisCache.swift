@@ -33,14 +33,11 @@ final class AnalysisCache {
     }
 
     /// The key of a question: everything that the answer depends on, and nothing of it readable.
-    nonisolated static func key(
-        _ tenant: String,
-        _ provider: String,
-        _ request: AIRequest
-    ) -> String {
+    nonisolated static func key(_ tenant: String, _ request: AIRequest) -> String {
         let question: JSON = [
-            "provider": .string(provider), "endpoint": .string(request.endpoint),
-            "model": JSON(request.model), "prompt": .int(Int64(promptVersion)),
+            "provider": .string(request.core.provider),
+            "endpoint": .string(request.core.endpoint),
+            "model": JSON(request.core.model), "prompt": .int(Int64(promptVersion)),
             "turns": .array(request.turns.map(\.document)),
         ]
         let digest = Array(SHA256.hash(data: Data(question.serialized())))

@@ -20,6 +20,13 @@ enum AnswerText {
         return String(scalars)
     }
 
+    /// Whether there is anything in it that people see.
+    static func isSeen(_ text: String) -> Bool {
+        text.unicodeScalars.contains { scalar in
+            !scalar.properties.isWhitespace && !scalar.properties.isDefaultIgnorableCodePoint
+        }
+    }
+
     /// Its first characters, as they are seen, and a mark that there were more.
     private static func shortened(_ text: String) -> String {
         guard text.unicodeScalars.count > AIAnswer.lengthLimit else { return text }

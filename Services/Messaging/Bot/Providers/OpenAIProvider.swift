@@ -21,17 +21,17 @@ final class OpenAIProvider: AIProvider {
     }
 
     func answer(_ request: AIRequest) async throws(AIProviderError) -> AIAnswer {
-        guard !request.authRequired || request.token != nil else {
+        guard !request.core.authRequired || request.core.token != nil else {
             throw AIProviderError(isFinal: true, description: "the core AI has no token")
         }
         var outgoing = OutgoingRequest(
             .post,
-            request.endpoint,
+            request.core.endpoint,
             fields: OpenAIProvider.fields(request),
             body: OpenAIProvider.body(request)
         )
-        outgoing.firstByteTimeout = min(.seconds(30), request.timeout)
-        outgoing.totalTimeout = request.timeout
+        outgoing.firstByteTimeout = min(.seconds(30), request.core.timeout)
+        outgoing.totalTimeout = request.core.timeout
         outgoing.destination = .guarded(allowHosts: allowedHosts)
         let response: IncomingResponse
         do {
@@ -52,7 +52,7 @@ final class OpenAIProvider: AIProvider {
             ("Content-Type", "application/json"), ("Accept", "application/json"),
             ("X-Request-Id", request.jobID),
         ]
-        if request.authRequired, let token = request.token {
+        if request.core.authRequired, let token = request.core.token {
             fields.append(("Authorization", "Bearer \(token.reveal())"))
         }
         return fields
@@ -64,7 +64,7 @@ final class OpenAIProvider: AIProvider {
             ["role": .string(turn.role.rawValue), "content": .string(turn.content)]
         }
         let document: JSON = [
-            "model": .string(request.model ?? defaultModel), "messages": .array(turns),
+            "model": .string(request.core.model ?? defaultModel), "messages": .array(turns),
             "n": 1, "stream": false,
         ]
         return document.serialized()
@@ -80,13 +80,15 @@ final class OpenAIProvider: AIProvider {
             throw failure(response, code: code, now: WallClock.milliseconds())
         }
         let choice = document?["choices"]?.arrayValue?.first
-        guard let text = choice?["message"]?["content"]?.stringValue, !text.isEmpty else {
-            // A refusal, a filter, or something that is no chat completion at all.
+        let tokens = document?["usage"]?["total_tokens"]?.intValue.map(Int.init)
+        let answer = (choice?["message"]?["content"]?.stringValue)
+            .map { AIAnswer(text: $0, tokens: tokens) }
+        guard let answer, AnswerText.isSeen(answer.text) else {
+            // A refusal, a filter, nothing that can be seen, or no chat completion at all.
             let reason = choice?["finish_reason"]?.stringValue ?? "no content"
             throw AIProviderError(isFinal: false, description: "no answer: \(reason)")
         }
-        let tokens = document?["usage"]?["total_tokens"]?.intValue.map(Int.init)
-        return AIAnswer(text: text, tokens: tokens)
+        return answer
     }
 
     nonisolated static func failure(

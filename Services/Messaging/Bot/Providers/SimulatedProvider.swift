@@ -9,11 +9,11 @@ final class SimulatedProvider: AIProvider {
 
     func answer(_ request: AIRequest) async throws(AIProviderError) -> AIAnswer {
         do {
-            try await EventLoop.shared.sleep(for: request.delay)
+            try await EventLoop.shared.sleep(for: request.core.delay)
         } catch {
             throw AIProviderError(isFinal: false, description: "cancelled")
         }
-        guard Double.random(in: 0..<1) >= request.failRate else {
+        guard Double.random(in: 0..<1) >= request.core.failRate else {
             throw AIProviderError(isFinal: false, description: "a simulated failure")
         }
         let asked = request.turns.last { $0.role == .user }?.content ?? ""

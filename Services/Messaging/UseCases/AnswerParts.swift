@@ -1,14 +1,45 @@
-/// Splits what a bot answers into messages that the channel's provider takes whole.
+internal import Domain
+internal import JSON
+internal import Platform
+
+/// Splits what a bot or an agent answers into messages that the channel's provider takes whole.
 ///
 /// Lengths are counted in code points, as Slack counts them. A part ends where people would end it:
 /// between paragraphs, else lines, else sentences, else words, and never inside of a character as it
 /// is seen. A fenced block of code stays in one part where it fits into one; else each of its parts
 /// is fenced.
 enum AnswerParts {
-    /// The longest message on a channel of `kind`, in code points; `nil` where any length goes.
+    /// The longest message on channels of each kind, in code points; on others any length goes.
     ///
     /// Slack advises 4,000 and splits longer ones itself, which looks like duplicates.
-    static func limit(of kind: String) -> Int? { kind == "slack" ? 3_900 : nil }
+    static let limits = ["slack": 3_900]
+
+    /// The longest message on a channel of `kind`; `nil` where any length goes.
+    static func limit(of kind: String) -> Int? { limits[kind] }
+
+    /// The messages that `text` is where any one has at most `limit` code points, as the schema
+    /// stores them.
+    static func stored(_ text: String, limit: Int?) -> JSON {
+        .array(
+            split(text, limit: limit).map { part in
+                let features = TextFeatures(part)
+                return [
+                    "text": .string(part), "terms": .string(features.packedTerms.hexadecimal),
+                    "mentions": .array(features.mentions.map(JSON.string)),
+                ]
+            }
+        )
+    }
+
+    /// The same for a channel whose kind only the schema knows: `any`, and by their names the kinds
+    /// that do not take the text as one message.
+    static func stored(_ text: String) -> JSON {
+        var stored: JSONObject = ["any": self.stored(text, limit: nil)]
+        for (kind, limit) in limits where text.unicodeScalars.count > limit {
+            stored[kind] = self.stored(text, limit: limit)
+        }
+        return .object(stored)
+    }
 
     /// The parts of `text`, in order; each has at most `limit` code points and is not blank.
     ///
@@ -88,7 +119,8 @@ private struct Borders {
         var opened: Substring.Index?
         var start = text.startIndex
         while start < end {
-            let lineEnd = text[start...].firstIndex(where: \.isNewline) ?? text.endIndex
+            let lineEnd =
+                text.unicodeScalars[start...].firstIndex(where: Borders.endsLine) ?? text.endIndex
             let next = lineEnd < text.endIndex ? text.index(after: lineEnd) : lineEnd
             let content = text[start..<lineEnd]
             if Borders.isFence(content) {
@@ -139,16 +171,17 @@ private struct Borders {
 
     /// The ends of sentences and words in a line outside of code.
     private mutating func note(_ content: Substring, upTo end: Substring.Index) {
-        var index = content.startIndex
+        // What is not past the middle is passed over anyway.
+        var index = max(content.startIndex, min(middle, content.endIndex))
         while index < content.endIndex, index < end {
             let next = content.index(after: index)
-            let isLast = next == content.endIndex
-            if content[index].isWhitespace {
-                if next <= end { word = next }
-            } else if "。！？".contains(content[index]) {
-                if next <= end { sentence = next }
-            } else if ".!?…".contains(content[index]), !isLast, content[next].isWhitespace {
-                if next <= end { sentence = next }
+            guard next <= end else { return }
+            switch content.unicodeScalars[index] {
+            case "。", "！", "？": sentence = next
+            case ".", "!", "?", "…":
+                if next < content.endIndex, content[next].isWhitespace { sentence = next }
+            case let scalar where scalar.properties.isWhitespace: word = next
+            default: break
             }
             index = next
         }
@@ -164,6 +197,14 @@ private struct Borders {
     /// The line that opens a block again; one that says too much opens it without a word.
     static func opening(_ fence: Substring) -> Substring {
         fence.unicodeScalars.count <= 32 ? fence : "```"
+    }
+
+    /// Whether a line ends with `scalar`; unlike a character it is told at a glance.
+    private static func endsLine(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar {
+        case "\n", "\r", "\u{B}", "\u{C}", "\u{85}", "\u{2028}", "\u{2029}": true
+        default: false
+        }
     }
 
     /// Whether the block of code that `text` begins with ends before `limit`.
@@ -185,13 +226,9 @@ private struct Borders {
                 limitedBy: scalars.endIndex
             )
         else { return text.endIndex }
-        var index = text.startIndex
-        var end = index
-        while index < limit {
-            end = index
-            index = text.index(after: index)
-        }
-        if index == limit { return limit }
-        return end > text.startIndex ? end : limit
+        guard limit < text.endIndex else { return limit }
+        // The character that the limit is in, or that begins there.
+        let character = text.index(before: text.index(after: limit))
+        return character > text.startIndex ? character : limit
     }
 }
