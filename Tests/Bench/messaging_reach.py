@@ -195,20 +195,25 @@ class Reach:
             )
             urllib.request.urlopen(request, timeout=10).close()
 
-    def latency(self, _):
-        self.say(f"{PER_SECOND} messages a second, with bots")
-        bots = self.database.psql(BOTS, tenant=os.environ["SWITCHBOARD_TENANT"]).split()
+    def latency(self, ids):
+        """The same load twice: where people answer, and where bots do and everything follows."""
         self.local_channel()
+        bots = self.database.psql(BOTS, tenant=os.environ["SWITCHBOARD_TENANT"]).split()
+        self.paced("people answer", ids[: len(bots)])
+        self.paced("bots answer, everything on", bots)
+
+    def paced(self, name, conversations):
+        self.say(f"{PER_SECOND} messages a second, {name}")
         # As PostgreSQL is a minute after it was made: statements planned while every table was empty
         # are planned again when autovacuum has counted the rows.
-        asyncio.run(Paced(bots).run(WARM_UP_SECONDS))
+        asyncio.run(Paced(conversations).run(WARM_UP_SECONDS))
         self.database.psql("analyze")
         began = cpu_seconds(self.pid)
-        times = sorted(asyncio.run(Paced(bots).run(LOAD_SECONDS)))
+        times = sorted(asyncio.run(Paced(conversations).run(LOAD_SECONDS)))
         used = (cpu_seconds(self.pid) - began) / LOAD_SECONDS
         at = lambda share: times[int(len(times) * share)] * 1000
         self.table.at_most(
-            f"p95 at {PER_SECOND} messages a second, everything on", 50, at(0.95),
+            f"p95 at {PER_SECOND} messages a second, {name}", 50, at(0.95),
             f"p50 {millis(at(0.5))}, p99 {millis(at(0.99))}, {used * 100:.0f} % of a core", "", " ms",
         )
 

@@ -19,6 +19,15 @@ is_answered() {
     [[ $(field '[.items[] | select(.sender.kind == "bot" and .delivery.state == "delivered")] | length') == 1 ]]
 }
 eventually 20 is_answered
+messaging POST "/v1/conversations/$CONVERSATION/messages?mode=async" \
+    '{"sender": {"kind": "contact", "id": "c"}, "text": "and where is my second parcel now?"}' \
+    "${parent[@]}"
+[[ $STATUS == 202 ]]
+has_thread() {
+    messaging GET "/v1/conversations/$CONVERSATION/messages"
+    [[ $(field '[.items[] | select(.thread_id == null)] | length') == 0 ]]
+}
+eventually 20 has_thread
 messaging POST "/v1/conversations/$CONVERSATION/handover" "{\"team_id\": \"$TEAM\"}" "${parent[@]}"
 [[ $STATUS == 201 && $(field .outcome) == assign ]]
 replies "a person here" "${parent[@]}"

@@ -49,6 +49,7 @@ exporting() {
         "messaging: outbox.deliver < bot.write" \
         "messaging: service.call < outbox.deliver" \
         "dispatch-worker: POST /v1/message-requests < service.call" \
+        "messaging: assignment.job < POST /v1/conversations/{id}/messages" \
         "messaging: POST /v1/conversations/{id}/handover < -" \
         "messaging: service.call < POST /v1/conversations/{id}/handover" \
         "assignment-engine: POST /v1/sessions < service.call" \

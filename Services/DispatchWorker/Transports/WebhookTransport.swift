@@ -4,6 +4,7 @@ internal import FoundationEssentials
 internal import HTTPClient
 internal import JSON
 internal import Platform
+internal import Tracing
 
 /// Posts messages to an endpoint of the tenant's own: the workspace's `api_base_url`, signed with its
 /// `token` as ``WebhookSignature`` says.
@@ -37,6 +38,9 @@ final class WebhookTransport: ChannelTransport {
             ),
             body: body
         )
+        if let step = Span.current {
+            request.fields.append(("traceparent", step.place.description))
+        }
         request.delivery = .once
         request.totalTimeout = sendTimeout
         request.destination = .guarded(allowHosts: allowedHosts)

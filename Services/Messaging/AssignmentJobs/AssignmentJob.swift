@@ -1,6 +1,8 @@
+internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
 internal import JobQueue
+internal import Tracing
 
 /// A job of the queue `auto-assign-message`: it names a message and carries nothing of it.
 ///
@@ -12,6 +14,9 @@ struct AssignmentJob: Sendable, Equatable {
     static let attempts = 8
     /// The pause before the second try, in milliseconds; it doubles.
     static let pause: Int64 = 500
+
+    /// The option that carries a trace: what BullMQ's telemetry puts there, as text.
+    private static let telemetry = "tm"
 
     let message: UUID
     let room: UUID
@@ -36,7 +41,8 @@ struct AssignmentJob: Sendable, Equatable {
         }
     }
 
-    /// What is put into the queue.
+    /// What is put into the queue, as a step of the one at hand.
+    @LoopActor
     var newJob: NewJob {
         var options = JobOptions()
         options.id = message.text
@@ -45,10 +51,22 @@ struct AssignmentJob: Sendable, Equatable {
         // What became of it stands with the message.
         options.removeOnComplete = KeepPolicy.none
         options.removeOnFail = KeepPolicy.none
+        if let step = Span.current {
+            let carrier: JSON = ["traceparent": .string(step.place.description)]
+            options.others[AssignmentJob.telemetry] = .string(carrier.text)
+        }
         let data: JSON = [
             "messageId": .string(message.text), "roomId": .string(room.text),
             "tenantId": .string(tenant.text),
         ]
         return NewJob(AssignmentJob.name, json: data, options: options)
+    }
+
+    /// The step that made a job; nil where nobody records that.
+    static func trace(of job: Job) -> TraceParent? {
+        guard let text = job.options?.others[telemetry]?.stringValue,
+            let carrier = try? JSON(parsing: Array(text.utf8))
+        else { return nil }
+        return carrier["traceparent"]?.stringValue.flatMap { TraceParent(text: $0) }
     }
 }

@@ -9,6 +9,7 @@ internal import Platform
 internal import PostgresClient
 internal import RedisClient
 internal import Telemetry
+internal import Tracing
 
 /// Finds threads in the background, for messages that were posted with `?mode=async`.
 ///
@@ -120,7 +121,10 @@ final class AssignmentQueue {
             requestID: active.job.id
         )
         do {
-            let assignment = try await useCase.execute(caller, message: job.message)
+            let trace = AssignmentJob.trace(of: active.job)
+            let assignment = try await withSpan("assignment.job", .consumer, below: trace) {
+                try await useCase.execute(caller, message: job.message)
+            }
             try await FaultPoints.reached("assignment.made")
             return String(decoding: assignment, as: UTF8.self)
         } catch let problem as Problem where problem.status == 404 {
