@@ -117,6 +117,7 @@ final class Sender {
             ),
             idempotency: DispatchIdempotencyService(
                 locks: RedisLockStore(redis),
+                claims: RedisClaims(redis),
                 redis: redis,
                 sendTakeover: configuration.sendLease
             ),
