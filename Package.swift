@@ -166,7 +166,10 @@ let package = Package(
                 "Platform", "Processes",
             ]
         ),
-        tests("Simulation", ["dispatch-worker", "EventLoop", "PostgresClient", "TestSupport"]),
+        tests(
+            "Simulation",
+            ["dispatch-worker", "EventLoop", "JSON", "PostgresClient", "TestSupport"]
+        ),
         tests("EventLoopTests", ["EventLoop"]),
         tests("JSONTests", ["JSON"]),
         tests("JobQueueTests", ["EventLoop", "JSON", "JobQueue", "RedisClient", "TestSupport"]),

@@ -13,7 +13,7 @@ struct DispatchConfiguration: Sendable {
     /// How often all that is overdue is gone through for jobs that Redis has lost.
     let sweepInterval: Duration
     /// How long a post may take: a third of the lease, and 20 s at most.
-    var sendTimeout: Duration { min(.seconds(20), sendLease / SendMessageProcessor.startsPerLease) }
+    var sendTimeout: Duration { min(.seconds(20), sendLease / SendAttemptRunner.startsPerLease) }
     /// Slack's Web API, for workspaces that name no other.
     let slackBaseURL: String
 

@@ -128,6 +128,7 @@ final class Sender {
             ),
             idempotency: DispatchIdempotencyService(
                 locks: RedisLockStore(redis),
+                claims: RedisClaims(redis),
                 redis: redis,
                 sendTakeover: configuration.sendLease
             ),

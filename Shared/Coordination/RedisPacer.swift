@@ -11,23 +11,38 @@ public final class RedisPacer: Pacer {
         self.redis = redis
     }
 
-    /// KEYS[1] a hash: `a` the theoretical arrival time, `b` the end of a block, both in µs.
+    /// The slots of a key: a hash, `a` the theoretical arrival time, `b` the end of a block, both in
+    /// µs.
+    ///
+    /// `look` answers how many µs to wait, and the arrival with which to `take` the slot when that is
+    /// nothing.
+    static let slots = """
+        local time = redis.call('TIME')
+        local now = time[1] * 1000000 + time[2]
+        local function look(key, interval, burst)
+          local pace = redis.call('HMGET', key, 'a', 'b')
+          local arrival = math.max(tonumber(pace[1] or 0), now)
+          local blocked = tonumber(pace[2] or 0)
+          return math.max(arrival - now - interval * (burst - 1), blocked - now), arrival
+        end
+        local function take(key, interval, arrival)
+          redis.call('HSET', key, 'a', string.format('%.0f', arrival + interval))
+          redis.call('PEXPIRE', key, math.ceil((arrival + interval - now) / 1000) + 1)
+        end
+
+        """
+
+    /// KEYS[1] as above.
     ///
     /// ARGV: interval in µs, burst. Returns µs to wait; 0 means that the slot is taken.
     private static let reserving = RedisScript(
-        """
-        local time = redis.call('TIME')
-        local now = time[1] * 1000000 + time[2]
-        local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-        local pace = redis.call('HMGET', KEYS[1], 'a', 'b')
-        local arrival = math.max(tonumber(pace[1] or 0), now)
-        local blocked = tonumber(pace[2] or 0)
-        local wait = math.max(arrival - now - interval * (burst - 1), blocked - now)
-        if wait > 0 then return wait end
-        redis.call('HSET', KEYS[1], 'a', string.format('%.0f', arrival + interval))
-        redis.call('PEXPIRE', KEYS[1], math.ceil((arrival + interval - now) / 1000) + 1)
-        return 0
-        """
+        slots + """
+            local interval = tonumber(ARGV[1])
+            local wait, arrival = look(KEYS[1], interval, tonumber(ARGV[2]))
+            if wait > 0 then return wait end
+            take(KEYS[1], interval, arrival)
+            return 0
+            """
     )
 
     /// KEYS[1] as above, ARGV[1] µs.

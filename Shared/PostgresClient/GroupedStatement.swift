@@ -3,15 +3,16 @@ public import EventLoop
 /// Calls of one kind that wait at the same moment go to PostgreSQL as one statement.
 ///
 /// A statement costs a round trip, and each commit a flush to the disk; here the messages under way
-/// share both. The first call goes at once, unless it is told to wait a moment for company. While one
-/// statement is under way the next gathers, so how many go together follows from how many there are:
+/// share both. What is called for within one tick of the loop goes together, unless it is told to wait
+/// a moment longer for company. While one statement is under way the next gathers, so how many go
+/// together follows from how many there are:
 ///
-///     call ──nobody is at it──▶ send all that wait ──▶ hand the turn to who came first meanwhile
+///     call ──nobody is at it──▶ end of tick: send all that wait ──▶ hand the turn to who came first
 ///      └────somebody is──▶ wait for the turn, or for the answer that another one brings
 ///
 /// How many wait is for the callers to limit: each waits for its answer.
 @LoopActor
-public final class GroupedStatement<Item: Sendable, Answer: Sendable> {
+public final class GroupedStatement<Item: Sendable, Answer: Sendable>: Flushable {
     /// How many calls one statement holds at most.
     nonisolated public static var itemsMax: Int { 64 }
 
@@ -29,9 +30,14 @@ public final class GroupedStatement<Item: Sendable, Answer: Sendable> {
     private let statement: @LoopActor ([Item]) async throws -> [Answer]
     private var waiting: [Call] = []
     private var isUnderWay = false
+    /// Whoever sends the next statement, until the tick has ended.
+    private var sender: CheckedContinuation<Void, Never>?
+    /// For the loop.
+    public var isFlushScheduled = false
 
     /// - Parameters:
-    ///   - gathering: how long each statement waits for others to come along.
+    ///   - gathering: how long each statement waits for others to come along; zero for the end of
+    ///     the tick.
     ///   - statement: answers each item, in their order, or throws when none had its effect.
     nonisolated public init(
         gathering: Duration = .zero,
@@ -52,7 +58,11 @@ public final class GroupedStatement<Item: Sendable, Answer: Sendable> {
             if case .answer(let result) = word { return try result.get() }
         }
         isUnderWay = true
-        if gathering > .zero { try? await EventLoop.shared.sleep(for: gathering) }
+        if gathering > .zero {
+            try? await EventLoop.shared.sleep(for: gathering)
+        } else {
+            await tickEnd()
+        }
         let others = Array(waiting.prefix(GroupedStatement.itemsMax - 1))
         waiting.removeFirst(others.count)
         let results = await answers(to: [item] + others.map(\.item))
@@ -65,6 +75,19 @@ public final class GroupedStatement<Item: Sendable, Answer: Sendable> {
             waiting.removeFirst().continuation.resume(returning: .yourTurn)
         }
         return try results[0].get()
+    }
+
+    private func tickEnd() async {
+        await withCheckedContinuation { continuation in
+            sender = continuation
+            EventLoop.shared.flushLater(self)
+        }
+    }
+
+    /// At the end of a tick: whoever has the turn sends what has come together.
+    public func flush() {
+        sender?.resume()
+        sender = nil
     }
 
     private func answers(to items: [Item]) async -> [Result<Answer, any Error>] {

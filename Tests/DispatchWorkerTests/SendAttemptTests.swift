@@ -7,8 +7,7 @@ import Testing
 struct SendAttemptTests {
     private func name(_ step: SendAttempt.Step) -> String {
         switch step {
-        case .lock: "lock"
-        case .reserve: "reserve"
+        case .claim: "claim"
         case .begin: "begin"
         case .post: "post"
         case .record(let plan): "record \(plan.ending.status)"
@@ -27,22 +26,22 @@ struct SendAttemptTests {
         .posted(SendReport(outcome: outcome), took: .milliseconds(1), random: 0.5)
     }
 
-    @Test("a good attempt: lock, slot, commit, post, record, unlock")
+    @Test("a good attempt: lock and slots, commit, post, record, unlock")
     func good() {
         let facts: [SendAttempt.Fact] = [
-            .lock(.acquired), .slot(in: .zero), .begun(attempts: 1, elapsed: .milliseconds(3)),
+            .claimed, .begun(attempts: 1, elapsed: .milliseconds(3)),
             posted(.sent(providerTS: "1.2")), .recorded("sent"), .done,
         ]
         #expect(
             path(facts)
-                == ["lock", "reserve", "begin", "post", "record sent", "unlock", "end"]
+                == ["claim", "begin", "post", "record sent", "unlock", "end"]
         )
     }
 
     @Test("what nobody knows keeps its lock")
     func unknown() {
         let facts: [SendAttempt.Fact] = [
-            .lock(.acquired), .slot(in: .zero), .begun(attempts: 1, elapsed: .zero),
+            .claimed, .begun(attempts: 1, elapsed: .zero),
             posted(.unknown(reason: "reset")), .recorded("unknown"),
         ]
         #expect(path(facts).suffix(2) == ["record unknown", "end"])
@@ -50,17 +49,20 @@ struct SendAttemptTests {
 
     @Test("who has to wait comes again, and frees the lock that it has")
     func waits() {
-        #expect(path([.lock(.held(.milliseconds(70))), .done]) == ["lock", "postpone 70", "end"])
-        let facts: [SendAttempt.Fact] = [
-            .lock(.acquired), .slot(in: .milliseconds(400)), .done, .done,
-        ]
-        #expect(path(facts) == ["lock", "reserve", "postpone 400", "unlock", "end"])
+        #expect(
+            path([.notNow(.milliseconds(70), holdsLock: false), .done])
+                == ["claim", "postpone 70", "end"]
+        )
+        #expect(
+            path([.notNow(.milliseconds(400), holdsLock: true), .done, .done])
+                == ["claim", "postpone 400", "unlock", "end"]
+        )
     }
 
     @Test("who learns too late that it may send does not send")
     func stoodStill() {
         let facts: [SendAttempt.Fact] = [
-            .lock(.acquired), .slot(in: .zero), .begun(attempts: 1, elapsed: .milliseconds(20_001)),
+            .claimed, .begun(attempts: 1, elapsed: .milliseconds(20_001)),
             .recorded("retry_wait"),
         ]
         #expect(path(facts).suffix(2) == ["record retry_wait", "unlock"])
@@ -69,24 +71,22 @@ struct SendAttemptTests {
     @Test("without an answer to the commit nothing is sent, and that is said")
     func commitUnanswered() {
         let facts: [SendAttempt.Fact] = [
-            .lock(.acquired), .slot(in: .zero), .broken, .recorded(nil),
+            .claimed, .broken, .recorded(nil),
         ]
         #expect(path(facts).suffix(2) == ["record retry_wait", "unlock"])
     }
 
-    @Test("without Redis nothing is sent, and the request comes again")
+    @Test("without Redis nothing is sent, the request comes again, and its lock is freed")
     func withoutRedis() {
-        #expect(path([.broken, .done]) == ["lock", "postpone 1000", "end"])
         #expect(
-            path([.lock(.acquired), .broken, .done, .done])
-                == ["lock", "reserve", "postpone 1000", "unlock", "end"]
+            path([.broken, .done, .done]) == ["claim", "postpone 1000", "unlock", "end"]
         )
     }
 
     @Test("a record that fails leaves lock and lease as they are")
     func recordFails() {
         let facts: [SendAttempt.Fact] = [
-            .lock(.acquired), .slot(in: .zero), .begun(attempts: 1, elapsed: .zero),
+            .claimed, .begun(attempts: 1, elapsed: .zero),
             posted(.sent(providerTS: "1.2")), .broken,
         ]
         #expect(path(facts).suffix(2) == ["record sent", "end"])

@@ -91,6 +91,22 @@ setup_file() { local_channel; }
     [[ $STATUS == 422 && $(field '.errors[0].pointer') == /id ]]
 }
 
+@test "who asked is told what became of a message, not of its first way to the queue" {
+    local body="{\"channel_code\": \"$LOCAL\", \"text\": \"told\"}"
+    as_service POST /v1/message-requests "$body"
+    [[ $STATUS == 202 ]]
+    ID=$(field .id)
+    becomes sent
+    told() { psql -qtAX "$DATABASE_URL" -c "select string_agg(payload->>'status', ' ' order by id)
+        from platform.outbox where kind = 'call' and path = '/v1/internal/delivery' and key = '$ID'"; }
+    [[ $(told) == sent ]]
+    # That it is on its way again is news.
+    admin POST "/v1/message-requests/$ID/resend" '{"force": true, "reason": "told again"}'
+    [[ $STATUS == 200 || $STATUS == 202 ]]
+    becomes sent
+    [[ $(told) == "sent dispatched sent" ]]
+}
+
 @test "what is wrong with a body is named, and nothing is stored" {
     local before
     agent GET "/v1/message-requests?channel_code=$LOCAL&limit=1"

@@ -28,10 +28,28 @@ released() {
     [[ $(jq -r --arg id "$PAUSE" '.items[] | select(.id == $id) | .author' <<<"$BODY") != null ]]
     never sent 15
     [[ $(field .error) == "channel_paused: the test holds it" && $(field '.attempts | length') == 0 ]]
+    # Nobody looks at it again and again meanwhile.
+    [[ $(psql -qtAX "$DATABASE_URL" -c "select next_attempt_at > now() + interval '5 minutes'
+        from dispatch.message_requests where id = '$ID'") == t ]]
     released
     becomes sent
     admin DELETE "/v1/pauses/$PAUSE"
     [[ $STATUS == 404 ]]
+}
+
+@test "what the pause of a workspace holds goes when its channel moves to another workspace" {
+    admin PUT "/v1/workspaces/$TAG-left" '{"provider": "local"}'
+    another_channel "$TAG-moving" "$TAG-left" C0MOVING
+    admin POST /v1/pauses "{\"scope\": {\"kind\": \"workspace\", \"code\": \"$TAG-left\"}, \"reason\": \"left\"}"
+    [[ $STATUS == 201 ]]
+    PAUSE=$(field .id)
+    sends moving "$TAG-moving"
+    held_up() { agent GET "/v1/message-requests/$ID" && [[ $(field .error) == "workspace_paused: left" ]]; }
+    for _ in {1..50}; do ! held_up || break; sleep 0.1; done
+    held_up
+    another_channel "$TAG-moving" "$LOCAL" C0MOVED
+    becomes sent
+    released
 }
 
 @test "a pause ends by itself, and its time does not use a deadline up" {

@@ -115,3 +115,27 @@ fast() { another_channel "$1" "$LOCAL" "C-$1" '{"rate": {"per_second": 1000, "bu
     [[ $(metric dispatch_send_seconds_count) == $((observed + 4)) ]]
     becomes sent 200
 }
+
+@test "slack: the gauges show how many requests are in each state, and how old the oldest due one is" {
+    slack xoxb-good C0GAUGES park
+    another_channel "$TAG-held" "$LOCAL" C0HELD
+    admin POST /v1/pauses "{\"scope\": {\"kind\": \"channel\", \"code\": \"$TAG-held\"}, \"reason\": \"gauges\"}"
+    local pause
+    pause=$(field .id)
+    sends_many 3 "gauges $TAG" "$TAG-held"
+    stand_in '{"fault": "reset_after_acceptance"}'
+    sends "gauges $TAG unknown" "$SLACK" && becomes unknown
+    stand_in '{"fault": "hang"}'
+    sends "gauges $TAG sending" "$SLACK" && becomes sending
+    counted() { sql "select count(*) from dispatch.message_requests where status in ($1)"; }
+    shown() { metric "dispatch_requests{status=\"$1\"}"; }
+    agree() {
+        [[ $(shown waiting) == $(counted "'accepted', 'dispatched'") && $(shown waiting) -ge 3 ]] &&
+            [[ $(shown unknown) == $(counted "'unknown'") && $(shown unknown) -ge 1 ]] &&
+            [[ $(shown sending) == $(counted "'sending'") && $(shown sending) -ge 1 ]] &&
+            [[ $(metric dispatch_oldest_due_seconds | jq '. > 1 and . < 60') == true ]]
+    }
+    within 12 agree
+    stand_in '{"reset": true}'
+    admin DELETE "/v1/pauses/$pause"
+}

@@ -92,6 +92,28 @@ forgets() { redis flushall >/dev/null; }
     [[ $(curl -sS "$DISPATCH_WORKER_URL/metrics" | awk '/^dispatch_jobs_requeued_total/ {print $2}') != 0 ]]
 }
 
+@test "what was dispatched late has its job, and is not looked for again; what is brought forward is" {
+    # In one transaction, so that nobody sends it meanwhile.
+    local found
+    found=$(psql -qtAX -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "begin;
+        create temp table late on commit drop as
+          select t.id as tenant, ((dispatch.accept(t.id, t.code, gen_random_uuid(),
+              jsonb_build_object('channel_code', '$LOCAL', 'text', 'late'), null, null, null, null,
+              null, 'test', 'r'))->'request'->>'id')::uuid as id
+            from platform.tenants t where code = '$SWITCHBOARD_TENANT';
+        update dispatch.message_requests m set next_attempt_at = now() - interval '5 s'
+          from late where m.tenant_id = late.tenant and m.id = late.id;
+        select d.dispatched from late, dispatch.mark_dispatched(array[tenant], array[id], array[1]) d;
+        select count(*) from late join dispatch.unqueued(1000, interval '3 s') u using (id);
+        update dispatch.message_requests m set next_attempt_at = now() - interval '6 s'
+          from late where m.tenant_id = late.tenant and m.id = late.id;
+        select count(*) from late join dispatch.unqueued(1000, interval '3 s') u using (id);
+        select dispatch.note_queued(array[tenant], array[id], array[1]) from late;
+        select count(*) from late join dispatch.unqueued(1000, interval '3 s') u using (id);
+        rollback")
+    [[ $(xargs <<<"$found") == "t 0 1 0" ]]
+}
+
 @test "a job that cannot be queued frees its lock; the request goes when the queue works again" {
     redis del "$(queue_key meta)" >/dev/null
     redis set "$(queue_key meta)" broken >/dev/null

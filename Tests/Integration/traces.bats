@@ -65,8 +65,7 @@ exporting() {
         "dispatch-worker: dispatch.project < POST /v1/message-requests" \
         "dispatch-worker: dispatch < POST /v1/message-requests" \
         "dispatch-worker: dispatch.resolve < dispatch" \
-        "dispatch-worker: dispatch.lock < dispatch" \
-        "dispatch-worker: dispatch.slot < dispatch" \
+        "dispatch-worker: dispatch.claim < dispatch" \
         "dispatch-worker: dispatch.commit < dispatch" \
         "dispatch-worker: dispatch.send < dispatch" \
         "dispatch-worker: dispatch.record < dispatch" \

@@ -1,5 +1,6 @@
 import EventLoop
 import Foundation
+import JSON
 import PostgresClient
 import TestSupport
 import Testing
@@ -71,20 +72,51 @@ struct SendRowAgainstPostgresTests {
             }
         }
 
+        /// What came of steps that are recorded together, now and then beside one of a request that is
+        /// not there.
+        private func recorded(_ steps: [JSON], _ random: inout SeededRandom) async throws -> [JSON]
+        {
+            let stranger: JSON = [
+                "tenant_id": .string(tenant.uuidString), "id": .string(UUID().uuidString),
+                "token": .string(UUID().uuidString), "generation": 1,
+            ]
+            let all = random.chance(0.3) ? steps + [stranger] : steps
+            let answers = try await postgres.query(
+                """
+                select answer from dispatch.step_sends($1::jsonb, interval '1 hour')
+                 order by place
+                """,
+                [.json(JSON.array(all).text)]
+            ).map { try JSON(parsing: Array(try $0.string("answer").utf8)) }
+            #expect(answers.count == all.count)
+            if all.count > steps.count { #expect(answers.last?["begun"] == false) }
+            return answers
+        }
+
         private mutating func begin(_ generation: Int, _ random: inout SeededRandom) async throws {
-            let token = UUID()
-            tokens.append(token)
-            let isBegun = row.begin(
-                generation: generation,
-                token: tokens.count - 1,
-                lease: Pair.hour,
-                now: 0
+            // Two jobs of one request may be at the same point.
+            let wanted = (0..<(random.chance(0.2) ? 2 : 1)).map { _ in UUID() }
+            let isBegun = wanted.map { token in
+                tokens.append(token)
+                return row.begin(
+                    generation: generation,
+                    token: tokens.count - 1,
+                    lease: Pair.hour,
+                    now: 0
+                )
+            }
+            let answers = try await recorded(
+                wanted.map { token in
+                    [
+                        "tenant_id": .string(tenant.uuidString), "id": .string(id.uuidString),
+                        "token": .string(token.uuidString), "generation": .int(Int64(generation)),
+                    ]
+                },
+                &random
             )
-            let answer = try await call(
-                "dispatch.begin_send($1, $2, $3, $4, interval '1 hour')->'begun'",
-                [.int(generation), .uuid(token)]
-            )
-            #expect(answer == "\(isBegun)")
+            for (answer, isBegun) in zip(answers, isBegun) {
+                #expect(answer["begun"] == .bool(isBegun))
+            }
         }
 
         private mutating func finish(
@@ -104,17 +136,19 @@ struct SendRowAgainstPostgresTests {
                 counts: counts,
                 now: 0
             )
-            let answer = try await call(
-                """
-                dispatch.finish_send($1, $2, $3, $4, $5, null, null, null,
-                  case when $6 then interval '1 hour' else interval '0' end, $7, 1)
-                """,
+            let answers = try await recorded(
                 [
-                    .uuid(token), .string(wanted.rawValue),
-                    wanted == .sent ? .string("7") : .null, .bool(waits), .bool(counts),
-                ]
+                    [
+                        "tenant_id": .string(tenant.uuidString), "id": .string(id.uuidString),
+                        "token": .string(token.uuidString), "status": .string(wanted.rawValue),
+                        "provider_ts": wanted == .sent ? "7" : .null,
+                        "wait_ms": .int(waits ? Int64(Pair.hour) : 0), "counts": .bool(counts),
+                        "took_ms": 1,
+                    ]
+                ],
+                &random
             )
-            #expect(answer?.contains("\"recorded\": \(final != nil)") == true)
+            #expect(answers.first?["recorded"] == .bool(final != nil))
         }
 
         private mutating func settle(

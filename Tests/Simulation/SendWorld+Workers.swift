@@ -51,9 +51,7 @@ extension SendWorld {
 
     private mutating func effect(_ worker: inout Worker) throws -> SendAttempt.Fact {
         switch worker.step {
-        case .lock: return .lock(acquire(worker.token))
-        case .reserve:
-            return .slot(in: chance(1, 6) ? .milliseconds(1 + below(5_000)) : .zero)
+        case .claim: return claim(worker.token)
         case .begin:
             // The commit may come some time after it was asked for.
             if !isHealing, chance(1, 10) { now += below(3_000) }
@@ -90,15 +88,20 @@ extension SendWorld {
         return .milliseconds(row.nextAttemptAt - now)
     }
 
-    private mutating func acquire(_ token: Int) -> DispatchIdempotencyService.SendLock {
+    private mutating func claim(_ token: Int) -> SendAttempt.Fact {
         if let held = lock {
             let age = now - held.since
             guard age >= SendWorld.lease else {
-                return .held(.milliseconds(min(SendWorld.lease - age, 5_000)))
+                let wait = min(SendWorld.lease - age, 5_000)
+                return .notNow(.milliseconds(wait), holdsLock: false)
             }
         }
+        // No slot: neither is the lock taken.
+        if chance(1, 8) { return .notNow(.milliseconds(1 + below(5_000)), holdsLock: false) }
         lock = (token, now + SendWorld.lockTTL, now)
-        return .acquired
+        // The workspace rests.
+        if chance(1, 8) { return .notNow(.milliseconds(1 + below(5_000)), holdsLock: true) }
+        return .claimed
     }
 
     private mutating func release(_ token: Int) throws {

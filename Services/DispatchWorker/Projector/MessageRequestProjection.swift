@@ -51,7 +51,7 @@ struct MessageRequestProjection {
     {
         let key = MessageRequestProjection.key(job.tenant, job.messageRequestID)
         let isEnded = MessageRequestProjection.ended.contains(status)
-        _ = try await redis.transaction([
+        _ = try await redis.pipeline([
             [
                 "HSET", .string(key), "status", .string(status), "provider_ts",
                 .string(providerTS ?? ""),

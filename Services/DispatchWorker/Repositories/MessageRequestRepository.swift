@@ -44,29 +44,41 @@ struct Acceptance: Sendable {
 @LoopActor
 struct MessageRequestRepository {
     let postgres: PostgresClient
+    private let accepting: GroupedStatement<JSON, Acceptance>
+
+    init(postgres: PostgresClient) {
+        self.postgres = postgres
+        // What is accepted at the same moment shares a connection and a commit, so that callers leave
+        // both to what is being sent.
+        accepting = GroupedStatement { requests in
+            try await postgres.query(
+                """
+                select a.answer->>'result' as result, (a.answer->'request')::text as request
+                  from dispatch.accept_many($1::jsonb) a order by a.place
+                """,
+                [.json(JSON.array(requests).text)]
+            ).map { row in
+                guard let result = Acceptance.Result(rawValue: try row.string("result")) else {
+                    throw UnexpectedAnswer(function: "dispatch.accept_many")
+                }
+                let document = try row.optionalString("request") ?? ""
+                return Acceptance(result: result, document: Array(document.utf8))
+            }
+        }
+    }
 
     /// Stores a request together with its event and its idempotency key.
     func accept(_ tenant: Tenant, _ new: NewMessageRequest) async throws -> Acceptance {
-        let row = try await postgres.query(
-            """
-            select a.answer->>'result' as result, (a.answer->'request')::text as request
-              from (select dispatch.accept($1, $2, coalesce($3::uuid, platform.uuid_v7()),
-                      $4::jsonb, $5, $6, $7, $8, $9, $10, $11) as answer) a
-            """,
-            [
-                .uuid(tenant.id), .string(tenant.code), PostgresValue(new.id),
-                .json(new.fields.text),
-                PostgresValue(new.reportTo), .string(new.traceparent),
-                PostgresValue(new.idempotency?.key), PostgresValue(new.idempotency?.path),
-                new.idempotency.map { .bytes($0.bodyHash) } ?? .null,
-                .string(new.audit.actor), .string(new.audit.requestID),
-            ]
-        ).one()
-        guard let result = Acceptance.Result(rawValue: try row.string("result")) else {
-            throw UnexpectedAnswer(function: "dispatch.accept")
-        }
-        let document = try row.optionalString("request") ?? ""
-        return Acceptance(result: result, document: Array(document.utf8))
+        try await accepting.call([
+            "tenant_id": .string(tenant.id.text), "tenant": .string(tenant.code),
+            "id": JSON(new.id?.text), "fields": new.fields, "report_to": JSON(new.reportTo),
+            "traceparent": .string(new.traceparent), "key": JSON(new.idempotency?.key),
+            "path": JSON(new.idempotency?.path),
+            "hash": JSON(new.idempotency.map { Data($0.bodyHash).base64EncodedString() }),
+            "actor": .string(new.audit.actor), "request_id": .string(new.audit.requestID),
+            // Each keeps the trace that it is part of, whoever's statement it is in.
+            "trace": JSON(postgres.traceparent?()),
+        ])
     }
 
     /// Whether a request like this was stored already, or its key is known: it adds nothing.

@@ -52,18 +52,9 @@ struct SendRepository {
         reason: String?,
         kind: Postponement?
     ) async throws -> Duration {
-        let row = try await postgres.query(
-            """
-            select dispatch.postpone($1, $2, $3, $4 * interval '1 ms', $5, $6,
-              $7 * interval '1 ms') as wait_ms
-            """,
-            place(of: job) + [
-                .int(max(1, wait.milliseconds)), PostgresValue(reason),
-                PostgresValue(kind?.rawValue), .int(SendRepository.parkedWait.milliseconds),
-            ],
-            idempotent: true
-        ).one()
-        return try row.isNull("wait_ms") ? wait : .milliseconds(row.int("wait_ms"))
+        try await statements.postponing.call(
+            .init(job: job, wait: wait, reason: reason, kind: kind)
+        ) ?? wait
     }
 
     /// How `dispatch.begin_send` answered.
@@ -79,7 +70,7 @@ struct SendRepository {
 
     /// The one commit before the first byte: who gets `hasBegun` may send, nobody else.
     func begin(_ job: MessageReference, token: UUID) async throws -> Beginning {
-        let answer = try await statements.beginning.call(.init(job: job, token: token))
+        let answer = try await statements.stepping.call(.begin(job, token: token))
         return Beginning(
             hasBegun: answer["begun"] == true,
             status: answer["status"]?.stringValue ?? "",
@@ -117,9 +108,7 @@ struct SendRepository {
     ///
     /// - Returns: the state that came of it; nil when it was not ours.
     func finish(_ job: MessageReference, token: UUID, _ ending: Ending) async throws -> String? {
-        let answer = try await statements.finishing.call(
-            .init(job: job, token: token, ending: ending)
-        )
+        let answer = try await statements.stepping.call(.finish(job, token: token, ending))
         return answer["recorded"] == true ? answer["status"]?.stringValue : nil
     }
 

@@ -4,7 +4,7 @@ internal import JSON
 internal import Platform
 internal import PostgresClient
 
-/// The three statements of every attempt, each for all messages that are at that point.
+/// The statements of every attempt, each for all messages that are at that point.
 @LoopActor
 final class SendStatements {
     /// A request to be looked up.
@@ -14,35 +14,59 @@ final class SendStatements {
         let content: Bool
     }
 
-    /// An attempt that wants to begin.
-    struct Start: Sendable {
-        let job: MessageReference
-        let token: UUID
+    /// What is to be recorded of an attempt.
+    enum Step: Sendable {
+        /// It wants to begin.
+        case begin(MessageReference, token: UUID)
+        /// It has ended.
+        case finish(MessageReference, token: UUID, SendRepository.Ending)
+
+        /// As `dispatch.step_sends` reads it.
+        var json: JSON {
+            switch self {
+            case .begin(let job, let token):
+                [
+                    "tenant_id": .string(job.tenantID.text),
+                    "id": .string(job.messageRequestID.text), "token": .string(token.text),
+                    "generation": .int(Int64(job.generation)),
+                ]
+            case .finish(let job, let token, let ending):
+                [
+                    "tenant_id": .string(job.tenantID.text),
+                    "id": .string(job.messageRequestID.text), "token": .string(token.text),
+                    "status": .string(ending.status), "provider_ts": JSON(ending.providerTS),
+                    "error": JSON(ending.error), "http_status": JSON(ending.httpStatus),
+                    "retry_after_ms": JSON(ending.retryAfter?.milliseconds),
+                    "wait_ms": JSON(ending.wait?.milliseconds), "counts": .bool(ending.counts),
+                    "took_ms": .double(ending.took.inSeconds * 1000),
+                ]
+            }
+        }
     }
 
-    /// An attempt that has ended.
-    struct Finish: Sendable {
+    /// A request that cannot be sent now.
+    struct Postponing: Sendable {
         let job: MessageReference
-        let token: UUID
-        let ending: SendRepository.Ending
+        let wait: Duration
+        let reason: String?
+        let kind: SendRepository.Postponement?
 
-        /// As `dispatch.finish_sends` reads it.
+        /// As `dispatch.postpone_many` reads it.
         var json: JSON {
             [
                 "tenant_id": .string(job.tenantID.text), "id": .string(job.messageRequestID.text),
-                "token": .string(token.text), "status": .string(ending.status),
-                "provider_ts": JSON(ending.providerTS), "error": JSON(ending.error),
-                "http_status": JSON(ending.httpStatus),
-                "retry_after_ms": JSON(ending.retryAfter?.milliseconds),
-                "wait_ms": JSON(ending.wait?.milliseconds), "counts": .bool(ending.counts),
-                "took_ms": .double(ending.took.inSeconds * 1000),
+                "generation": .int(Int64(job.generation)),
+                "wait_ms": .int(max(1, wait.milliseconds)), "reason": JSON(reason),
+                "kind": JSON(kind?.rawValue),
             ]
         }
     }
 
     let resolving: GroupedStatement<Lookup, JSON>
-    let beginning: GroupedStatement<Start, JSON>
-    let finishing: GroupedStatement<Finish, JSON>
+    /// Beginnings and ends together: the disk is waited for once.
+    let stepping: GroupedStatement<Step, JSON>
+    /// Answers for how long; nil when the request is not waiting any more.
+    let postponing: GroupedStatement<Postponing, Duration?>
 
     init(_ postgres: PostgresClient, lease: Duration) {
         resolving = GroupedStatement { lookups in
@@ -54,24 +78,29 @@ final class SendStatements {
                 ]
             ).map { try JSON(stored: $0) }
         }
-        beginning = GroupedStatement { starts in
+        stepping = GroupedStatement { steps in
             try await postgres.query(
                 """
-                select answer from dispatch.begin_sends($1::uuid[], $2::uuid[], $3::int[],
-                  $4::uuid[], $5 * interval '1 ms') order by place
+                select answer from dispatch.step_sends($1::jsonb, $2 * interval '1 ms')
+                 order by place
                 """,
-                [
-                    .uuids(starts.map(\.job.tenantID)), .uuids(starts.map(\.job.messageRequestID)),
-                    .ints(starts.map { Int64($0.job.generation) }),
-                    .uuids(starts.map(\.token)), .int(lease.milliseconds),
-                ]
+                [.json(JSON.array(steps.map(\.json)).text), .int(lease.milliseconds)]
             ).map { try JSON(stored: $0) }
         }
-        finishing = GroupedStatement { finishes in
+        postponing = GroupedStatement { requests in
             try await postgres.query(
-                "select answer from dispatch.finish_sends($1::jsonb) order by place",
-                [.json(JSON.array(finishes.map(\.json)).text)]
-            ).map { try JSON(stored: $0) }
+                """
+                select wait_ms from dispatch.postpone_many($1::jsonb, $2 * interval '1 ms')
+                 order by place
+                """,
+                [
+                    .json(JSON.array(requests.map(\.json)).text),
+                    .int(SendRepository.parkedWait.milliseconds),
+                ],
+                idempotent: true
+            ).map { row in
+                try row.isNull("wait_ms") ? nil : .milliseconds(try row.int64("wait_ms"))
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ struct DispatchIdempotencyService {
     static let sendTTL: Duration = .seconds(600)
 
     let locks: any LockStore
+    let claims: RedisClaims
     let redis: RedisClient
     /// A send lock older than the lease of an attempt belongs to nobody who may still send.
     let sendTakeover: Duration
@@ -108,28 +109,35 @@ struct DispatchIdempotencyService {
         )
     }
 
-    /// What came of asking for a send lock.
+    /// What came of asking for a send lock and the slots of a message.
     enum SendLock: Sendable, Hashable {
-        case acquired
+        case ours
         /// Somebody may still be sending; ask again after this long.
         case held(Duration)
+        /// The slot at this place is taken for so long.
+        case noSlot(Int, wait: Duration)
     }
 
-    /// Takes the lock of an attempt, its owner being the attempt's token.
+    /// Takes the lock of an attempt, its owner being the attempt's token, with the slots that it needs:
+    /// all of them or none.
     func acquireSendLock(
         _ job: MessageReference,
-        token: UUID
+        token: UUID,
+        slots: [RedisClaims.Slot]
     ) async throws(CoordinationError) -> SendLock {
         let key = DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID)
-        let value = token.text
         let ttl = DispatchIdempotencyService.sendTTL
-        if try await locks.acquire(key, value: value, ttl: ttl) { return .acquired }
-        guard let holder = try await locks.holder(of: key) else { return .held(.milliseconds(100)) }
-        let left = sendTakeover - (ttl - holder.remaining)
-        guard left <= .zero else { return .held(min(left, .seconds(5))) }
-        try await locks.release(key, value: holder.value)
-        return try await locks.acquire(key, value: value, ttl: ttl)
-            ? .acquired : .held(.milliseconds(100))
+        for _ in 0..<2 {
+            switch try await claims.take(key, value: token.text, ttl: ttl, slots: slots) {
+            case .taken: return .ours
+            case .refused(let slot, let wait): return .noSlot(slot, wait: wait)
+            case .locked(let holder):
+                let left = sendTakeover - (ttl - holder.remaining)
+                guard left <= .zero else { return .held(min(left, .seconds(5))) }
+                try await locks.release(key, value: holder.value)
+            }
+        }
+        return .held(.milliseconds(100))
     }
 
     /// Frees the lock of an attempt whose outcome is certain.

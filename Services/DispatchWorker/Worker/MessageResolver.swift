@@ -46,14 +46,9 @@ struct MessageResolver {
         _ job: SendMessageJob,
         generation: Int?
     ) async throws -> Resolution {
-        let shown = await projected(job)
-        guard
-            var document = try await repository.resolve(
-                tenantID,
-                job.messageRequestID,
-                content: shown == nil
-            )
-        else { return .nowhere }
+        async let projection = projected(job)
+        let state = try await repository.resolve(tenantID, job.messageRequestID, content: false)
+        guard var document = state else { return .nowhere }
         let current = Int(document["generation"]?.intValue ?? 1)
         let reference = MessageReference(
             tenantID: tenantID,
@@ -65,9 +60,10 @@ struct MessageResolver {
         if let unready = MessageResolver.unready(reference, document, generation) {
             return unready
         }
+        let shown = await projection
         var content = shown?.content
-        if shown != nil, shown?.generation != current {
-            // The projection is behind; it is only a copy.
+        if shown?.generation != current {
+            // The projection is behind, or gone; it is only a copy.
             content = nil
             guard
                 let whole = try await repository.resolve(

@@ -2,6 +2,7 @@ internal import Coordination
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
+internal import Logging
 internal import Tracing
 
 /// Which request, and which generation of it: nothing of its content, no secret.
@@ -14,6 +15,13 @@ struct MessageReference: Sendable, Hashable {
 
     /// How a message says whose it is: the request's id and its generation.
     var mark: String { "\(messageRequestID.uuidString.lowercased()).\(generation)" }
+
+    /// How the log says whose a line is.
+    func logged(_ more: Logger.Metadata) -> Logger.Metadata {
+        more.merging([
+            "tenant": "\(tenant)", "message_request_id": "\(messageRequestID.text)",
+        ]) { own, _ in own }
+    }
 }
 
 /// What is said to the provider, as it was accepted.

@@ -21,10 +21,8 @@ struct SendAttempt: Sendable {
 
     /// What is to be done next.
     enum Step: Sendable {
-        /// Take the send lock.
-        case lock
-        /// Reserve the provider's slot.
-        case reserve
+        /// Take the send lock and the provider's slots.
+        case claim
         /// Commit that from now on the message may have been sent.
         case begin
         /// Talk to the provider.
@@ -41,8 +39,7 @@ struct SendAttempt: Sendable {
         /// How a trace names it; nil for what is recorded by its parts.
         var spanName: String? {
             switch self {
-            case .lock: "dispatch.lock"
-            case .reserve: "dispatch.slot"
+            case .claim: "dispatch.claim"
             case .begin: "dispatch.commit"
             case .unlock: "dispatch.unlock"
             case .postpone: "dispatch.postpone"
@@ -53,9 +50,10 @@ struct SendAttempt: Sendable {
 
     /// What came of a step.
     enum Fact: Sendable {
-        case lock(DispatchIdempotencyService.SendLock)
-        /// Zero: the slot is ours.
-        case slot(in: Duration)
+        /// Lock and slots are ours.
+        case claimed
+        /// They are not, or its workspace rests; ask again after this long.
+        case notNow(Duration, holdsLock: Bool)
         /// `elapsed` since it was asked for.
         case begun(attempts: Int, elapsed: Duration)
         /// Somebody else has it, or it is not to be sent (any more); `later` when that may change.
@@ -71,7 +69,7 @@ struct SendAttempt: Sendable {
     }
 
     private let startLimit: Duration
-    private var step = Step.lock
+    private var step = Step.claim
     private var holdsLock = false
     private var attempts = 0
 
@@ -81,7 +79,7 @@ struct SendAttempt: Sendable {
     }
 
     /// The step that begins it.
-    var first: Step { .lock }
+    var first: Step { .claim }
 
     /// The step that follows from what came of the last one.
     mutating func follow(_ fact: Fact) -> Step {
@@ -91,11 +89,12 @@ struct SendAttempt: Sendable {
 
     private mutating func next(_ fact: Fact) -> Step {
         switch fact {
-        case .lock(.acquired):
+        case .claimed:
             holdsLock = true
-            return .reserve
-        case .lock(.held(let wait)): return .postpone(wait)
-        case .slot(let wait): return wait > .zero ? .postpone(wait) : .begin
+            return .begin
+        case .notNow(let wait, let holds):
+            holdsLock = holds
+            return .postpone(wait)
         case .begun(let attempts, let elapsed):
             self.attempts = attempts
             if elapsed > startLimit { return .record(SendPlan(notSent: "stood_still")) }
@@ -114,10 +113,12 @@ struct SendAttempt: Sendable {
         }
     }
 
-    private func broken() -> Step {
+    private mutating func broken() -> Step {
         switch step {
-        // Redis may have taken it for us: it runs out, or the next attempt takes it over.
-        case .lock, .reserve: return .postpone(SendAttempt.coordinationWait)
+        case .claim:
+            // Redis may have taken the lock for us.
+            holdsLock = true
+            return .postpone(SendAttempt.coordinationWait)
         // It may be committed. Nothing was sent, and saying so harms nobody: the token is ours.
         case .begin: return .record(SendPlan(notSent: "begin_unanswered"))
         case .postpone: return holdsLock ? .unlock : .end

@@ -153,3 +153,15 @@ struct JobProcessingResult: Sendable, Hashable {
         return .object(object)
     }
 }
+
+extension JobProcessingResult {
+    /// The result of a run that could not send yet.
+    init(waiting job: MessageReference, retryIn: Duration? = nil, error: String? = nil) {
+        self.init(
+            status: "waiting",
+            messageRequestID: job.messageRequestID,
+            error: error,
+            retryIn: retryIn
+        )
+    }
+}

@@ -7,7 +7,7 @@ struct SendPlan: Sendable {
     /// How long a request rests whose attempt ended before it could have sent anything.
     static let notSentWait: Duration = .seconds(1)
     /// How long a message of a refused workspace rests before the worker looks at it again.
-    static let pausedWait: Duration = .seconds(30)
+    static let refusedWait: Duration = .seconds(30)
     /// The largest random part that is added to a `Retry-After`.
     static let retryAfterJitterMilliseconds = 500.0
 
@@ -43,7 +43,7 @@ struct SendPlan: Sendable {
             block = wait
         case .workspaceRefused(let reason):
             ending = .init(status: "retry_wait", error: reason, took: took)
-            ending.wait = SendPlan.pausedWait
+            ending.wait = SendPlan.refusedWait
             ending.counts = false
             pauseReason = reason
         case .failed(let reason):

@@ -36,49 +36,33 @@ final class SendSlots {
             + ":m:\(method)"
     }
 
-    /// What came of asking for a slot.
-    enum Slot: Sendable, Hashable {
-        case ours
-        /// Ask again after this long.
-        case later(Duration)
-        /// All places of the channel are taken for as long as messages are placed ahead.
-        case crowded
+    /// The slots that a message needs.
+    nonisolated static func slots(of message: ResolvedMessage) -> [RedisClaims.Slot] {
+        let channel = RedisClaims.Slot(
+            channelKey(message),
+            interval: .microseconds(Int64(1_000_000 / message.channel.perSecond)),
+            burst: message.channel.burst
+        )
+        guard message.channel.provider == .slack else { return [channel] }
+        let workspace = RedisClaims.Slot(
+            methodKey(message, "chat.postMessage"),
+            interval: workspaceInterval,
+            burst: workspaceBurst
+        )
+        return [workspace, channel]
     }
 
-    /// Reserves the slots of one message.
-    func reserve(_ message: ResolvedMessage) async throws(CoordinationError) -> Slot {
-        if message.channel.provider == .slack {
-            // The cheap one first: when the channel has to wait, this one is lost.
-            let key = SendSlots.methodKey(message, "chat.postMessage")
-            let interval = SendSlots.workspaceInterval
-            let wait = try await pacer.reserve(
-                key,
-                interval: interval,
-                burst: SendSlots.workspaceBurst
-            )
-            if wait > .zero { return place(message, key, wait, interval) }
-        }
-        let key = SendSlots.channelKey(message)
-        let interval = Duration.microseconds(Int64(1_000_000 / message.channel.perSecond))
-        let wait = try await pacer.reserve(key, interval: interval, burst: message.channel.burst)
-        return wait > .zero ? place(message, key, wait, interval) : .ours
-    }
-
-    /// Where a message stands among those that wait for a slot of `key`.
-    private func place(
-        _ message: ResolvedMessage,
-        _ key: String,
-        _ wait: Duration,
-        _ interval: Duration
-    ) -> Slot {
+    /// How long a message waits among those that wait for `slot`, which is taken for `wait`; nil when
+    /// all places are taken for as long as messages are placed ahead.
+    func place(_ message: ResolvedMessage, _ slot: RedisClaims.Slot, _ wait: Duration) -> Duration?
+    {
         // Urgent messages do not queue behind the places of the others.
-        let place = forecast.wait(
-            "\(key)|\(message.content.priority)",
+        forecast.wait(
+            "\(slot.key)|\(message.content.priority)",
             wait: wait,
-            interval: interval,
+            interval: slot.interval,
             now: EventLoop.shared.now
         )
-        return place.map { .later($0) } ?? .crowded
     }
 
     /// Reserves one look into the history.

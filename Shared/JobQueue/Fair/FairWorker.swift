@@ -8,7 +8,7 @@ public import RedisClient
 @LoopActor
 public final class FairWorker: Flushable {
     /// How many calls are on their way at once.
-    static let exchangesMax = 4
+    static let exchangesMax = 16
     static let batchMax = 32
     /// How many tenants with work a worker knows of at once.
     static let tenantsMax = 10_000

@@ -8,7 +8,7 @@ internal import Telemetry
 internal import Tracing
 
 /// What is done between the commit before the first byte and the record of what came of it.
-extension SendMessageProcessor {
+extension SendAttemptRunner {
     func follow(
         _ plan: SendPlan,
         _ message: ResolvedMessage,
@@ -29,28 +29,26 @@ extension SendMessageProcessor {
             try await record(plan.ending, job, attempt)
         }
         metrics.ended(status ?? "superseded", message.channel.provider, took: plan.ending.took)
-        if let status {
-            do {
-                try await withSpan("dispatch.report") {
-                    try await resolver.projection.note(
-                        job,
-                        status: status,
-                        providerTS: plan.ending.providerTS
-                    )
-                }
-            } catch {
-                Degradation.note("projection")
-            }
-        }
         logger.log(
             level: report.needsAttention || status == nil ? .error : .info,
             "attempt ended",
-            metadata: fields(
-                job,
-                ["state": "\(status ?? "superseded")", "error": "\(plan.ending.error ?? "")"]
-            )
+            metadata: job.logged([
+                "state": "\(status ?? "superseded")", "error": "\(plan.ending.error ?? "")",
+            ])
         )
         return status
+    }
+
+    /// Shows what was recorded of a request; nil when nothing was.
+    func show(_ news: News?, of job: MessageReference) async {
+        guard let news else { return }
+        do {
+            try await withSpan("dispatch.report") {
+                try await projection.note(job, status: news.status, providerTS: news.providerTS)
+            }
+        } catch {
+            Degradation.note("projection")
+        }
     }
 
     private func pause(_ message: ResolvedMessage, _ reason: String) async throws {
@@ -91,7 +89,7 @@ extension SendMessageProcessor {
     ) async {
         while !Task.isCancelled {
             try? await EventLoop.shared.sleep(
-                for: repository.lease / SendMessageProcessor.renewalsPerLease
+                for: repository.lease / SendAttemptRunner.renewalsPerLease
             )
             guard !Task.isCancelled else { return }
             // A database that is away takes nothing from us: only its "no" does.
@@ -108,11 +106,11 @@ extension SendMessageProcessor {
         _ job: MessageReference,
         _ attempt: UUID
     ) async throws -> String? {
-        for _ in 1..<SendMessageProcessor.recordAttempts {
+        for _ in 1..<SendAttemptRunner.recordAttempts {
             do {
                 return try await repository.finish(job, token: attempt, ending)
             } catch let error as PostgresError where error.isUnavailable || error.outcomeUnknown {
-                try await EventLoop.shared.sleep(for: SendMessageProcessor.recordPause)
+                try await EventLoop.shared.sleep(for: SendAttemptRunner.recordPause)
             }
         }
         return try await repository.finish(job, token: attempt, ending)
