@@ -7,6 +7,10 @@ import Testing
 /// `fair` without a store: who gets what over many assignments, in teams of any weights.
 @Suite("fair, as a model")
 struct FairModelTests {
+    /// Twenty thousand with `SWITCHBOARD_LONG`.
+    static let runs =
+        ProcessInfo.processInfo.environment["SWITCHBOARD_LONG"] == nil ? 150 : 20_000
+
     /// How far from its share somebody of so many people can be brought whatever the rule: 1/2 + 1/3 +
     /// … + 1/n. (Coppersmith, Nowicki, Paleologo, Tresser and Wu, 2011.)
     static func reach(_ people: Int) -> Double {
@@ -63,7 +67,7 @@ struct FairModelTests {
 
     @Test("while nobody comes or goes, nobody is ever a whole session away from its share")
     func fixed() throws {
-        try SeededRandom.check(runs: 150) { random in
+        try SeededRandom.check(runs: FairModelTests.runs) { random in
             let weights = team(&random)
             let found = furthest(weights, churn: 0, &random)
             if found > 1 + 1e-6 { throw Violation("\(found) with \(weights)") }
@@ -72,11 +76,11 @@ struct FairModelTests {
 
     @Test("under churn nobody is further away than any rule can promise, whatever the weights")
     func churn() throws {
-        try SeededRandom.check(runs: 150) { random in
+        try SeededRandom.check(runs: FairModelTests.runs) { random in
             let weights = team(&random)
             let found = furthest(weights, churn: random.chance(0.5) ? 0.15 : 0.5, &random)
-            // The tenth is slack: where deadlines change places with whoever is most behind, it may be a
-            // little more than the reach.
+            // The tenth is slack: where deadlines change places with whoever is most behind, it may be
+            // a little more (0.08 with seed 629).
             let reach = max(1, FairModelTests.reach(weights.count) + 0.1)
             if found > reach { throw Violation("\(found) over \(reach) with \(weights)") }
         }

@@ -40,6 +40,14 @@ key() {
     "$SWITCHBOARD_BIN/messaging" keys create --tenant "$1" --role "$2" 2>/dev/null | tail -n 1
 }
 
+# own_tenant: TENANT is a new one, and its keys take the place of the demo tenant's for one test.
+own_tenant() {
+    TENANT=t-$RANDOM$RANDOM$RANDOM
+    SWITCHBOARD_ADMIN_KEY=$(key "$TENANT" admin)
+    SWITCHBOARD_AGENT_KEY=$(key "$TENANT" agent)
+    export SWITCHBOARD_ADMIN_KEY SWITCHBOARD_AGENT_KEY
+}
+
 # a_team [JSON members]: sets TEAM.
 a_team() {
     TEAM=$(new_id)
@@ -86,4 +94,10 @@ becomes() {
 events() {
     psql "$DATABASE_URL" -qAtc "select payload from platform.outbox
         where source = 'assignment-engine' and target = '$1' and key = '$2' order by id"
+}
+
+# Prints how many decisions there are of TEAM's tenant.
+decisions() {
+    psql "$DATABASE_URL" -qAtc "select count(*) from assignment.assignment_decisions
+        where tenant_id = (select tenant_id from assignment.teams where id = '$TEAM')"
 }

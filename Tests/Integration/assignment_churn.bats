@@ -5,12 +5,7 @@
 
 load assignment
 
-setup() {
-    local tenant=t-$RANDOM$RANDOM$RANDOM
-    SWITCHBOARD_ADMIN_KEY=$(key "$tenant" admin)
-    SWITCHBOARD_AGENT_KEY=$(key "$tenant" agent)
-    export SWITCHBOARD_ADMIN_KEY SWITCHBOARD_AGENT_KEY
-}
+setup() { own_tenant; }
 
 @test "what a team had goes to its overflow team when it is taken out, whatever becomes of it later" {
     a_team

@@ -7,11 +7,9 @@
 load assignment
 
 setup_file() {
-    local port=${ASSIGNMENT_ENGINE_URL##*:} tenant=t-$RANDOM$RANDOM$RANDOM i
-    # A tenant of its own: what others left waiting for anybody would go to these agents.
-    SWITCHBOARD_ADMIN_KEY=$(key "$tenant" admin)
-    SWITCHBOARD_AGENT_KEY=$(key "$tenant" agent)
-    export SWITCHBOARD_ADMIN_KEY SWITCHBOARD_AGENT_KEY
+    local port=${ASSIGNMENT_ENGINE_URL##*:} i
+    # What others left waiting for anybody would go to these agents.
+    own_tenant
     INSTANCES=""
     for i in 1 2 3; do
         # Without the runner's own descriptor, which it would hold open.

@@ -7,14 +7,6 @@
 
 load assignment
 
-# own_tenant: the keys of a new tenant take the place of the demo tenant's for one test.
-own_tenant() {
-    local tenant=t-$RANDOM$RANDOM$RANDOM
-    SWITCHBOARD_ADMIN_KEY=$(key "$tenant" admin)
-    SWITCHBOARD_AGENT_KEY=$(key "$tenant" agent)
-    export SWITCHBOARD_ADMIN_KEY SWITCHBOARD_AGENT_KEY
-}
-
 # Waits until a timer had the engine look at SESSION.
 looked_again() {
     local tenths=60
@@ -282,11 +274,12 @@ readonly ALWAYS='{"name": "open", "tz": "Europe/Berlin", "windows": [
 }
 
 @test "a simulation says what a run would, writes nothing and counts no turn" {
+    own_tenant
     a_team
     joins Anna '{"capacity_units": 9}'
     joins Ben '{"capacity_units": 9}'
     local before first
-    before=$(psql "$DATABASE_URL" -qAtc 'select count(*) from assignment.assignment_decisions')
+    before=$(decisions)
     agent POST /v1/engine/simulate "{\"session\": {\"team_id\": \"$TEAM\"}}"
     is 403
     admin POST /v1/engine/simulate "{\"session\": {\"team_id\": \"$TEAM\"}}"
@@ -294,7 +287,7 @@ readonly ALWAYS='{"name": "open", "tz": "Europe/Berlin", "windows": [
     first=$(field .agent_id)
     admin POST /v1/engine/simulate "{\"session\": {\"team_id\": \"$TEAM\"}}"
     [[ $(field .agent_id) == "$first" ]]
-    [[ $(psql "$DATABASE_URL" -qAtc 'select count(*) from assignment.assignment_decisions') == "$before" ]]
+    [[ $(decisions) == "$before" ]]
     hands_over
     [[ $(field .agent_id) == "$first" ]]
     admin POST /v1/engine/simulate "{\"session_id\": \"$SESSION\"}"

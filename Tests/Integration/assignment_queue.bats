@@ -8,14 +8,6 @@ load assignment
 # The ids of the queue of TEAM in the order of service.
 waiting() { agent GET "/v1/queue?team_id=$TEAM" && field '.items[].id'; }
 
-# A tenant of its own, for what holds for all of a tenant.
-own_tenant() {
-    local tenant=t-$RANDOM$RANDOM$RANDOM
-    SWITCHBOARD_ADMIN_KEY=$(key "$tenant" admin)
-    SWITCHBOARD_AGENT_KEY=$(key "$tenant" agent)
-    export SWITCHBOARD_ADMIN_KEY SWITCHBOARD_AGENT_KEY
-}
-
 @test "a session that is due at a time of its own overtakes what its priority would let wait" {
     a_team
     hands_over
@@ -108,7 +100,7 @@ own_tenant() {
     admin POST /v1/rules/publish
     is 200 '.policy_version == 2'
     local before
-    before=$(psql "$DATABASE_URL" -qAtc 'select count(*) from assignment.assignment_decisions')
+    before=$(decisions)
     replay() {
         admin POST /v1/engine/replay "{\"from\": \"$from\", \"to\": \"$to\", \"policy_version\": $1,
             \"against\": $2}"
@@ -124,7 +116,7 @@ own_tenant() {
     is 422
     agent POST /v1/engine/replay "{\"from\": \"$from\", \"to\": \"$to\", \"policy_version\": 1}"
     is 403
-    [[ $(psql "$DATABASE_URL" -qAtc 'select count(*) from assignment.assignment_decisions') == "$before" ]]
+    [[ $(decisions) == "$before" ]]
 }
 
 # paged PATH: every item's id, by pages of two, one a line.

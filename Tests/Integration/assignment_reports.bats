@@ -5,12 +5,7 @@
 
 load assignment
 
-setup() {
-    TENANT=t-$RANDOM$RANDOM$RANDOM
-    SWITCHBOARD_ADMIN_KEY=$(key "$TENANT" admin)
-    SWITCHBOARD_AGENT_KEY=$(key "$TENANT" agent)
-    export SWITCHBOARD_ADMIN_KEY SWITCHBOARD_AGENT_KEY
-}
+setup() { own_tenant; }
 
 # events COUNT NAME AT: a body with that many of them.
 events() {

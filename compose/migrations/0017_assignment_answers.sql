@@ -107,6 +107,14 @@ begin
 end
 $$;
 
+-- What was left behind in teams that were taken out until now.
+update assignment.sessions s
+   set team_id = assignment.heir(s.tenant_id, s.team_id), version = s.version + 1,
+       state = case when s.last_reason = 'off_hours' then 'queued' else s.state end
+  from assignment.teams t
+ where t.tenant_id = s.tenant_id and t.id = s.team_id and t.deleted_at is not null
+   and s.state in ('queued', 'parked');
+
 -- Takes a session from its owner and puts it back into the queue at its old place. The caller holds
 -- the session. The old owner is left out of the next run when `p_exclude`; `p_counted` counts it as
 -- a reassignment, and after the team's limit it overflows to the team that is named for that.

@@ -53,7 +53,7 @@ enum FieldMeanings {
         "strategy": "How one of several is chosen.",
         "on_offline":
             "What becomes of an agent's work when it goes away: it stays, is queued again "
-            + "(unanswered or all), or is once its contact writes.",
+            + "(all, or where the contact spoke last), or is once its contact writes.",
         "offline_grace_s": "For how long an agent may be away before that.",
         "offer_timeout_s": "How long an offer may be thought about; 0: it is assigned at once.",
         "first_reply_timeout_s": "How soon a first reply is expected; 0: never.",
