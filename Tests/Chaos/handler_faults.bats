@@ -80,10 +80,17 @@ source "$BATS_TEST_DIRNAME/handler_support.bash"
     instance A OUTBOUND_ALLOW_HOSTS=
     ends ok failed 1
     was_asked 0
-    at "$A" GET "/v1/ai-jobs/$JOB"
-    [[ $(field .error) == "127.0.0.1 is not a public address" ]]
+    [[ $(field .error) == "127.0.0.1: http is not allowed" ]]
     at "$A" GET "/v1/conversations/$CONVERSATION"
     [[ $(field .owner_kind) != bot ]]
+    local host
+    for host in 127.0.0.1 169.254.169.254 '[::1]' localhost; do
+        bot_without "$A" "{\"api_endpoint\": \"https://$host/v1\"}"
+        open_at "$A" "$BOT"
+        says "$A" "hello"
+        eventually 10 job_is "$A" "$JOB" failed
+        [[ $(field .attempts) == 1 && $(field .error) == *" a public address" ]]
+    done
 }
 
 @test "the same question is asked once, and remembered for a day" {
