@@ -209,7 +209,7 @@ dies_at() {
 @test "a job that kills whoever works on it expires after three workers, and people are asked" {
     local victim X
     for victim in X Y Z; do
-        instance "$victim" SWITCHBOARD_FAULT=bot.answered:1:die
+        instance "$victim" SWITCHBOARD_FAULT=bot.answered:1:die CONVERSATION_LOCK_MS=60000
         if [[ $victim == X ]]; then
             bot_of "$X" ok
             open_at "$X" "$BOT"
@@ -217,12 +217,14 @@ dies_at() {
         fi
         eventually 15 is_dead "$(pid_of "$victim")"
     done
-    instance B
+    instance B CONVERSATION_LOCK_MS=60000
     eventually 15 job_is "$B" "$JOB" expired
     [[ $(field .attempts) == 3 && $(field .error) == "the worker gave no sign of life" ]]
     was_asked 3
     has_said "0 0"
-    lock_is_gone
+    # At once, not when its time is over.
+    eventually 3 lock_is_gone
+    [[ $(redis HGET "job:ai:{$SWITCHBOARD_TENANT}:$JOB" status) == '"expired"' ]]
     at "$B" GET "/v1/conversations/$CONVERSATION"
     [[ $(field .owner_kind) != bot ]]
 }
