@@ -80,10 +80,17 @@ source "$BATS_TEST_DIRNAME/handler_support.bash"
     instance A OUTBOUND_ALLOW_HOSTS=
     ends ok failed 1
     was_asked 0
-    at "$A" GET "/v1/ai-jobs/$JOB"
-    [[ $(field .error) == "127.0.0.1 is not a public address" ]]
+    [[ $(field .error) == "127.0.0.1: http is not allowed" ]]
     at "$A" GET "/v1/conversations/$CONVERSATION"
     [[ $(field .owner_kind) != bot ]]
+    local host
+    for host in 127.0.0.1 169.254.169.254 '[::1]' localhost; do
+        bot_without "$A" "{\"api_endpoint\": \"https://$host/v1\"}"
+        open_at "$A" "$BOT"
+        says "$A" "hello"
+        eventually 10 job_is "$A" "$JOB" failed
+        [[ $(field .attempts) == 1 && $(field .error) == *" a public address" ]]
+    done
 }
 
 @test "the same question is asked once, and remembered for a day" {
@@ -202,7 +209,7 @@ dies_at() {
 @test "a job that kills whoever works on it expires after three workers, and people are asked" {
     local victim X
     for victim in X Y Z; do
-        instance "$victim" SWITCHBOARD_FAULT=bot.answered:1:die
+        instance "$victim" SWITCHBOARD_FAULT=bot.answered:1:die CONVERSATION_LOCK_MS=60000
         if [[ $victim == X ]]; then
             bot_of "$X" ok
             open_at "$X" "$BOT"
@@ -210,12 +217,14 @@ dies_at() {
         fi
         eventually 15 is_dead "$(pid_of "$victim")"
     done
-    instance B
+    instance B CONVERSATION_LOCK_MS=60000
     eventually 15 job_is "$B" "$JOB" expired
     [[ $(field .attempts) == 3 && $(field .error) == "the worker gave no sign of life" ]]
     was_asked 3
     has_said "0 0"
-    lock_is_gone
+    # At once, not when its time is over.
+    eventually 3 lock_is_gone
+    [[ $(redis HGET "job:ai:{$SWITCHBOARD_TENANT}:$JOB" status) == '"expired"' ]]
     at "$B" GET "/v1/conversations/$CONVERSATION"
     [[ $(field .owner_kind) != bot ]]
 }

@@ -559,6 +559,46 @@ leaves_record() {
     [[ $(field .bot.status) == ai_processing_started ]]
     eventually 10 bot_has_said 3
 }
+
+@test "a bot has a marker of its own, and a team that its conversations go to" {
+    local bot team payload="select payload ->> 'team_id' from platform.outbox
+        where kind = 'call' and target = 'assignment-engine' and key ="
+    team=$(new_uuid)
+    bot=$(make_bot '{"provider": "simulated", "delay_ms": 0}' \
+        "{\"meta_data\": {\"handover_marker\": \"##human##\", \"handover_team_id\": \"$team\"}}")
+    open_with "$bot"
+    says "a [[handover]] is none, a ##human## is one"
+    eventually 10 bot_has_said 1
+    [[ $(field '.items[] | select(.sender.kind == "bot") | .text') == \
+        "Lin: I understand: a [[handover]] is none, a  is one" ]]
+    [[ $(sql "$payload '$CONVERSATION'") == "$team" ]]
+    # So do those that it gives no answer to.
+    bot=$(make_bot '{"provider": "simulated", "delay_ms": 0, "fail_rate": 1}' \
+        "{\"meta_data\": {\"handover_team_id\": \"$team\"}}")
+    open_with "$bot"
+    says "hello"
+    eventually 15 job_is "$(field .bot.ai_job_id)" failed
+    [[ $(sql "$payload '$CONVERSATION'") == "$team" ]]
+}
+
+@test "a bot that posts whatever comes in answers each message, and says what is stale" {
+    local bot code=post-$RANDOM$RANDOM job
+    bot=$(make_bot '{"provider": "simulated", "delay_ms": 1000}' '{"meta_data": {"on_new_message": "post"}}')
+    know_channel "$code"
+    admin PUT "/v1/channels/$code/mailbox" '{"debounce_ms": 0}'
+    open_with "$bot" "$code"
+    says "one"
+    job=$(field .bot.ai_job_id)
+    eventually 5 job_is "$job" processing
+    says "two"
+    [[ $(field .bot.status) == locked ]]
+    eventually 5 job_is "$job" completed
+    eventually 5 bot_has_said 2
+    [[ $(field '[.items[] | select(.sender.kind == "bot") | .stale] | tostring') == "[false,true]" ]]
+    [[ $(field '[.items[] | select(.sender.kind == "bot") | .text] | tostring') == \
+        '["Lin: I understand: two","Lin: I understand: one"]' ]]
+}
+
 @test "workers show signs of life, what they do and did, and who is lost" {
     local worker before=0 broken gone
     gone=gone-$RANDOM$RANDOM

@@ -168,15 +168,42 @@ struct BotJobs {
         ).one().string("outcome")
     }
 
+    /// A job that was given up because its workers died, and the lock that it had.
+    struct Expired {
+        let tenant: String
+        let conversation: UUID
+        let id: UUID
+        let lockID: String
+
+        init(_ row: PostgresRow) throws {
+            tenant = try row.string("tenant")
+            conversation = try row.uuid("conversation_id")
+            id = try row.uuid("id")
+            lockID = try row.uuid("lock_id").text
+        }
+    }
+
     /// Frees jobs whose worker died, and makes those that were forgotten.
-    func sweep() async throws {
-        _ = try await postgres.query(
+    ///
+    /// Returns those that were given up within the last minute, if this sweep found any job to free.
+    @discardableResult
+    func sweep() async throws -> [Expired] {
+        let swept = try await postgres.query(
             "select * from messaging.sweep_ai($1, $2, $3 * interval '1 ms', $4 * interval '1 ms')",
             [
                 .int(BotJobs.sweepLimit), .int(settings.attemptsMax),
                 .int(settings.retryPause.milliseconds), .int(settings.idle.milliseconds),
             ]
-        )
+        ).one()
+        guard try swept.int("expired") > 0 else { return [] }
+        return try await postgres.query(
+            """
+            select tenant, conversation_id, id, lock_id from messaging.ai_jobs
+            where finished_at > now() - interval '1 minute' and status = 'expired'
+            """,
+            [],
+            idempotent: true
+        ).map { try Expired($0) }
     }
 
     private func place(_ work: JobWork) -> [PostgresValue] {

@@ -110,8 +110,17 @@ final class BotRunner {
         let now = MonotonicTime.now()
         guard now - lastSweep > jobs.settings.sweepInterval else { return }
         lastSweep = now
-        try await jobs.sweep()
+        let expired = try await jobs.sweep()
         committed()
+        // Nobody is left who would take down what is shown of them.
+        for job in expired {
+            await mirror.show(job.tenant, job.id, ["status": "expired"])
+            await locks.releaseLock(
+                tenant: job.tenant,
+                conversation: job.conversation,
+                lockID: job.lockID
+            )
+        }
     }
 
     private func begin(_ document: JSON) {
