@@ -276,8 +276,10 @@ def state():
         "select c.oid::regclass from pg_class c join pg_namespace n on n.oid = c.relnamespace "
         "where n.nspname in ('platform', 'messaging', 'assignment', 'dispatch') "
         "and c.relkind in ('r', 'p') and not c.relispartition "
-        # Signs of life of workers and instances go on by themselves, and so do places in a queue.
-        "and c.relname not in ('ai_workers', 'workers', 'instances', 'told_positions') order by 1"
+        # Signs of life of workers and instances go on by themselves, and so do places in a queue and
+        # in a stream.
+        "and c.relname not in "
+        "('ai_workers', 'workers', 'instances', 'told_positions', 'stream_readers') order by 1"
     ).split()
     rows = {}
     for table in tables:
