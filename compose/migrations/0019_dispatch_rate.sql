@@ -419,6 +419,85 @@ begin
 end
 $$;
 
+-- Accepts a message request; see 0004.
+create or replace function dispatch.accept(
+  p_tenant uuid, p_tenant_code text, p_id uuid, p jsonb, p_report_to text, p_traceparent text,
+  p_key text, p_path text, p_hash bytea, p_actor text, p_request_id text
+) returns jsonb language plpgsql as $$
+declare
+  m dispatch.message_requests;
+  known record;
+  provider text;
+  place bigint;
+  -- A new request has no attempts: nobody looks for them in all their partitions.
+  document jsonb;
+begin
+  if p_key is not null then
+    select * into known
+      from platform.idempotency_begin(p_tenant, p_key, 'POST', p_path, p_hash, null);
+    if known.state = 'done' then
+      return jsonb_build_object('result', 'replayed', 'request', known.result);
+    elsif known.state <> 'started' then
+      return jsonb_build_object('result', known.state);
+    end if;
+  end if;
+  select w.provider into provider from dispatch.channels c
+    join dispatch.workspaces w on w.tenant_id = c.tenant_id and w.code = c.workspace_code
+   where c.tenant_id = p_tenant and c.code = p->>'channel_code';
+  if provider is null or (provider = 'slack' and length(p->>'text') > 4000) then
+    if p_key is not null then
+      perform platform.idempotency_abandon(p_tenant, p_key, 'POST', p_path);
+    end if;
+    return jsonb_build_object('result',
+      case when provider is null then 'no_channel' else 'text_too_long' end);
+  end if;
+  if p->>'thread_key' is not null and not exists (select 1 from dispatch.message_requests
+    where tenant_id = p_tenant and id = p_id)
+  then
+    insert into dispatch.threads as t (tenant_id, channel_code, thread_key, root_id)
+    values (p_tenant, p->>'channel_code', p->>'thread_key', p_id)
+    on conflict (tenant_id, channel_code, thread_key) do update
+      set last_pos = t.last_pos + 1, updated_at = now()
+    returning last_pos into place;
+  end if;
+  insert into dispatch.message_requests
+    (tenant_id, id, tenant, channel_code, text, blocks, template_code, template_version, variables,
+     thread_ts, thread_key, thread_pos, on_root_failed, priority, sort_key, send_at, deadline_at,
+     max_attempts, cancellation_key, metadata, traceparent, report_to, next_attempt_at)
+  values (p_tenant, p_id, p_tenant_code, p->>'channel_code', p->>'text', p->'blocks',
+    p->>'template_code', (p->>'template_version')::int, p->'variables', p->>'thread_ts',
+    p->>'thread_key', place, coalesce(p->>'on_root_failed', 'post_new'),
+    coalesce((p->>'priority')::int, 2),
+    dispatch.sort_key(coalesce((p->>'priority')::int, 2), (p->>'send_at')::timestamptz,
+      (p->>'deadline_at')::timestamptz),
+    (p->>'send_at')::timestamptz, (p->>'deadline_at')::timestamptz,
+    coalesce((p->>'max_attempts')::int, 8), p->>'cancellation_key',
+    coalesce(p->'metadata', '{}'), p_traceparent, p_report_to,
+    greatest(now(), coalesce((p->>'send_at')::timestamptz, now())))
+  on conflict (tenant_id, id) do nothing
+  returning * into m;
+  if not found then
+    select * into m from dispatch.message_requests where tenant_id = p_tenant and id = p_id;
+    return jsonb_build_object('result', 'replayed', 'request', dispatch.request_json(m, true));
+  end if;
+  if m.deadline_at is not null then
+    update dispatch.message_requests set paused_since = now()
+     where tenant_id = p_tenant and id = m.id and exists (
+       select 1 from dispatch.pause_of(p_tenant, m.channel_code, m.template_code) x
+        where not x.uses_deadlines);
+  end if;
+  document := dispatch.request_json(m, false) || '{"attempts": []}';
+  perform dispatch.announce_accepted(m);
+  perform platform.note_audit(p_tenant, p_actor, 'message_request.accept', m.id::text, null,
+    jsonb_build_object('channel_code', m.channel_code), null, p_request_id);
+  if p_key is not null then
+    perform platform.idempotency_finish(p_tenant, p_key, 'POST', p_path,
+      document, 202, null, null);
+  end if;
+  return jsonb_build_object('result', 'created', 'request', document);
+end
+$$;
+
 -- `accept` of many in one commit, each an object of its arguments, with the step (`trace`) that its
 -- event is told to come from; a row for each, with its `place` (from 1).
 create function dispatch.accept_many(p_requests jsonb)
