@@ -297,19 +297,21 @@ final class MailboxWorld {
             try await leasesEnd()
             _ = try await postgres.query(
                 """
-                update messaging.ai_jobs set due_at = now(), attempts = 0
-                where tenant_id = $1 and conversation_id = $2 and status = 'pending'
-                """,
-                place
-            )
-            _ = try await postgres.query(
-                """
                 update messaging.conversations set updated_at = now() - interval '1 min'
                 where tenant_id = $1 and id = $2
                 """,
                 place
             )
             try await sweeps()
+            // After the sweep: what that hands to the next try is due now, whatever its pause, and
+            // has not used up its tries.
+            _ = try await postgres.query(
+                """
+                update messaging.ai_jobs set due_at = now(), attempts = 0
+                where tenant_id = $1 and conversation_id = $2 and status = 'pending'
+                """,
+                place
+            )
             let late = held
             held = []
             try await claims(0)
