@@ -16,7 +16,7 @@ struct AssignmentJobTests {
 
     @Test("a job names message, room and tenant, and carries nothing else")
     func payload() throws {
-        let made = Self.job.newJob
+        let made = Self.job.newJob()
         #expect(made.name == "auto-assign-message")
         let data = try JSON(parsing: Array(made.data.utf8))
         #expect(try AssignmentJob(data) == Self.job)

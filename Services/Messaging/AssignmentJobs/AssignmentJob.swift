@@ -1,4 +1,3 @@
-internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
 internal import JobQueue
@@ -41,9 +40,10 @@ struct AssignmentJob: Sendable, Equatable {
         }
     }
 
-    /// What is put into the queue, as a step of the one at hand.
-    @LoopActor
-    var newJob: NewJob {
+    /// What is put into the queue.
+    ///
+    /// - Parameter step: the step that the job is a part of; nil where nobody records that.
+    func newJob(below step: TraceParent? = nil) -> NewJob {
         var options = JobOptions()
         options.id = message.text
         options.attempts = AssignmentJob.attempts
@@ -51,8 +51,8 @@ struct AssignmentJob: Sendable, Equatable {
         // What became of it stands with the message.
         options.removeOnComplete = KeepPolicy.none
         options.removeOnFail = KeepPolicy.none
-        if let step = Span.current {
-            let carrier: JSON = ["traceparent": .string(step.place.description)]
+        if let step {
+            let carrier: JSON = ["traceparent": .string(step.description)]
             options.others[AssignmentJob.telemetry] = .string(carrier.text)
         }
         let data: JSON = [

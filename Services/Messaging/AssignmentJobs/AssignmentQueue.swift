@@ -85,7 +85,7 @@ final class AssignmentQueue {
         guard let queues else { return Degradation.note("async_assignment") }
         let job = AssignmentJob(message: message, room: room, tenant: caller.tenant)
         do {
-            try await queues.add([job.newJob], of: caller.code)
+            try await queues.add([job.newJob(below: Span.current?.place)], of: caller.code)
         } catch {
             Degradation.note("async_assignment")
             logger.warning(
