@@ -63,26 +63,7 @@ final class Sender {
         }
         sweeper = SendSweeper(parts, reading: { worker.reading }, wake: committed)
         blocking = RedisBlockingConnection(configuration.service.redis)
-        let name = "dispatch-worker-\(UUID().text)"
-        let note: @LoopActor (StreamEvent) -> Void = {
-            logger.note($0, reader: MessageRequestProjector.group)
-        }
-        consumer = StreamConsumer(
-            redis: redis,
-            blocking: blocking,
-            stream: EventStreams.switchboard,
-            group: MessageRequestProjector.group,
-            consumer: name,
-            replay: StreamReplay(
-                postgres: runtime.postgres,
-                stream: EventStreams.switchboard,
-                reader: MessageRequestProjector.group,
-                worker: name,
-                observer: note
-            ),
-            observer: note,
-            batchHandler: { try await projector.handle($0) }
-        )
+        consumer = Sender.consumer(runtime, redis, blocking, projector)
         let verifier = UnknownVerifier(parts, requests: requests, wake: committed)
         let prober = WorkspaceProber(
             parts,
@@ -100,6 +81,35 @@ final class Sender {
                     try await verifier.handle(timer)
                 }
             }
+        )
+    }
+
+    private static func consumer(
+        _ runtime: ServiceRuntime,
+        _ redis: RedisClient,
+        _ blocking: RedisBlockingConnection,
+        _ projector: MessageRequestProjector
+    ) -> StreamConsumer {
+        let name = "dispatch-worker-\(UUID().text)"
+        let logger = runtime.logger
+        let note: @LoopActor (StreamEvent) -> Void = {
+            logger.note($0, reader: MessageRequestProjector.group)
+        }
+        return StreamConsumer(
+            redis: redis,
+            blocking: blocking,
+            stream: EventStreams.switchboard,
+            group: MessageRequestProjector.group,
+            consumer: name,
+            replay: StreamReplay(
+                postgres: runtime.postgres,
+                stream: EventStreams.switchboard,
+                reader: MessageRequestProjector.group,
+                worker: name,
+                observer: note
+            ),
+            observer: note,
+            batchHandler: { try await projector.handle($0) }
         )
     }
 
