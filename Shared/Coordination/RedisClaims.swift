@@ -43,8 +43,9 @@ public final class RedisClaims {
 
     /// KEYS: the lock, then each slot's.
     ///
-    /// ARGV: the lock's value, milliseconds; interval in µs and burst of each slot. Returns {} when all is taken, {value, milliseconds} of a lock that is held, or {place from 0, µs
-    /// to wait} of a slot that is not free.
+    /// ARGV: the lock's value, milliseconds; interval in µs and burst of each slot. Returns {} when all
+    /// is taken, {value, milliseconds} of a lock that is held, or {place from 0, µs to wait} of a slot
+    /// that is not free.
     private static let taking = RedisScript(
         """
         local holder = redis.call('GET', KEYS[1])
