@@ -69,12 +69,14 @@ func shared(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 func service(
     _ name: String,
     product: String,
+    pages: [String] = [],
     _ dependencies: [Target.Dependency]
 ) -> Target {
     .executableTarget(
         name: product,
         dependencies: dependencies,
         path: "Services/\(name)",
+        exclude: pages,
         swiftSettings: served + [.strictMemorySafety()]
     )
 }
@@ -134,7 +136,12 @@ let package = Package(
             product: "assignment-engine",
             serviceParts + ["Domain", "TimeZones", metrics]
         ),
-        service("Messaging", product: "messaging", serviceParts + ["Domain", "JobQueue", deques]),
+        service(
+            "Messaging",
+            product: "messaging",
+            pages: ["AUTO_ASSIGN.md"],
+            serviceParts + ["Domain", "JobQueue", deques]
+        ),
         service(
             "DispatchWorker",
             product: "dispatch-worker",

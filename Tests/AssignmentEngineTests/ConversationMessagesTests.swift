@@ -3,6 +3,7 @@ import EventLoop
 import Foundation
 import JSON
 import Platform
+import PostgresClient
 import Testing
 
 @testable import assignment_engine
@@ -30,19 +31,27 @@ struct ConversationMessagesTests {
         }
 
         /// Whether it queues again for that.
-        func hears(_ sender: Sender, after seconds: Int64) async throws -> Bool {
+        func hears(
+            _ sender: Sender,
+            _ agent: UUID? = nil,
+            after seconds: Int64
+        ) async throws -> Bool {
             try await store.sessions.messageCame(
                 store.tenant.code,
                 conversation,
                 sender,
+                agent: agent,
                 at: since + seconds * 1000
             ) != nil
         }
 
-        func isAnswered() async throws -> Bool {
+        /// Whether it is as the condition has it.
+        func matches(_ condition: String) async throws -> Bool {
             let mine = "assignment.sessions s where tenant_id = $1 and id = '\(session)'"
-            return try await store.count("\(mine) and assignment.is_answered(s)") == 1
+            return try await store.count("\(mine) and \(condition)") == 1
         }
+
+        func isAnswered() async throws -> Bool { try await matches("assignment.is_answered(s)") }
     }
 
     @Test(
@@ -89,12 +98,46 @@ struct ConversationMessagesTests {
         try await store.expectTrue(cap: 1000)
     }
 
-    @Test("an offer is accepted by nobody's words")
+    @Test("an offer is accepted by the words of the agent who has it, and of nobody else")
     @LoopActor func offered() async throws {
         let store = try await TestStore.open()
         let owned = try await Owned(store, ["offer_timeout_s": 60])
+        let other = try await store.agent(in: store.team([:]))
         _ = try await owned.hears(.agent, after: 10)
-        let offered = "assignment.sessions where tenant_id = $1 and state = 'offered'"
-        #expect(try await store.count("\(offered) and replied_at is null") == 1)
+        _ = try await owned.hears(.agent, other, after: 10)
+        _ = try await owned.hears(.contact, owned.owner, after: 10)
+        _ = try await owned.hears(.agent, owned.owner, after: -10)
+        #expect(try await owned.matches("state = 'offered' and replied_at is null"))
+        _ = try await owned.hears(.agent, owned.owner, after: 10)
+        #expect(try await owned.matches("state = 'assigned' and replied_at is not null"))
+        try await store.expectTrue(cap: 1000)
+    }
+
+    @Test(
+        "what waits belongs to the agent who writes first, once, where the team wants that",
+        arguments: [true, false]
+    )
+    @LoopActor func firstReply(isWanted: Bool) async throws {
+        let store = try await TestStore.open()
+        let owned = try await Owned(store, ["claim_on_first_reply": .bool(isWanted)])
+        let other = try await store.agent(in: store.team([:]))
+        try await store.status(owned.owner, "offline")
+        #expect(try await owned.hears(.contact, after: 1))
+        let earlier = "update assignment.sessions set assigned_at = assigned_at - interval '60 s' "
+        try await store.run(earlier + "where tenant_id = $1", [.uuid(store.tenant.id)])
+        // To the owner before, and by somebody whom nobody knows.
+        _ = try await owned.hears(.agent, other, after: -90)
+        _ = try await owned.hears(.agent, UUID(), after: -30)
+        #expect(try await owned.matches("state = 'queued'"))
+        _ = try await owned.hears(.agent, other, after: -30)
+        let its = "state = 'assigned' and assignee_id = '\(other)' and assignment.is_answered(s)"
+        #expect(try await owned.matches(isWanted ? its : "state = 'queued'"))
+        guard isWanted else { return }
+        // The same words, told again after it queued once more, are no new claim.
+        try await store.status(other, "offline")
+        #expect(try await owned.hears(.contact, after: 40))
+        _ = try await owned.hears(.agent, other, after: -30)
+        #expect(try await owned.matches("state = 'queued'"))
+        try await store.expectTrue(cap: 1000)
     }
 }

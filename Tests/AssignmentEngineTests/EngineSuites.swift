@@ -182,7 +182,7 @@ struct EngineSuite {
                         case 5: _ = try await engine.run(store.tenant, session, source: .queue)
                         case 6: try await store.act(id, .close)
                         case 7: try await store.act(id, roll & 16 == 0 ? .hold : .resume)
-                        case 8: try await store.act(id, .replied, agent: agent)
+                        case 8: try await store.replied(id, agent)
                         default: try await store.give(id, to: agent)
                         }
                     }

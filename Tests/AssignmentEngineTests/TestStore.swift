@@ -146,13 +146,17 @@ final class TestStore {
         return try await engine.requestAssignment(tenant, request, audit: audit).result
     }
 
-    func act(_ session: UUID, _ action: SessionAction, agent: UUID? = nil) async throws {
+    func act(_ session: UUID, _ action: SessionAction) async throws {
         try await run(
-            "select assignment.act_on_session($1, $2, $3, $4, $5, null, false, 'test', null, 'r')",
-            [
-                .uuid(tenant.id), .string(tenant.code), .uuid(session), .string(action.rawValue),
-                PostgresValue(agent),
-            ]
+            "select assignment.act_on_session($1, $2, $3, $4, null, null, false, 'test', null, 'r')",
+            [.uuid(tenant.id), .string(tenant.code), .uuid(session), .string(action.rawValue)]
+        )
+    }
+
+    func replied(_ session: UUID, _ agent: UUID) async throws {
+        try await run(
+            "select assignment.note_reply($1, $2, $3, $4, now(), 'test', null, 'r')",
+            [.uuid(tenant.id), .string(tenant.code), .uuid(session), .uuid(agent)]
         )
     }
 

@@ -7,6 +7,7 @@ load assignment
 
 in_messaging() { ASSIGNMENT_ENGINE_URL=$MESSAGING_URL "$@"; }
 
+# conversation_handed_over [OUTCOME]
 # A conversation of messaging is handed over to TEAM; sets CONVERSATION and SESSION.
 conversation_handed_over() {
     local channel=c-$RANDOM$RANDOM
@@ -16,14 +17,21 @@ conversation_handed_over() {
         "{\"channel_code\": \"$channel\", \"contact\": {\"external_id\": \"c1\"}}"
     CONVERSATION=$(field .id)
     hands_over "{\"conversation_id\": \"$CONVERSATION\"}"
-    is 201 '.outcome == "assign"'
+    is 201 ".outcome == \"${1:-assign}\""
 }
 
-# writes contact|agent
+# writes contact|agent [ID]
 writes() {
     in_messaging agent POST "/v1/conversations/$CONVERSATION/messages" \
-        "{\"sender\": {\"kind\": \"$1\", \"id\": \"x\"}, \"text\": \"Hello?\"}"
+        "{\"sender\": {\"kind\": \"$1\", \"id\": \"${2:-x}\"}, \"text\": \"Hello?\"}"
     is 201
+}
+
+# answers AGENT: as writes, but sent to the contact
+answers() {
+    in_messaging agent POST "/v1/conversations/$CONVERSATION/replies" \
+        "{\"sender\": {\"kind\": \"agent\", \"id\": \"$1\"}, \"text\": \"Hello?\"}"
+    is 202
 }
 
 replies() {
@@ -91,4 +99,17 @@ replies() {
     is 200 ".assignee_id == \"$anna\""
     writes contact
     becomes ".assignee_id == \"$AGENT\"" 100
+}
+
+@test "whoever writes first in messaging, a message or a reply, owns what waits, where the team wants that" {
+    a_team '{"claim_on_first_reply": true}'
+    joins Anna '{"capacity_units": 0}'
+    local way
+    for way in answers "writes agent"; do
+        conversation_handed_over skip
+        writes agent
+        # shellcheck disable=SC2086
+        $way "$AGENT"
+        becomes ".assignee_id == \"$AGENT\" and .state == \"assigned\" and .replied_at != null" 100
+    done
 }

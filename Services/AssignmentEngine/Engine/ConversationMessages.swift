@@ -74,6 +74,7 @@ final class ConversationMessages {
                 code,
                 conversation,
                 sender,
+                agent: data["sender_id"]?.uuidValue,
                 at: at
             )
         else { return }

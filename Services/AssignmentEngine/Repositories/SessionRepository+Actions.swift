@@ -7,12 +7,11 @@ internal import PostgresClient
 /// How an agent comes to a session by hand.
 enum GiveKind: String, Sendable {
     case take, assign, transfer
-    case firstReply = "first_reply"
 }
 
 /// What is done with a session by hand.
 enum SessionAction: String, Sendable {
-    case accept, decline, replied, hold, resume, close
+    case accept, decline, hold, resume, close
     case transferTeam = "transfer_team"
     case returnToBot = "return_to_bot"
 }
@@ -81,6 +80,25 @@ extension SessionRepository {
                     .string(action.rawValue), PostgresValue(agent), PostgresValue(team),
                     .bool(force), .string(audit.actor), PostgresValue(audit.reason),
                     .string(audit.requestID),
+                ]
+            )
+        )
+    }
+
+    /// An agent replied: what is offered to it is accepted, what waits is its own where the team wants
+    /// that.
+    func noteReply(
+        _ tenant: Tenant,
+        _ session: UUID,
+        of agent: UUID,
+        audit: AuditNote
+    ) async throws -> ActionResult {
+        ActionResult(
+            try await call(
+                "select assignment.note_reply($1, $2, $3, $4, now(), $5, $6, $7) as answer",
+                [
+                    .uuid(tenant.id), .string(tenant.code), .uuid(session), .uuid(agent),
+                    .string(audit.actor), PostgresValue(audit.reason), .string(audit.requestID),
                 ]
             )
         )
@@ -166,20 +184,21 @@ extension SessionRepository {
         )
     }
 
-    /// Somebody wrote in a conversation; the session that queues again for that, because its owner is
-    /// gone.
+    /// Somebody wrote in a conversation, perhaps an agent; the session that queues again for that,
+    /// because its owner is gone.
     func messageCame(
         _ tenant: String,
         _ conversation: UUID,
         _ sender: Sender,
+        agent: UUID? = nil,
         at: Int64
     ) async throws -> (Tenant, Session)? {
         let rows = try await postgres.query(
-            "select id, assignment.message_came(id, code, $2, $3, $4::timestamptz) as answer "
+            "select id, assignment.message_came(id, code, $2, $3, $4, $5::timestamptz) as answer "
                 + "from platform.tenants where code = $1",
             [
                 .string(tenant), .uuid(conversation), .string(sender.rawValue),
-                .string(RFC3339.string(at)),
+                PostgresValue(agent), .string(RFC3339.string(at)),
             ]
         )
         guard let row = rows.first, let session = Session(try JSON(stored: row)) else { return nil }

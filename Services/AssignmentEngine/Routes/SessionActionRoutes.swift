@@ -88,20 +88,13 @@ struct SessionActionRoutes {
     private var replied: Route {
         act("replied", "Note a public reply of an agent", schema: Shapes.agentOnly) { request in
             let agent = try request.read { $0.uuid("agent_id") }
-            let (tenant, id, audit) = (try Tenant(request), try request.id(), AuditNote(request))
-            let result = try await sessions.act(tenant, id, .replied, agent: agent, audit: audit)
-            guard result.name == "claim" else {
-                return .json(200, try result.accepted().document)
-            }
-            let given = try await sessions.give(
-                tenant,
-                id,
-                to: agent,
-                .firstReply,
-                force: true,
-                audit: audit
+            let result = try await sessions.noteReply(
+                Tenant(request),
+                request.id(),
+                of: agent,
+                audit: AuditNote(request)
             )
-            return .json(200, try given.accepted().document)
+            return .json(200, try result.accepted().document)
         }
     }
 
