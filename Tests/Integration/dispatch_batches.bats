@@ -75,6 +75,25 @@ fast() { another_channel "$1" "$LOCAL" "C-$1" '{"rate": {"per_second": 1000, "bu
     [[ $(outbox "$TAG-crowd" | sort | uniq -d) == "" ]]
 }
 
+@test "a message that is late after its slot keeps the next one at the channel's distance" {
+    another_channel "$TAG-late" "$LOCAL" C0LATE '{"rate": {"per_second": 1, "burst": 1}}'
+    sql "create function dispatch.test_delay() returns trigger language plpgsql as \$\$ begin
+          if new.text = 'late $TAG' and new.status = 'sending' then perform pg_sleep(0.7); end if;
+          return new;
+        end \$\$;
+        create trigger delay before update on dispatch.message_requests
+          for each row execute function dispatch.test_delay()"
+    sends "late $TAG" "$TAG-late"
+    sleep 0.2
+    sends "next $TAG" "$TAG-late" && becomes sent 100
+    sql "drop trigger delay on dispatch.message_requests; drop function dispatch.test_delay()"
+    local apart
+    apart=$(sql "select extract(epoch from max(created_at) - min(created_at))
+        from dispatch.local_outbox where channel_code = '$TAG-late'")
+    echo "$apart s apart"
+    [[ $(sql "select $apart > 0.95") == t ]]
+}
+
 @test "a full backlog refuses what is new; a repeat with its key gets its first answer" {
     fast "$TAG-full"
     admin POST /v1/pauses "{\"scope\": {\"kind\": \"channel\", \"code\": \"$TAG-full\"}, \"reason\": \"full\"}"

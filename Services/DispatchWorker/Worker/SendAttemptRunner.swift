@@ -76,6 +76,8 @@ final class SendAttemptRunner {
         var message: ResolvedMessage
         let token: Secret?
         let attempt: UUID
+        /// When its slots were taken.
+        var claimed = MonotonicTime.now()
         var result: JobProcessingResult
         var report = SendReport(outcome: .unknown(reason: "not_posted"))
         var postponement: SendRepository.Postponement?
@@ -157,6 +159,7 @@ final class SendAttemptRunner {
         switch try await idempotency.acquireSendLock(message.job, token: run.attempt, slots: slots)
         {
         case .ours:
+            run.claimed = .now()
             let wait = breakers.admit(message)
             return wait > .zero ? .notNow(wait, holdsLock: true) : .claimed
         case .held(let wait): return .notNow(wait, holdsLock: false)
@@ -180,6 +183,7 @@ final class SendAttemptRunner {
             return .notOurs(later: beginning.wait)
         }
         run.message.content.threadTS = beginning.threadTS
+        await slots.keepDistance(run.message, after: .now() - run.claimed)
         return .begun(attempts: beginning.attempts, elapsed: MonotonicTime.now() - asked)
     }
 

@@ -1,5 +1,6 @@
 internal import Coordination
 internal import EventLoop
+internal import Telemetry
 
 /// The provider's limits: one key per channel, one per workspace and method.
 @LoopActor
@@ -63,6 +64,21 @@ final class SendSlots {
             interval: slot.interval,
             now: EventLoop.shared.now
         )
+    }
+
+    /// A message whose slots were taken `delay` ago is posted only now.
+    ///
+    /// The provider counts from what it gets: where the delay is a good part of the time between two
+    /// slots, the next one is as far from this moment as it was from the slot.
+    func keepDistance(_ message: ResolvedMessage, after delay: Duration) async {
+        for slot in SendSlots.slots(of: message) where slot.burst <= 1 && delay * 20 > slot.interval {
+            do {
+                try await pacer.block(slot.key, for: slot.interval)
+            } catch {
+                // The message is begun by now, and goes out.
+                Degradation.note("dispatch_\(error.operation)")
+            }
+        }
     }
 
     /// Reserves one look into the history.
