@@ -68,6 +68,8 @@ class Database:
             "PGUSER": url.username,
             "PGPASSWORD": url.password,
             "PGDATABASE": url.path[1:],
+            # As the services have it: what they are compared with is not to pay for a compiler.
+            "PGOPTIONS": "-c jit=off",
         }
         with open(os.environ["SWITCHBOARD_STACK"] + "/pids/postgres") as file:
             self.pid = int(file.read())

@@ -61,14 +61,15 @@ struct PostgresClientTests {
         }
     }
 
-    @Test("sessions have the limits that their role asks for, and write UTC")
+    @Test("sessions have the limits that their role asks for, write UTC and compile nothing")
     @LoopActor func sessions() async throws {
         let sql = """
             SELECT current_setting('statement_timeout') AS statement,
                 current_setting('lock_timeout') AS lock,
                 current_setting('idle_in_transaction_session_timeout') AS idle,
                 current_setting('application_name') AS name, current_setting('TimeZone') AS zone,
-                current_setting('default_transaction_read_only') AS read_only
+                current_setting('default_transaction_read_only') AS read_only,
+                current_setting('jit') AS jit
             """
         try await withClient({ $0.readTimeout = .milliseconds(300) }) { client in
             let reader = try await client.read(sql).one()
@@ -81,6 +82,7 @@ struct PostgresClientTests {
             #expect(try pool.string("name") == "tests")
             #expect(try pool.string("zone") == "UTC")
             #expect(try pool.string("read_only") == "off")
+            #expect(try pool.string("jit") == "off")
             #expect(client.serverVersion >= 150_000)
             #expect(client.isAvailable)
         }

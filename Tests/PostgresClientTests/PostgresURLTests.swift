@@ -169,6 +169,7 @@ struct SessionParametersTests {
         let pool = try #require(try words("postgres://u:p@db:6000/d", .pool)["options"])
         #expect(pool.contains("-c statement_timeout=5000 "))
         #expect(!pool.contains("read_only"))
+        #expect(pool.contains("-c jit=off"))
         let migrator = try #require(try words("postgres://u:p@db:6000/d", .migrator)["options"])
         #expect(migrator.contains("-c statement_timeout=3600000 "))
     }

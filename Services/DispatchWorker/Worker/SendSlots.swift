@@ -71,7 +71,8 @@ final class SendSlots {
     /// The provider counts from what it gets: where the delay is a good part of the time between two
     /// slots, the next one is as far from this moment as it was from the slot.
     func keepDistance(_ message: ResolvedMessage, after delay: Duration) async {
-        for slot in SendSlots.slots(of: message) where slot.burst <= 1 && delay * 20 > slot.interval {
+        for slot in SendSlots.slots(of: message) where slot.burst <= 1 && delay * 20 > slot.interval
+        {
             do {
                 try await pacer.block(slot.key, for: slot.interval)
             } catch {

@@ -79,6 +79,9 @@ extension PostgresConfiguration {
             "-c TimeZone=UTC",
             "-c DateStyle=ISO",
             "-c bytea_output=hex",
+            // Every statement here is short. PostgreSQL compiles those that it takes for long, by
+            // guesses at what a function returns, and that costs more than running them.
+            "-c jit=off",
         ]
         if role == .reader { settings.append("-c default_transaction_read_only=on") }
         return settings

@@ -132,7 +132,7 @@ class Bench:
                 text = run([
                     "pgbench", "-n", "-M", "prepared", "-c", "32", "-j", "1", "-T", "3",
                     "-D", f"tenant={self.tenant_id}", "-f", f"{STACK}/accept.sql", DATABASE,
-                ])
+                ], {"PGOPTIONS": "-c jit=off"})
             finally:
                 self.processes.resume(self.pid)
             self.settle()

@@ -38,7 +38,9 @@ insert into peer.outbox (event, data) select 'sent', jsonb_build_object('id', id
 
 
 async def main():
-    pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=5, max_size=5)
+    pool = await asyncpg.create_pool(
+        os.environ["DATABASE_URL"], min_size=5, max_size=5, server_settings={"jit": "off"}
+    )
     locks = redis.asyncio.from_url(REDIS)
     await pool.execute(SCHEMA)
     ids = [uuid.uuid4() for _ in range(COUNT)]
