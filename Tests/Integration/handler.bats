@@ -478,6 +478,39 @@ leaves_record() {
     lock_is_free
 }
 
+# gates JSON: the bot of the conversation, with these members.
+gates() {
+    admin PUT "/v1/bots/$BOT" "$(jq -nc --argjson more "$1" '{name: "Lin"} + $more')"
+    [[ $STATUS == 200 && $(field .answers_now) == "$2" ]]
+}
+
+@test "a bot that is paused, or whose hours are over, is silent, and answers again after" {
+    local day hour
+    BOT=$(make_bot '{"provider": "simulated", "delay_ms": 0}')
+    open_with "$BOT"
+    day=$(date -u +%a) hour=$(date -u +%H:%M)
+    for gate in "{\"paused_until\": \"$(date -u -d '+1 hour' +%FT%TZ)\"}" \
+        '{"hours": {"tz": "UTC", "windows": []}}'; do
+        gates "$gate" false
+        says "Is anybody there?"
+        [[ $(field .bot.status) == off ]]
+        handles "<USER>Hello</USER><br>"
+        [[ $STATUS == 200 && $(field .status) == bot_inactive ]]
+    done
+    # A day of 24 hours from now on.
+    gates "{\"paused_until\": \"$(date -u -d '-1 second' +%FT%TZ)\", \"hours\": {\"tz\": \"UTC\",
+        \"windows\": [{\"day\": \"${day,,}\", \"from\": \"$hour\", \"to\": \"$hour\"}]}}" true
+    [[ $(field '.hours.windows[0].from') == "$hour" ]]
+    says "And now?"
+    [[ $(field .bot.status) == ai_processing_started ]]
+    # What was written while it was silent is not answered late.
+    eventually 10 bot_has_said 1
+    admin PUT "/v1/bots/$BOT" '{"name": "Lin", "hours": {"tz": "Mars/Olympus", "windows": []}}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /hours/tz ]]
+    admin PUT "/v1/bots/$BOT" '{"name": "Lin", "hours": {"tz": "UTC", "windows": [{"day": "Monday", "from": "9", "to": "10:00"}]}}'
+    [[ $STATUS == 422 && $(field '[.errors[].pointer] | join(" ")') == "/hours/windows/0/day /hours/windows/0/from" ]]
+}
+
 @test "the bot is the conversation's, else the channel's, else the tenant's, else the built-in one" {
     local code=bots-$RANDOM$RANDOM mine channel
     mine=$(make_bot '{"provider": "simulated"}' '{"name": "Mine"}')

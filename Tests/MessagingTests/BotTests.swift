@@ -127,7 +127,7 @@ struct BotTests {
     func standard() throws {
         let secrets = try settings().service.secretBox
         var bot = try BotConfiguration([:], tenant: UUID(), secrets: secrets)
-        #expect(bot.name == "Healthcare Assistant" && bot.language == "vi" && bot.isActive)
+        #expect(bot.name == "Healthcare Assistant" && bot.language == "vi" && bot.answers)
         #expect(bot.core.provider == "simulated" && !bot.remembersAnswers)
         let started = JobStart.started(job: "j", lockID: "l", consolidated: 1)
         #expect(MessageHandler.answer(started, bot)["config_source"] == nil)

@@ -131,17 +131,3 @@ struct ChannelRoutes {
         )
     }
 }
-
-extension TextPattern {
-    /// A time of day.
-    static let clock = TextPattern(
-        "must be a time of day like 22:00",
-        expression: "^([01][0-9]|2[0-3]):[0-5][0-9]$"
-    ) { text in
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 2, parts.allSatisfy({ $0.utf8.count == 2 }),
-            let hour = Int(parts[0]), let minute = Int(parts[1])
-        else { return false }
-        return (0...23).contains(hour) && (0...59).contains(minute)
-    }
-}

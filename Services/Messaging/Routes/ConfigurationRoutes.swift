@@ -180,9 +180,28 @@ extension ConfigurationRoutes {
             "description": JSON(fields.optionalString("description", length: 0...2000)),
             "language": JSON(fields.optionalString("language", length: 2...35)),
             "is_active": JSON(fields.optionalBool("is_active")),
+            "paused_until": JSON(fields.optionalDate("paused_until").map(RFC3339.string)),
+            "hours": fields.optionalObject("hours", hours) ?? .null,
             "core_ai_id": JSON(fields.optionalUUID("core_ai_id")?.text),
             "platform_id": JSON(fields.optionalUUID("platform_id")?.text),
             "meta_data": .object(fields.optionalJSONObject("meta_data") ?? [:]),
+        ]
+    }
+
+    private enum Weekday: String, CaseIterable { case mon, tue, wed, thu, fri, sat, sun }
+
+    private nonisolated static func hours(_ fields: inout JSONFields) -> JSON {
+        [
+            "tz": .string(fields.string("tz", length: 1...64, pattern: .singleLine)),
+            "windows": .array(
+                fields.array("windows", count: 0...100) { window in
+                    [
+                        "day": .string(window.choice("day", of: Weekday.self).rawValue),
+                        "from": .string(window.string("from", length: 5...5, pattern: .clock)),
+                        "to": .string(window.string("to", length: 5...5, pattern: .clock)),
+                    ]
+                }
+            ),
         ]
     }
 

@@ -25,7 +25,8 @@ struct BotConfiguration: Sendable {
     let name: String
     let description: String
     let language: String
-    let isActive: Bool
+    /// Whether it answered when this was read: it is active, not paused, and it was one of its hours.
+    let answers: Bool
     let core: CoreAI
     /// Whether answers are remembered and given again to the same question.
     let remembersAnswers: Bool
@@ -46,7 +47,7 @@ struct BotConfiguration: Sendable {
         name = bot["name"]?.stringValue ?? BotConfiguration.defaultName
         description = bot["description"]?.stringValue ?? ""
         language = bot["language"]?.stringValue ?? BotConfiguration.defaultLanguage
-        isActive = bot["is_active"]?.boolValue ?? true
+        answers = bot["answers_now"]?.boolValue ?? true
         core = try CoreAI(document, tenant: tenant, secrets: secrets)
         // The simulated provider costs nothing, so by default it thinks anew.
         remembersAnswers =

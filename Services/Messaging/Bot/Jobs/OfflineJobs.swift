@@ -49,7 +49,7 @@ final class OfflineJobs {
         _ request: HandleRequest,
         bot: BotConfiguration
     ) async throws -> JobStart {
-        guard bot.isActive else { return .inactive }
+        guard bot.answers else { return .inactive }
         guard running.count < OfflineJobs.runningLimit else {
             throw Problem.unavailable("too many jobs without the database")
         }
