@@ -109,7 +109,7 @@ final class Sender {
                 observer: note
             ),
             observer: note,
-            batchHandler: { try await projector.handle($0) }
+            handler: { try await projector.handle($0) }
         )
     }
 

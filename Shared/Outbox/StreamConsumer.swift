@@ -33,15 +33,16 @@ public enum StreamEvent: Sendable {
 /// Reads a stream as one of a group: each entry is handled by one consumer, again by another when
 /// that one dies, and laid aside when it keeps failing.
 ///
-/// An entry is acknowledged after its handler returned. It can therefore come twice: the handler
-/// knows it by its `id` field. What the stream has lost comes from where it was published from, where
+/// What one read gave is handled together, and one by one when that fails, so that a bad entry fails
+/// none of its neighbours. An entry is acknowledged after its handler returned. It can therefore come
+/// twice: the handler knows it by its `id` field. What the stream has lost comes from where it was published from, where
 /// there is such a place: see ``StreamReplay``.
 @LoopActor
 public final class StreamConsumer {
-    /// How many entries one read takes, when each is handled alone.
-    public static let batchLimit = 64
-    /// How many when they are handled together, for one commit.
-    public static let togetherLimit = 512
+    /// How many entries one read takes.
+    public static let batchLimit = 512
+    /// How many of a dead consumer's entries are taken over at once, to be handled one by one.
+    static let claimLimit: Int64 = 64
     /// Deliveries after which an entry goes to `<stream>:dead`.
     public static let deliveriesLimit = 5
     /// How often it is looked whether the stream has lost entries.
@@ -57,8 +58,7 @@ public final class StreamConsumer {
     private let claimIdle: Duration
     private let gathering: Duration
     private let replay: StreamReplay?
-    private let handler: @LoopActor (StreamEntry) async throws -> Void
-    private let batchHandler: (@LoopActor ([StreamEntry]) async throws -> Void)?
+    private let handler: @LoopActor ([StreamEntry]) async throws -> Void
     private let observer: @LoopActor (StreamEvent) -> Void
     private var isStopped = false
     private var worker: Task<Void, Never>?
@@ -73,37 +73,11 @@ public final class StreamConsumer {
     ///   - blocking: a connection of its own; its reads wait in Redis.
     ///   - consumer: this process's name within the group.
     ///   - claimIdle: how long an entry rests unacknowledged before another consumer takes it.
+    ///   - gathering: how long to let entries come together after a read that took all there were; for
+    ///     what nobody waits for.
     ///   - replay: where entries that the stream has lost come from; nil for a stream that is all there
     ///     is of its entries.
-    public init(
-        redis: RedisClient,
-        blocking: RedisBlockingConnection,
-        stream: String,
-        group: String,
-        consumer: String,
-        claimIdle: Duration = .seconds(60),
-        replay: StreamReplay? = nil,
-        observer: @escaping @LoopActor (StreamEvent) -> Void,
-        handler: @escaping @LoopActor (StreamEntry) async throws -> Void
-    ) {
-        self.redis = redis
-        self.blocking = blocking
-        self.stream = stream
-        self.group = group
-        self.consumer = consumer
-        self.claimIdle = claimIdle
-        self.replay = replay
-        self.observer = observer
-        self.handler = handler
-        gathering = .zero
-        batchHandler = nil
-    }
-
-    /// A consumer that handles what one read gave together, and alone when that fails: one bad entry
-    /// fails none of its neighbours.
-    ///
-    /// - Parameter gathering: how long to let entries come together after a read that took all there
-    ///   were; for what nobody waits for.
+    ///   - handler: handles entries in their order; throws when they are to come again.
     public init(
         redis: RedisClient,
         blocking: RedisBlockingConnection,
@@ -114,7 +88,7 @@ public final class StreamConsumer {
         gathering: Duration = .zero,
         replay: StreamReplay? = nil,
         observer: @escaping @LoopActor (StreamEvent) -> Void,
-        batchHandler: @escaping @LoopActor ([StreamEntry]) async throws -> Void
+        handler: @escaping @LoopActor ([StreamEntry]) async throws -> Void
     ) {
         self.redis = redis
         self.blocking = blocking
@@ -122,11 +96,10 @@ public final class StreamConsumer {
         self.group = group
         self.consumer = consumer
         self.claimIdle = claimIdle
+        self.gathering = gathering
         self.replay = replay
         self.observer = observer
-        self.gathering = gathering
-        handler = { try await batchHandler([$0]) }
-        self.batchHandler = batchHandler
+        self.handler = handler
     }
 
     /// Starts reading.
@@ -201,7 +174,7 @@ public final class StreamConsumer {
         let reply = try await blocking.send(
             [
                 "XREADGROUP", "GROUP", .string(group), .string(consumer), "COUNT",
-                .int(Int64(readLimit)), "BLOCK", 1000, "STREAMS", .string(stream),
+                .int(Int64(StreamConsumer.batchLimit)), "BLOCK", 1000, "STREAMS", .string(stream),
                 ">",
             ],
             within: .seconds(3)
@@ -212,13 +185,9 @@ public final class StreamConsumer {
             read += entries.count
             try await handleTogether(entries)
         }
-        if gathering > .zero && (1..<readLimit).contains(read) {
+        if gathering > .zero && (1..<StreamConsumer.batchLimit).contains(read) {
             try? await EventLoop.shared.sleep(for: gathering)
         }
-    }
-
-    private var readLimit: Int {
-        batchHandler == nil ? StreamConsumer.batchLimit : StreamConsumer.togetherLimit
     }
 
     private func streams(of reply: RedisValue) -> [(RedisValue, RedisValue)] {
@@ -238,7 +207,7 @@ public final class StreamConsumer {
             let reply = try await redis.send([
                 "XAUTOCLAIM", .string(stream), .string(group), .string(consumer),
                 .int(claimIdle.milliseconds), .string(cursor), "COUNT",
-                .int(Int64(StreamConsumer.batchLimit)),
+                .int(StreamConsumer.claimLimit),
             ])
             guard let parts = reply.array, parts.count >= 2 else { return }
             cursor = parts[0].text ?? "0-0"
@@ -266,12 +235,9 @@ public final class StreamConsumer {
     }
 
     private func handleTogether(_ entries: [StreamEntry]) async throws(RedisError) {
-        guard let batchHandler, !entries.isEmpty else {
-            for entry in entries { try await handle(entry) }
-            return
-        }
+        guard !entries.isEmpty else { return }
         do {
-            try await batchHandler(entries)
+            try await handler(entries)
         } catch {
             for entry in entries { try await handle(entry) }
             return
@@ -284,10 +250,10 @@ public final class StreamConsumer {
 
     /// Handles what is read again; throws what is to come once more.
     private func handleAgain(_ entries: [StreamEntry]) async throws {
-        if let batchHandler, (try? await batchHandler(entries)) != nil { return }
+        if (try? await handler(entries)) != nil { return }
         for entry in entries {
             do {
-                try await handler(entry)
+                try await handler([entry])
                 failures[entry.entryID] = nil
             } catch {
                 let count = (failures[entry.entryID] ?? 0) + 1
@@ -302,7 +268,7 @@ public final class StreamConsumer {
         do {
             try await withSpan("event.handle", .consumer, below: entry.trace) {
                 Span.current?.note("event", .text(entry.fields["name"] ?? ""))
-                try await handler(entry)
+                try await handler([entry])
             }
         } catch {
             guard entry.deliveries >= StreamConsumer.deliveriesLimit else {

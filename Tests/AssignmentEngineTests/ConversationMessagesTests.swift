@@ -37,11 +37,13 @@ struct ConversationMessagesTests {
             after seconds: Int64
         ) async throws -> Bool {
             try await store.sessions.messageCame(
-                store.tenant.code,
-                conversation,
-                sender,
-                agent: agent,
-                at: since + seconds * 1000
+                Said(
+                    tenant: store.tenant.code,
+                    conversation: conversation,
+                    sender: sender,
+                    agent: agent,
+                    at: since + seconds * 1000
+                )
             ) != nil
         }
 
@@ -139,5 +141,23 @@ struct ConversationMessagesTests {
         _ = try await owned.hears(.agent, other, after: -30)
         #expect(try await owned.matches("state = 'queued'"))
         try await store.expectTrue(cap: 1000)
+    }
+
+    @Test("only conversations with a session that is not closed are looked at, of the right tenant")
+    @LoopActor func open() async throws {
+        let store = try await TestStore.open()
+        let owned = try await Owned(store)
+        let closed = try await Owned(store)
+        try await store.act(closed.session, .close)
+        let other = try await store.makeTenant()
+        let code = store.tenant.code
+        #expect(
+            try await store.sessions.open([
+                (code, UUID()), (code, owned.conversation), (code, closed.conversation),
+                (other.code, owned.conversation), ("nobody", owned.conversation),
+                (code, owned.conversation),
+            ]) == [1, 5]
+        )
+        #expect(try await store.sessions.open([]) == [])
     }
 }

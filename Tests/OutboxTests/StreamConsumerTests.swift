@@ -40,16 +40,21 @@ private final class Group {
                     self?.laidAside.append(entry.fields["n"] ?? "?")
                 }
             },
-            handler: { [weak self] entry in try self?.handle(entry) }
+            handler: { [weak self] entries in try self?.handle(entries) }
         )
         consumer.start()
         consumers.append(consumer)
     }
 
-    private func handle(_ entry: StreamEntry) throws {
-        let number = entry.fields["n"] ?? "?"
-        handled[number, default: []].append(entry.deliveries)
-        if bad.contains(number) { throw Unwilling() }
+    /// All of them, or none: as a statement for all does.
+    private func handle(_ entries: [StreamEntry]) throws {
+        let numbers = entries.map { $0.fields["n"] ?? "?" }
+        let isBad = !bad.isDisjoint(with: numbers)
+        guard !isBad || entries.count == 1 else { throw Unwilling() }
+        for (entry, number) in zip(entries, numbers) {
+            handled[number, default: []].append(entry.deliveries)
+        }
+        if isBad { throw Unwilling() }
     }
 
     struct Unwilling: Error {}

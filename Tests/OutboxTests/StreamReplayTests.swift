@@ -59,11 +59,11 @@ private final class Published {
                 observer: observer
             ),
             observer: observer,
-            handler: { [weak self] entry in
+            handler: { [weak self] entries in
                 guard let self else { return }
-                let name = entry.fields["name"] ?? "?"
-                if bad.contains(name) { throw Unwilling() }
-                handled.append(name)
+                let names = entries.map { $0.fields["name"] ?? "?" }
+                guard bad.isDisjoint(with: names) else { throw Unwilling() }
+                handled += names
             }
         )
         consumer.start()

@@ -62,7 +62,7 @@ final class Processor {
                         observer: note
                     ) : nil,
                 observer: note,
-                batchHandler: { try await Processor.count($0, source, postgres) }
+                handler: { try await Processor.count($0, source, postgres) }
             )
         }
         self.blocking = blocking

@@ -184,25 +184,36 @@ extension SessionRepository {
         )
     }
 
-    /// Somebody wrote in a conversation, perhaps an agent; the session that queues again for that,
-    /// because its owner is gone.
-    func messageCame(
-        _ tenant: String,
-        _ conversation: UUID,
-        _ sender: Sender,
-        agent: UUID? = nil,
-        at: Int64
-    ) async throws -> (Tenant, Session)? {
+    /// Which of these conversations, each of a tenant's code, have a session that is not closed; their
+    /// places, ascending.
+    func open(_ conversations: [(tenant: String, id: UUID)]) async throws -> [Int] {
+        let rows = try await postgres.read(
+            """
+            select c.place - 1 as place
+            from unnest($1::text[], $2::uuid[]) with ordinality as c (tenant, id, place)
+            join platform.tenants t on t.code = c.tenant
+            where exists (select from assignment.sessions s where s.tenant_id = t.id
+              and s.conversation_id = c.id and s.state <> 'closed')
+            order by 1
+            """,
+            [.strings(conversations.map(\.tenant)), .uuids(conversations.map(\.id))]
+        )
+        return try rows.map { try $0.int("place") }
+    }
+
+    /// Somebody wrote in a conversation; the session that queues again for that, because its owner is
+    /// gone.
+    func messageCame(_ said: Said) async throws -> (Tenant, Session)? {
         let rows = try await postgres.query(
             "select id, assignment.message_came(id, code, $2, $3, $4, $5::timestamptz) as answer "
                 + "from platform.tenants where code = $1",
             [
-                .string(tenant), .uuid(conversation), .string(sender.rawValue),
-                PostgresValue(agent), .string(RFC3339.string(at)),
+                .string(said.tenant), .uuid(said.conversation), .string(said.sender.rawValue),
+                PostgresValue(said.agent), .string(RFC3339.string(said.at)),
             ]
         )
         guard let row = rows.first, let session = Session(try JSON(stored: row)) else { return nil }
-        return (Tenant(id: try row.uuid("id"), code: tenant), session)
+        return (Tenant(id: try row.uuid("id"), code: said.tenant), session)
     }
 
     /// Tells who waits of a changed place.
