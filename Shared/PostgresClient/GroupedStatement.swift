@@ -15,6 +15,8 @@ public import EventLoop
 public final class GroupedStatement<Item: Sendable, Answer: Sendable>: Flushable {
     /// How many calls one statement holds at most.
     nonisolated public static var itemsMax: Int { 64 }
+    /// How many bytes they have together at most; what is larger alone goes alone.
+    nonisolated public static var bytesMax: Int { 256 * 1024 }
 
     private enum Word {
         case yourTurn
@@ -27,6 +29,7 @@ public final class GroupedStatement<Item: Sendable, Answer: Sendable>: Flushable
     }
 
     private let gathering: Duration
+    private let bytes: @Sendable (Item) -> Int
     private let statement: @LoopActor ([Item]) async throws -> [Answer]
     private var waiting: [Call] = []
     private var isUnderWay = false
@@ -38,12 +41,15 @@ public final class GroupedStatement<Item: Sendable, Answer: Sendable>: Flushable
     /// - Parameters:
     ///   - gathering: how long each statement waits for others to come along; zero for the end of
     ///     the tick.
+    ///   - bytes: how large a call is; nothing where none is of a size that matters.
     ///   - statement: answers each item, in their order, or throws when none had its effect.
     nonisolated public init(
         gathering: Duration = .zero,
+        bytes: @escaping @Sendable (Item) -> Int = { _ in 0 },
         _ statement: @escaping @LoopActor ([Item]) async throws -> [Answer]
     ) {
         self.gathering = gathering
+        self.bytes = bytes
         self.statement = statement
     }
 
@@ -63,8 +69,7 @@ public final class GroupedStatement<Item: Sendable, Answer: Sendable>: Flushable
         } else {
             await tickEnd()
         }
-        let others = Array(waiting.prefix(GroupedStatement.itemsMax - 1))
-        waiting.removeFirst(others.count)
+        let others = company(of: item)
         let results = await answers(to: [item] + others.map(\.item))
         for (call, result) in zip(others, results.dropFirst()) {
             call.continuation.resume(returning: .answer(result))
@@ -75,6 +80,17 @@ public final class GroupedStatement<Item: Sendable, Answer: Sendable>: Flushable
             waiting.removeFirst().continuation.resume(returning: .yourTurn)
         }
         return try results[0].get()
+    }
+
+    /// Takes those who wait longest and fit into one statement with `item`.
+    private func company(of item: Item) -> [Call] {
+        var left = GroupedStatement.bytesMax - bytes(item)
+        let others = waiting.prefix(GroupedStatement.itemsMax - 1).prefix { call in
+            left -= bytes(call.item)
+            return left >= 0
+        }
+        waiting.removeFirst(others.count)
+        return Array(others)
     }
 
     private func tickEnd() async {

@@ -75,6 +75,26 @@ struct GroupedStatementTests {
         #expect(database.statements.map(\.count) == [10])
     }
 
+    @Test("so many go together as are not too large together; what is too large alone goes alone")
+    @LoopActor func size() async {
+        let most = GroupedStatement<Int, String>.bytesMax
+        let database = Database()
+        let grouped = GroupedStatement<Int, String>(bytes: { $0 }) {
+            try await database.answer($0)
+        }
+        let sizes = [0, most / 2, most / 2, 1, most + 1, most, 7]
+        let calls = sizes.map { size in Task { try await grouped.call(size) } }
+        try? await EventLoop.shared.sleep(for: .milliseconds(20))
+        database.letGo()
+        for (size, call) in zip(sizes, calls) {
+            let text = try? await call.value
+            #expect(text == "<\(size)>")
+        }
+        #expect(
+            database.statements == [[0, most / 2, most / 2], [1], [most + 1], [most], [7]]
+        )
+    }
+
     @Test("one that the database refuses fails alone: its neighbours are done, each by itself")
     @LoopActor func poisoned() async {
         let database = Database()

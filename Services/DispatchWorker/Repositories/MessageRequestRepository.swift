@@ -44,19 +44,20 @@ struct Acceptance: Sendable {
 @LoopActor
 struct MessageRequestRepository {
     let postgres: PostgresClient
-    private let accepting: GroupedStatement<JSON, Acceptance>
+    /// Each a JSON text, as `dispatch.accept_many` reads it.
+    private let accepting: GroupedStatement<String, Acceptance>
 
     init(postgres: PostgresClient) {
         self.postgres = postgres
         // What is accepted at the same moment shares a connection and a commit, so that callers leave
         // both to what is being sent.
-        accepting = GroupedStatement { requests in
+        accepting = GroupedStatement(bytes: \.utf8.count) { requests in
             try await postgres.query(
                 """
                 select a.answer->>'result' as result, (a.answer->'request')::text as request
                   from dispatch.accept_many($1::jsonb) a order by a.place
                 """,
-                [.json(JSON.array(requests).text)]
+                [.json("[" + requests.joined(separator: ",") + "]")]
             ).map { row in
                 guard let result = Acceptance.Result(rawValue: try row.string("result")) else {
                     throw UnexpectedAnswer(function: "dispatch.accept_many")
@@ -69,7 +70,7 @@ struct MessageRequestRepository {
 
     /// Stores a request together with its event and its idempotency key.
     func accept(_ tenant: Tenant, _ new: NewMessageRequest) async throws -> Acceptance {
-        try await accepting.call([
+        let request: JSON = [
             "tenant_id": .string(tenant.id.text), "tenant": .string(tenant.code),
             "id": JSON(new.id?.text), "fields": new.fields, "report_to": JSON(new.reportTo),
             "traceparent": .string(new.traceparent), "key": JSON(new.idempotency?.key),
@@ -78,7 +79,8 @@ struct MessageRequestRepository {
             "actor": .string(new.audit.actor), "request_id": .string(new.audit.requestID),
             // Each keeps the trace that it is part of, whoever's statement it is in.
             "trace": JSON(postgres.traceparent?()),
-        ])
+        ]
+        return try await accepting.call(request.text)
     }
 
     /// Whether a request like this was stored already, or its key is known: it adds nothing.
