@@ -29,6 +29,16 @@ sends_many() {
 count() { sql "select count(*) from dispatch.message_requests where channel_code = '$1' and status = '$2'"; }
 are() { [[ $(count "$1" "$2") == "$3" ]]; }
 metric() { curl -sS --max-time 5 "$DISPATCH_WORKER_URL/metrics" | awk -v name="$1" 'index($0, name) == 1 { sum += $NF } END { print sum + 0 }'; }
+# in_background SQL: a folder in which `rc` will be.
+in_background() {
+    local folder
+    folder=$(mktemp -d "$BATS_TEST_TMPDIR/XXXXXX")
+    (
+        psql --no-psqlrc -qAtX -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "$1" >"$folder/out" 2>"$folder/err" 3>&-
+        echo $? >"$folder/rc"
+    ) >/dev/null 2>&1 3>&- &
+    echo "$folder"
+}
 fast() { another_channel "$1" "$LOCAL" "C-$1" '{"rate": {"per_second": 1000, "burst": 100}}'; }
 
 @test "one message that the database refuses holds none of those up that go with it" {
@@ -88,10 +98,36 @@ fast() { another_channel "$1" "$LOCAL" "C-$1" '{"rate": {"per_second": 1000, "bu
     sends "next $TAG" "$TAG-late" && becomes sent 100
     sql "drop trigger delay on dispatch.message_requests; drop function dispatch.test_delay()"
     local apart
-    apart=$(sql "select extract(epoch from max(created_at) - min(created_at))
+    apart=$(sql "select extract(epoch from max(delivered_at) - min(delivered_at))
         from dispatch.local_outbox where channel_code = '$TAG-late'")
     echo "$apart s apart"
     [[ $(sql "select $apart > 0.95") == t ]]
+}
+
+@test "the end of a pause and what is put off meanwhile wait for each other in one order" {
+    fast "$TAG-circle"
+    admin POST /v1/pauses "{\"scope\": {\"kind\": \"channel\", \"code\": \"$TAG-circle\"}, \"reason\": \"circle\"}"
+    local pause ids tenant putting ending holding
+    pause=$(field .id)
+    sends "circle 1 $TAG" "$TAG-circle" && becomes dispatched
+    sends "circle 2 $TAG" "$TAG-circle" && becomes dispatched
+    tenant=$(sql "select id from platform.tenants where code = '$SWITCHBOARD_TENANT'")
+    mapfile -t ids < <(sql "select id from dispatch.message_requests where channel_code = '$TAG-circle' order by id")
+    # Somebody holds the first; the end of the pause waits for it, and then whoever has both in hand,
+    # the last one named first.
+    holding=$(in_background "begin; select 1 from dispatch.message_requests where id = '${ids[0]}' for update;
+        select pg_sleep(1.5); commit")
+    sleep 0.4
+    ending=$(in_background "select dispatch.end_pause('$tenant', '$pause', 'test', 'r')")
+    sleep 0.4
+    putting=$(in_background "select * from dispatch.postpone_many(
+        '[{\"tenant_id\": \"$tenant\", \"id\": \"${ids[1]}\", \"generation\": 1, \"wait_ms\": 1000},
+          {\"tenant_id\": \"$tenant\", \"id\": \"${ids[0]}\", \"generation\": 1, \"wait_ms\": 1000}]', '1 hour')")
+    local folder
+    for folder in "$holding" "$ending" "$putting"; do
+        within 10 test -e "$folder/rc"
+        [[ $(<"$folder/rc") == 0 ]] || { cat "$folder/err" && false; }
+    done
 }
 
 @test "a full backlog refuses what is new; a repeat with its key gets its first answer" {
