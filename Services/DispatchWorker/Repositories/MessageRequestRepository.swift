@@ -52,19 +52,32 @@ struct MessageRequestRepository {
         // What is accepted at the same moment shares a connection and a commit, so that callers leave
         // both to what is being sent.
         accepting = GroupedStatement(bytes: \.utf8.count) { requests in
-            try await postgres.query(
-                """
-                select a.answer->>'result' as result, (a.answer->'request')::text as request
-                  from dispatch.accept_many($1::jsonb) a order by a.place
-                """,
-                [.json("[" + requests.joined(separator: ",") + "]")]
-            ).map { row in
-                guard let result = Acceptance.Result(rawValue: try row.string("result")) else {
-                    throw UnexpectedAnswer(function: "dispatch.accept_many")
-                }
-                let document = try row.optionalString("request") ?? ""
-                return Acceptance(result: result, document: Array(document.utf8))
+            try await MessageRequestRepository.accept(requests, postgres)
+        }
+    }
+
+    // The compiler (6.3.1, optimizing) cannot split the function below with this in it.
+    @inline(never)
+    private nonisolated static func array(of texts: [String]) -> String {
+        "[\(texts.joined(separator: ","))]"
+    }
+
+    private static func accept(
+        _ requests: [String],
+        _ postgres: PostgresClient
+    ) async throws -> [Acceptance] {
+        try await postgres.query(
+            """
+            select a.answer->>'result' as result, (a.answer->'request')::text as request
+              from dispatch.accept_many($1::jsonb) a order by a.place
+            """,
+            [.json(array(of: requests))]
+        ).map { row in
+            guard let result = Acceptance.Result(rawValue: try row.string("result")) else {
+                throw UnexpectedAnswer(function: "dispatch.accept_many")
             }
+            let document = try row.optionalString("request") ?? ""
+            return Acceptance(result: result, document: Array(document.utf8))
         }
     }
 
