@@ -68,6 +68,14 @@ struct SendAttemptTests {
         #expect(path(facts).suffix(2) == ["record retry_wait", "unlock"])
     }
 
+    @Test("whose slot is another's by the time that it may send does not send")
+    func slotGone() {
+        #expect(
+            path([.claimed, .slotGone, .recorded("retry_wait"), .done])
+                == ["claim", "begin", "record retry_wait", "unlock", "end"]
+        )
+    }
+
     @Test("without an answer to the commit nothing is sent, and that is said")
     func commitUnanswered() {
         let facts: [SendAttempt.Fact] = [

@@ -56,6 +56,8 @@ struct SendAttempt: Sendable {
         case notNow(Duration, holdsLock: Bool)
         /// `elapsed` since it was asked for.
         case begun(attempts: Int, elapsed: Duration)
+        /// It was begun so long after its slots were taken that they are another's by now.
+        case slotGone
         /// Somebody else has it, or it is not to be sent (any more); `later` when that may change.
         case notOurs(later: Duration?)
         /// `random` from 0 to 1, for the jitter.
@@ -99,6 +101,7 @@ struct SendAttempt: Sendable {
             self.attempts = attempts
             if elapsed > startLimit { return .record(SendPlan(notSent: "stood_still")) }
             return .post
+        case .slotGone: return .record(SendPlan(notSent: "slot_gone"))
         case .notOurs(let later): return later.map { .postpone($0) } ?? .unlock
         case .posted(let report, let took, let random):
             return .record(SendPlan(report, attempt: attempts, random: random, took: took))

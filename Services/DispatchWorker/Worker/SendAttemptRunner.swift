@@ -183,7 +183,9 @@ final class SendAttemptRunner {
             return .notOurs(later: beginning.wait)
         }
         run.message.content.threadTS = beginning.threadTS
-        await slots.keepDistance(run.message, after: .now() - run.claimed)
+        guard await slots.mayPost(run.message, after: .now() - run.claimed) else {
+            return .slotGone
+        }
         return .begun(attempts: beginning.attempts, elapsed: MonotonicTime.now() - asked)
     }
 

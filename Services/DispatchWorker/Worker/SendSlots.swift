@@ -66,20 +66,28 @@ final class SendSlots {
         )
     }
 
-    /// A message whose slots were taken `delay` ago is posted only now.
+    /// Whether a message may be posted now whose slots were taken `delay` ago.
     ///
-    /// The provider counts from what it gets: where the delay is a good part of the time between two
-    /// slots, the next one is as far from this moment as it was from the slot.
-    func keepDistance(_ message: ResolvedMessage, after delay: Duration) async {
+    /// The provider counts from what it gets. Where the delay is a good part of the time between two
+    /// slots, the next one is as far from this moment as it was from the slot. Where it is all of it,
+    /// the next slot may be another message's by now, and this one needs a slot of its own.
+    func mayPost(_ message: ResolvedMessage, after delay: Duration) async -> Bool {
         for slot in SendSlots.slots(of: message) where slot.burst <= 1 && delay * 20 > slot.interval
         {
             do {
-                try await pacer.block(slot.key, for: slot.interval)
+                if delay < slot.interval {
+                    try await pacer.block(slot.key, for: slot.interval)
+                } else if try await pacer.reserve(slot.key, interval: slot.interval, burst: 1)
+                    > .zero
+                {
+                    return false
+                }
             } catch {
                 // The message is begun by now, and goes out.
                 Degradation.note("dispatch_\(error.operation)")
             }
         }
+        return true
     }
 
     /// Reserves one look into the history.
