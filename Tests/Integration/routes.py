@@ -118,7 +118,9 @@ def settled():
         waiting = sql(
             "select (select count(*) from platform.outbox where published_at is null and "
             "laid_aside_at is null) + (select count(*) from messaging.ai_jobs where status in "
-            "('pending', 'processing'))"
+            "('pending', 'processing')) + (select count(*) from platform.outbox o "
+            "where kind = 'event' and created_at > now() - interval '1 minute' and not exists (select from "
+            "assignment.counted_events c where c.tenant_id = o.tenant_id and c.event_id = o.event_id))"
         )
         if waiting.strip() == "0":
             return
