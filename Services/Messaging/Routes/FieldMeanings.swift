@@ -53,8 +53,8 @@ enum FieldMeanings {
         "owner_kind": "Who answers in it: the bot, people, or nobody.",
         "last_seq": "The number of its last message.",
         "seq": "The message's number in its conversation, from 1 without a gap.",
-        "sender": "Who wrote it; what an agent writes under its id at assignment-engine counts there "
-            + "as that agent's reply.",
+        "sender": "Who wrote it; under its id at assignment-engine an agent's words count there as "
+            + "its reply.",
         "text": "What was said.",
         "attachments": "What came with the text.",
         "content_type": "Its media type.",
