@@ -17,6 +17,9 @@ final class EngineIOSession {
     nonisolated static let payloadMax = 64 * 1024
     /// Bytes that may wait for a poll before the client is dropped.
     nonisolated static let waitingMax = 512 * 1024
+    /// Packets that one poll brings at most: the official client in Python takes more for a fault, and
+    /// goes.
+    nonisolated static let packetsMax = 16
     /// Between two packets of one poll.
     nonisolated static let separator: UInt8 = 0x1e
 
@@ -38,7 +41,9 @@ final class EngineIOSession {
     var onEnd: (@LoopActor () -> Void)?
     private(set) var isOpen = true
 
-    private var waiting: [UInt8] = []
+    /// What waits for a poll, and how many bytes that is with what separates it.
+    private var waiting: [[UInt8]] = []
+    private var waitingBytes = 0
     private var poll: CheckedContinuation<[UInt8], Never>?
     private var socket: WebSocket?
     /// The WebSocket that a polling client tries out.
@@ -71,7 +76,7 @@ final class EngineIOSession {
     /// Waits until the client has taken what waits for it; false when it has gone.
     func waitForRoom() async -> Bool {
         if let socket { return await socket.waitForRoom() }
-        while isOpen, socket == nil, waiting.count > EngineIOSession.waitingMax / 2 {
+        while isOpen, socket == nil, waitingBytes > EngineIOSession.waitingMax / 2 {
             await withCheckedContinuation { room.append($0) }
         }
         return isOpen
@@ -84,10 +89,10 @@ final class EngineIOSession {
             socket.send(text: packet)
             return
         }
-        guard waiting.count + packet.count < EngineIOSession.waitingMax else { return end() }
-        if !waiting.isEmpty { waiting.append(EngineIOSession.separator) }
-        waiting.append(contentsOf: packet)
-        if poll != nil { answer(poll, takeWaiting()) }
+        guard waitingBytes + packet.count < EngineIOSession.waitingMax else { return end() }
+        waiting.append(packet)
+        waitingBytes += packet.count + 1
+        if poll != nil { answer(poll, nextPoll()) }
     }
 
     // MARK: Polling
@@ -99,7 +104,7 @@ final class EngineIOSession {
         guard isOpen else { return [Kind.close.rawValue] }
         answer(poll, [Kind.noop.rawValue])
         guard socket == nil else { return [Kind.noop.rawValue] }
-        if !waiting.isEmpty { return takeWaiting() }
+        if !waiting.isEmpty { return nextPoll() }
         return await withCheckedContinuation { poll = $0 }
     }
 
@@ -113,9 +118,17 @@ final class EngineIOSession {
         waiter?.resume(returning: packets)
     }
 
-    private func takeWaiting() -> [UInt8] {
-        var taken: [UInt8] = []
-        swap(&taken, &waiting)
+    private func nextPoll() -> [UInt8] {
+        Array(
+            takeWaiting(EngineIOSession.packetsMax).joined(separator: [EngineIOSession.separator])
+        )
+    }
+
+    /// Takes what waits, the oldest `most` of it.
+    private func takeWaiting(_ most: Int = .max) -> ArraySlice<[UInt8]> {
+        let taken = waiting.prefix(most)
+        waiting.removeFirst(taken.count)
+        for packet in taken { waitingBytes -= packet.count + 1 }
         let resumed = room
         room = []
         for one in resumed { one.resume() }
@@ -153,9 +166,7 @@ final class EngineIOSession {
             socket = probe
             probe = nil
             // What waited for a poll goes first.
-            for packet in takeWaiting().split(separator: EngineIOSession.separator) {
-                socket?.send(text: Array(packet))
-            }
+            for packet in takeWaiting() { socket?.send(text: packet) }
             answer(poll, [Kind.noop.rawValue])
         }
     }
