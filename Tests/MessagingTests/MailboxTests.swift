@@ -11,6 +11,8 @@ import Testing
 @Suite("Mailbox simulation", .serialized, .needsPostgres)
 struct MailboxTests {
     static let runs = ProcessInfo.processInfo.environment["SWITCHBOARD_LONG"] == nil ? 40 : 3000
+    /// Seeds that have found a fault, long after those that are tried each time.
+    static let found: [UInt64] = [2888]
     /// How many seeds look for a planted fault that its own seed does not find.
     static let searchedRuns = 300
 
@@ -18,6 +20,10 @@ struct MailboxTests {
     @LoopActor func invariants() async throws {
         try await SchemaDatabase.with { postgres in
             let simulation = try await MailboxSimulation(postgres)
+            for seed in MailboxTests.found {
+                var random = SeededRandom(seed: seed)
+                try await simulation.run(&random)
+            }
             try await SeededRandom.check(runs: MailboxTests.runs) { random in
                 try await simulation.run(&random)
             }
@@ -52,6 +58,13 @@ struct MailboxTests {
             function: "finish_ai_job",
             original: "c.last_user_seq > j.upto_seq\n    and not p_post_anyway",
             planted: "false\n    and not p_post_anyway"
+        ),
+        Mutant(
+            fault: "a try that is cancelled forgets what came in before it",
+            seed: 2888,
+            function: "stop_ai_job",
+            original: "then newer else",
+            planted: "then 0 else"
         ),
         Mutant(
             fault: "a talkative contact never gets an answer",
