@@ -35,8 +35,8 @@ public enum StreamEvent: Sendable {
 ///
 /// What one read gave is handled together, and one by one when that fails, so that a bad entry fails
 /// none of its neighbours. An entry is acknowledged after its handler returned. It can therefore come
-/// twice: the handler knows it by its `id` field. What the stream has lost comes from where it was published from, where
-/// there is such a place: see ``StreamReplay``.
+/// twice: the handler knows it by its `id` field. What the stream has lost comes from where it was
+/// published from, where there is such a place: see ``StreamReplay``.
 @LoopActor
 public final class StreamConsumer {
     /// How many entries one read takes.

@@ -6,7 +6,10 @@
 load dispatch_support
 
 setup_file() { local_channel; }
-teardown() { sql "drop trigger if exists poison on dispatch.message_requests" >/dev/null; }
+teardown() {
+    sql "drop trigger if exists poison on dispatch.message_requests;
+        drop trigger if exists delay on dispatch.message_requests" >/dev/null
+}
 
 sql() { psql -qtAX -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "$1"; }
 within() {
