@@ -5,6 +5,7 @@ internal import JSON
 internal import Logging
 internal import Platform
 internal import RedisClient
+internal import Telemetry
 
 /// The assignment engine, wired.
 @LoopActor
@@ -30,7 +31,8 @@ final class Application {
         let logger = runtime.logger
         let contexts = RoundRobinContextProviderFactory.make(
             redis: runtime.redis,
-            fallback: configuration.roundRobinFallback
+            fallback: configuration.roundRobinFallback,
+            alone: { Degradation.note("round_robin") }
         )
         let sessions = SessionRepository(postgres: runtime.postgres)
         let service = AssignmentService(
@@ -115,9 +117,7 @@ final class Application {
             routes,
             title: "Switchboard assignment engine",
             meanings: FieldMeanings.all,
-            health: { [contexts, policies] in
-                ["rr_provider": .string(contexts.name), "policies": policies]
-            },
+            health: { [self] in await health() },
             readiness: { [instances] in instances.fault },
             stop: { [self] in
                 reconciler.stop()
@@ -130,5 +130,17 @@ final class Application {
                 await streams?.stop()
             }
         )
+    }
+
+    /// The counter in use, what stands in for Redis, and how far the readers of streams are behind.
+    private func health() async -> JSONObject {
+        [
+            "rr_provider": .string(contexts.name),
+            "policies": policies,
+            "stream": [
+                "lag": JSON(await conversations?.lag()),
+                "reports_lag": JSON(await processor?.lag()),
+            ],
+        ]
     }
 }

@@ -16,17 +16,20 @@ public enum RoundRobinContextProviderFactory {
     /// - Parameters:
     ///   - redis: `nil` when Redis is disabled: then turns are counted in memory.
     ///   - fallback: what happens when Redis fails later.
+    ///   - alone: told of each turn that was counted in memory because Redis failed.
     @LoopActor
     public static func make(
         redis: RedisClient?,
-        fallback: RoundRobinRuntimeFallback = .off
+        fallback: RoundRobinRuntimeFallback = .off,
+        alone: @escaping @LoopActor () -> Void = {}
     ) -> any RoundRobinContextProvider {
         guard let redis else { return InMemoryRoundRobinContextProvider() }
         return BootFallbackRoundRobinContextProvider(
             shared: RedisRoundRobinContextProvider(redis),
             // Not whether it is there now: it may have gone before the first turn was asked for.
             wasReached: { redis.server != nil },
-            fallback: fallback
+            fallback: fallback,
+            alone: alone
         )
     }
 }
@@ -41,16 +44,19 @@ final class BootFallbackRoundRobinContextProvider: RoundRobinContextProvider {
     private let memory = InMemoryRoundRobinContextProvider()
     private let wasReached: @LoopActor () -> Bool
     private let fallback: RoundRobinRuntimeFallback
+    private let alone: @LoopActor () -> Void
 
     /// - Parameter wasReached: whether Redis was reached since the start; never false again.
     init(
         shared: any RoundRobinContextProvider,
         wasReached: @escaping @LoopActor () -> Bool,
-        fallback: RoundRobinRuntimeFallback
+        fallback: RoundRobinRuntimeFallback,
+        alone: @escaping @LoopActor () -> Void
     ) {
         self.shared = shared
         self.wasReached = wasReached
         self.fallback = fallback
+        self.alone = alone
     }
 
     var name: String { current.name }
@@ -68,6 +74,7 @@ final class BootFallbackRoundRobinContextProvider: RoundRobinContextProvider {
             )
         } catch {
             guard fallback == .memory else { throw error }
+            alone()
             return try await memory.getNextIndex(
                 contextKey: contextKey,
                 candidateCount: candidateCount

@@ -159,9 +159,14 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         var running: [UnownedJob] = []
         while !ready.isEmpty && budget > 0 {
             swap(&ready, &running)
-            for job in running { job.runSynchronously(on: executor) }
-            budget -= running.count
-            readings.jobs += running.count
+            let count = min(running.count, budget)
+            for job in running[..<count] { job.runSynchronously(on: executor) }
+            budget -= count
+            readings.jobs += count
+            if count < running.count {
+                // What is left goes before what these jobs made ready.
+                ready.insert(contentsOf: running[count...], at: 0)
+            }
             running.removeAll(keepingCapacity: true)
         }
         // Hand the larger buffer back, so that a steady state allocates nothing.

@@ -85,6 +85,7 @@ public final class ServiceRuntime {
             locks: locks
         ) { OutboxLog.note($0, logger) }
         lost.relay = relay
+        ClientMetrics.register(postgres: postgres, redis: redisClients, http: http)
     }
 
     /// Has the steps of traces written to the log and taken to the collector.

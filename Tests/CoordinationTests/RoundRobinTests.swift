@@ -32,7 +32,8 @@ struct RoundRobinTests {
         let contexts = BootFallbackRoundRobinContextProvider(
             shared: shared,
             wasReached: { shared.wasReached },
-            fallback: .off
+            fallback: .off,
+            alone: { Issue.record("no turn may be counted apart") }
         )
         #expect(contexts.name == "memory")
         _ = try await contexts.getNextIndex(contextKey: "k", candidateCount: 2)
@@ -52,13 +53,16 @@ struct RoundRobinTests {
     @LoopActor func runtimeFallback() async throws {
         let shared = CountingContexts()
         shared.isBroken = true
+        var told = 0
         let contexts = BootFallbackRoundRobinContextProvider(
             shared: shared,
             wasReached: { true },
-            fallback: .memory
+            fallback: .memory,
+            alone: { told += 1 }
         )
         #expect(try await contexts.getNextIndex(contextKey: "k", candidateCount: 2) == 0)
         #expect(try await contexts.getNextIndex(contextKey: "k", candidateCount: 2) == 1)
+        #expect(told == 2)
     }
 }
 

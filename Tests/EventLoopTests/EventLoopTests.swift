@@ -101,6 +101,21 @@ struct EventLoopTests {
         close(ends[1])
     }
 
+    @Test("an event that waits in the same batch does not reach the descriptor's next owner")
+    @LoopActor func generationsWithinBatch() async throws {
+        let (one, other) = try (Replacing(), Replacing())
+        (one.other, other.other) = (other, one)
+        // Both are ready before the kernel is asked again: one batch tells of both.
+        one.write()
+        other.write()
+        try await EventLoop.shared.sleep(for: .milliseconds(20))
+        let next = try #require(one.next ?? other.next)
+        #expect(one.seen + other.seen == 1)
+        #expect(next.seen == 0)
+        one.end()
+        other.end()
+    }
+
     @Test("a flush asked for many times in a tick happens once, at its end")
     @LoopActor func flushOnce() async {
         let flushable = CountingFlush()
@@ -119,6 +134,18 @@ struct EventLoopTests {
         try await EventLoop.shared.sleep(for: .milliseconds(10))
         spinner.cancel()
         await spinner.value
+    }
+
+    @Test("however many jobs are ready, timers are served after a tick's share of them")
+    @LoopActor func boundedTick() async {
+        let jobs = EventLoop.jobsPerTick * 5
+        var done = 0
+        var doneWhenFired: Int?
+        EventLoop.shared.schedule(after: .zero) { doneWhenFired = done }
+        let tasks = (0..<jobs).map { _ in Task { @LoopActor in done += 1 } }
+        for task in tasks { await task.value }
+        #expect(done == jobs)
+        #expect((doneWhenFired ?? jobs) <= EventLoop.jobsPerTick * 2)
     }
 
     @Test("work from many threads arrives, each piece once")
@@ -172,6 +199,51 @@ struct EventLoopTests {
     var seen = 0
     nonisolated init() {}
     func ready(_ readiness: Readiness) { seen += 1 }
+}
+
+/// The read end of a pipe; whichever of two hears first gives the other's descriptor to a new pipe.
+@LoopActor private final class Replacing: Channel {
+    private var ends: [Int32] = [0, 0]
+    private var spare: [Int32] = []
+    private var registration: Registration?
+    weak var other: Replacing?
+    private(set) var seen = 0
+    private(set) var next: Recorder?
+
+    init() throws {
+        precondition(pipe(&ends) == 0)
+        registration = try EventLoop.shared.add(self, descriptor: ends[0], interest: .read)
+    }
+
+    func write() { Glibc.write(ends[1], "x", 1) }
+
+    func ready(_ readiness: Readiness) {
+        seen += 1
+        unregister()
+        guard let other, other.seen == 0 else { return }
+        other.unregister()
+        var fresh: [Int32] = [0, 0]
+        precondition(pipe(&fresh) == 0)
+        precondition(dup2(fresh[0], other.ends[0]) == other.ends[0])
+        spare = fresh
+        let recorder = Recorder()
+        other.registration = try? EventLoop.shared.add(
+            recorder,
+            descriptor: other.ends[0],
+            interest: .read
+        )
+        next = recorder
+    }
+
+    func end() {
+        unregister()
+        for descriptor in ends + spare { close(descriptor) }
+    }
+
+    private func unregister() {
+        if let registration { EventLoop.shared.remove(registration) }
+        registration = nil
+    }
 }
 
 @LoopActor private final class CountingFlush: Flushable {

@@ -111,6 +111,8 @@ redis_answers() { [[ $(redis PING 2>/dev/null) == PONG ]]; }
     [[ $(field .active_units) == 0 ]]
     engine GET "/v1/sessions/$session/decisions"
     [[ $(field '.items[0].outcome') == error ]]
+    engine GET /health
+    [[ $(field '.degraded.round_robin >= 1') == true && $(field .stream.lag) == null ]]
     bring_back redis
     eventually 30 has_owner "$session"
     engine GET "/v1/sessions/$session/decisions"

@@ -205,6 +205,23 @@ all_events_read() {
     [[ $(field .stream.lag) == 0 ]]
 }
 
+@test "metrics show the pools of each service: connections, who waits, commands and requests under way" {
+    local name url
+    for url in "$MESSAGING_URL" "$ASSIGNMENT_ENGINE_URL" "$DISPATCH_WORKER_URL"; do
+        curl -sS --max-time 5 "$url/metrics" >"$BATS_TEST_TMPDIR/metrics"
+        for name in postgres_pool_connected postgres_readers_connected \
+            'redis_commands_total{server="redis"}'; do
+            awk -v name="$name" '$1 == name && $2 > 0 { found = 1 } END { exit !found }' \
+                "$BATS_TEST_TMPDIR/metrics"
+        done
+        for name in postgres_pool_in_use postgres_pool_waiting postgres_pool_exhausted_total \
+            postgres_reads_in_flight http_client_in_flight http_client_waiting \
+            'redis_commands_pending{server="redis"}'; do
+            grep -qF "$name " "$BATS_TEST_TMPDIR/metrics"
+        done
+    done
+}
+
 @test "D11: health shows components, round trips, policies, lags and versions" {
     local service
     for service in messaging engine dispatch; do
@@ -218,7 +235,9 @@ all_events_read() {
         [[ $(field '.outbox.pending >= 0 and .outbox.oldest_s >= 0') == true ]]
     done
     engine GET /health
-    [[ $(field .rr_provider) == redis ]]
-    dispatch GET /health
-    [[ $(field '.stream.lag | type') == number ]]
+    [[ $(field .rr_provider) == redis && $(field '.stream.reports_lag | type') == number ]]
+    for service in engine dispatch; do
+        "$service" GET /health
+        [[ $(field '.stream.lag | type') == number ]]
+    done
 }

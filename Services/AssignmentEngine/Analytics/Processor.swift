@@ -68,6 +68,16 @@ final class Processor {
         self.blocking = blocking
     }
 
+    /// How many events of both streams are not counted yet; nil when Redis does not say.
+    func lag() async -> Int64? {
+        var sum: Int64 = 0
+        for consumer in consumers {
+            guard let lag = await consumer.lag() else { return nil }
+            sum += lag
+        }
+        return sum
+    }
+
     func start() async {
         for connection in blocking {
             do {

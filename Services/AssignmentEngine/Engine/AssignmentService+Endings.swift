@@ -4,6 +4,7 @@ internal import FoundationEssentials
 internal import JSON
 internal import Logging
 internal import Platform
+internal import Telemetry
 internal import Tracing
 
 /// How a run ends, and what is kept of it.
@@ -68,7 +69,9 @@ extension AssignmentService {
         _ error: CoordinationError,
         since began: MonotonicTime
     ) async throws -> RunResult {
-        logger.warning(
+        // Told of once a minute: an outage makes this the end of every run.
+        Degradation.note("round_robin")
+        logger.debug(
             "round robin is not to be had: the session stays queued",
             metadata: ["session_id": "\(session.id.text)", "reason": "\(error)"]
         )

@@ -51,6 +51,9 @@ final class ConversationMessages {
         )
     }
 
+    /// How many events were not looked at yet; nil when Redis does not say.
+    func lag() async -> Int64? { await consumer.lag() }
+
     func start() async {
         // It goes on trying by itself.
         try? await blocking.start()
