@@ -24,6 +24,21 @@ NOT_AUDITED = [
 ]
 
 
+# Writes with POST to something that is there already.
+CHANGING = (
+    "/v1/sessions/{id}/", "/v1/threads/{id}/", "/v1/conversations/{id}/close",
+    "/v1/message-requests/{id}/",
+)
+
+
+# Written together with others of the same instant; the log has the request beside the message's id.
+OF_MESSAGES = {
+    "conversation.open", "message.post", "message.reply", "message.assign", "conversation.handle",
+}
+# What is set first, where the same again would be no change.
+FIRST = {"/v1/agents/{id}/status": {"status": "online"}}
+
+
 def calls(ids):
     """(service, method, template, body, the state that it needs), made in this order."""
     code, team, agent = ids["channels"], ids["teams"], ids["agents"]
@@ -171,6 +186,27 @@ def traces(actor):
     return int(sql(f"select count(*) from platform.audit where actor = '{actor}'"))
 
 
+def last(actor):
+    """The newest entry: whether it says what was before, what after, and which request it was."""
+    row = sql(
+        "select action, before is not null, after is not null, request_id is not null "
+        f"from platform.audit where actor = '{actor}' order by at desc, id desc limit 1"
+    ).strip().split("|")
+    return row[0], *(value == "t" for value in row[1:])
+
+
+def incomplete(actor, method, template):
+    """What the newest entry leaves out that a change of this kind has; None when it is whole."""
+    action, before, after, request = last(actor)
+    # What is made has nothing before it, and a deletion leaves nothing.
+    changes = method in ("PUT", "PATCH", "DELETE") or template.startswith(CHANGING)
+    if changes and not before:
+        return f"{action} does not say what was before"
+    if method != "DELETE" and not after:
+        return f"{action} does not say what is after"
+    return None if request or action in OF_MESSAGES else f"{action} does not name its request"
+
+
 def writing_routes():
     for service in routes.BASES:
         paths = call(service, "GET", "/openapi.json", ADMIN).document["paths"]
@@ -196,12 +232,17 @@ for service, method, template, body, state in table:
         path = path.replace("{" + name + "}", known_id(ids, template, name), 1)
     if body == {"into": "another thread"}:
         body = {"into": ids["another thread"]}
+    if method == "PUT":
+        # The second time it is a change.
+        setup(service, method, path, FIRST.get(template, body))
     before = traces(actor)
     answer = call(service, method, path, ADMIN, body)
     if answer.status >= 300:
         findings.append(f"{method} {path} answered {answer.status} {answer.body[:300]!r}")
     elif traces(actor) <= before:
         findings.append(f"{service} {method} {template} left nothing in the audit")
+    elif gap := incomplete(actor, method, template):
+        findings.append(f"{service} {method} {template}: {gap}")
 # Other checks count on the built-in bot.
 sql("update messaging.tenant_settings set default_bot_id = null")
 print(f"{len(table)} writing calls, {len(findings)} findings")

@@ -90,11 +90,13 @@ struct WebhookRepository {
         try await postgres.query(
             """
             with gone as (
-              delete from dispatch.webhooks where tenant_id = $1 and code = $2 returning code),
+              delete from dispatch.webhooks where tenant_id = $1 and code = $2
+              returning code, url, events),
             secret as (
               delete from platform.secrets where tenant_id = $1 and kind = 'webhook' and ref = $2),
             noted as (
-              select platform.note_audit($1, $3, 'webhook.delete', g.code, null, null, null, $4)
+              select platform.note_audit($1, $3, 'webhook.delete', g.code,
+                  jsonb_build_object('code', g.code, 'url', g.url, 'events', g.events), null, null, $4)
                 from gone g)
             select (select count(*) from gone) as gone, (select count(*) from noted) as noted
             """,
