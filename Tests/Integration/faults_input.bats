@@ -15,6 +15,10 @@ setup() { export PYTHONDONTWRITEBYTECODE=1; }
     python3 "$BATS_TEST_DIRNAME/bad_input.py" dispatch-worker
 }
 
-@test "D14: every writing call of every service leaves who did what in the audit" {
+@test "D14: every writing call of every service leaves who did what, before and after, in the audit" {
     python3 "$BATS_TEST_DIRNAME/audit.py"
+}
+
+@test "D15: another tenant's ids are not found, in no path and in no body of a writing call" {
+    python3 "$BATS_TEST_DIRNAME/isolation.py"
 }
