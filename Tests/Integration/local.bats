@@ -92,7 +92,7 @@ start_in_background() {
 }
 
 @test "a service that is told to stop ends in its time, whatever still runs" {
-    # A request whose body never ends; the first signal drains, a second one ends at once.
+    # A request whose body never ends.
     # shellcheck disable=SC2016 # for the shell inside
     DRAIN_MS=2000 run compose/local run -- bash -euc '
         touch "$SWITCHBOARD_STACK/hold/messaging.1"
@@ -105,6 +105,24 @@ start_in_background() {
         sleep 0.5
         kill -0 "$pid"
         for _ in {1..40}; do kill -0 "$pid" 2>/dev/null || exit 0; sleep 0.1; done
+        exit 1'
+    [ "$status" -eq 0 ]
+}
+
+@test "a second signal ends a service at once, whatever still runs" {
+    # shellcheck disable=SC2016 # for the shell inside
+    DRAIN_MS=20000 run compose/local run -- bash -euc '
+        touch "$SWITCHBOARD_STACK/hold/messaging.1"
+        pid=$(<"$SWITCHBOARD_STACK/pids/messaging.1")
+        address=${MESSAGING_URL#http://}
+        exec 7<>"/dev/tcp/${address%:*}/${address#*:}"
+        printf "POST /v1/conversations HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{" >&7
+        sleep 0.3
+        kill -TERM "$pid"
+        sleep 1
+        kill -0 "$pid"
+        kill -TERM "$pid"
+        for _ in {1..30}; do kill -0 "$pid" 2>/dev/null || exit 0; sleep 0.1; done
         exit 1'
     [ "$status" -eq 0 ]
 }

@@ -159,6 +159,7 @@ struct SessionRoutes {
             access: .role(.operator),
             summary: "Give waiting sessions to whoever has room",
             tag: "Queue",
+            idempotency: .replayed,
             requestSchema: Shapes.drain,
             responses: [200: RouteResponse("How many were assigned.", schema: Shapes.any)],
             handler: ErrorMapping.mapped { request in
