@@ -94,6 +94,9 @@ class Database:
 
     def prepare(self):
         """Makes what is measured with; returns a file with the ids of the conversations."""
+        if int(os.environ.get("MAX_ASSIGNMENTS_PER_WINDOW", "0")) < 1_000_000:
+            # Messages of a busy room would be deferred, which is other work than putting them into threads.
+            raise SystemExit("start the stack with MAX_ASSIGNMENTS_PER_WINDOW=1000000, as bench does")
         tenant = os.environ["SWITCHBOARD_TENANT"]
         self.psql(PREPARE, tenant=tenant, conversations=CONVERSATIONS, terms=term_hashes(TEXT))
         self.tenant = self.psql(f"select id from platform.tenants where code = '{tenant}'")
