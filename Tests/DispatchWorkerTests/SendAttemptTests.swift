@@ -137,7 +137,7 @@ struct UnknownDecisionTests {
     @Test("a policy that needs no look decides at once")
     func policies() {
         #expect(UnknownDecision.before(.verify) == nil)
-        #expect(UnknownDecision.before(.park) == .park(reason: "policy"))
+        #expect(UnknownDecision.before(.park) == .leave)
         #expect(UnknownDecision.before(.resend) == .sendAgain(reason: "resent_by_policy"))
     }
 }

@@ -389,6 +389,62 @@ ROWS
     becomes sent
 }
 
+@test "slack: an unknown message is looked for where it went, wherever its channel has moved" {
+    slack xoxb-good C0BEFORE
+    stand_in '{"fault": "reset_after_acceptance"}'
+    sends "moved on $TAG" "$SLACK" && becomes unknown
+    another_channel "$SLACK" "$SLACK" C0AFTER
+    [[ $(field .provider_channel_id) == C0AFTER ]]
+    becomes sent 150
+    [[ $(posts "moved on $TAG" | jq -rs 'map(.channel + " " + .ts) | join(",")') == "C0BEFORE $(field .provider_ts)" ]]
+    # Into another workspace, and not even at Slack.
+    stand_in '{"fault": "reset_after_acceptance"}'
+    sends "moved off $TAG" "$SLACK" && becomes unknown
+    [[ $(field '.unknown.sent_to | .provider + " " + .workspace_code + " " + .provider_channel_id') == "slack $SLACK C0AFTER" ]]
+    another_channel "$SLACK" "$LOCAL" C0LOCAL
+    becomes sent 150
+    [[ $(posts "moved off $TAG" | jq -rs 'map(.channel + " " + .ts) | join(",")') == "C0AFTER $(field .provider_ts)" ]]
+    [[ -z $(outbox "$SLACK") ]]
+    # What is surely not where it went goes to where its channel is now.
+    another_channel "$SLACK" "$SLACK" C0BEFORE
+    stand_in '{"fault": "reset_before_acceptance"}'
+    sends "moved lost $TAG" "$SLACK" && becomes unknown
+    another_channel "$SLACK" "$SLACK" C0AFTER
+    becomes sent 200
+    [[ $(posts "moved lost $TAG" | jq -r .channel) == C0AFTER ]]
+}
+
+@test "slack: an unknown message that cannot be looked for where it went any more waits for a person" {
+    slack xoxb-team-T0OLD
+    local change
+    for change in "team_changed|slack|xoxb-team-T0NEW|T0NEW" "provider_changed|local||"; do
+        IFS='|' read -r reason provider token team <<<"$change"
+        stand_in '{"fault": "reset_after_acceptance"}'
+        sends "$reason $TAG" "$SLACK" && becomes unknown
+        admin PUT "/v1/workspaces/$SLACK" "$(jq -nc --arg provider "$provider" --arg token "$token" \
+            --arg team "$team" --arg url "$SLACK_STAND_IN_URL/api" '{provider: $provider} +
+            if $provider == "slack" then {token: $token, team_id: $team, api_base_url: $url} else {} end')"
+        [[ $STATUS == 200 ]]
+        is_parked "$reason" || { echo "$BODY" && false; }
+        # Nothing was sent again, and a person settles it.
+        sleep 1
+        agent GET "/v1/message-requests/$ID"
+        [[ $(field .status) == unknown && $(delivered "$reason $TAG") == 1 && -z $(outbox "$SLACK") ]]
+        admin POST "/v1/message-requests/$ID/mark-sent" '{"provider_ts": "1.000001", "reason": "seen"}'
+        [[ $STATUS == 200 && $(field .status) == sent ]]
+    done
+}
+# Within 15 s the request of ID says why it was not looked for.
+is_parked() {
+    local tenths=150
+    while ((tenths-- > 0)); do
+        agent GET "/v1/message-requests/$ID"
+        [[ $(field .error) != "not_looked_up: $1" ]] || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
 @test "every field and parameter of the published document says what it means" {
     local silent
     silent=$(curl -sS --max-time 20 "$DISPATCH_WORKER_URL/openapi.json" | jq -c '

@@ -233,7 +233,7 @@ extension SendWorld {
             timers.append(
                 Timer(generation: look.generation, isSecond: true, dueAt: now + pause)
             )
-        case .later, .park: break
+        case .later, .park, .leave: break
         }
     }
 

@@ -10,8 +10,10 @@ enum UnknownDecision: Sendable, Hashable {
     case sendAgain(reason: String)
     /// Nobody can tell at the moment: the same look later.
     case later(reason: String)
-    /// A person has to decide.
+    /// A person has to decide: nobody else can tell.
     case park(reason: String)
+    /// A person has to decide: so says the policy.
+    case leave
 
     /// After so many looks that told nothing a person has to decide.
     static let looksLimit = 8
@@ -19,7 +21,7 @@ enum UnknownDecision: Sendable, Hashable {
     /// What the policy says before anybody looks; nil when it wants a look.
     static func before(_ policy: UnknownPolicy) -> UnknownDecision? {
         switch policy {
-        case .park: .park(reason: "policy")
+        case .park: .leave
         case .resend: .sendAgain(reason: "resent_by_policy")
         case .verify: nil
         }
