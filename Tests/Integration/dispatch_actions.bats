@@ -126,6 +126,40 @@ released() {
     [[ $(field .error) == thread_not_found ]]
 }
 
+@test "slack: below a first message that is a reply the others answer what it answers" {
+    slack
+    sends "topic $TAG" "$SLACK" && becomes sent
+    local topic key
+    topic=$(field .provider_ts)
+    key="{\"thread_key\": \"reply-$TAG\"}"
+    sends "first $TAG" "$SLACK" "$(jq -c --arg ts "$topic" '. + {thread_ts: $ts}' <<<"$key")" && becomes sent
+    [[ $(field .provider_ts) != "$topic" ]]
+    sends "second $TAG" "$SLACK" "$key" && becomes sent
+    [[ $(field .thread_ts) == "$topic" ]]
+    [[ $(posts "second $TAG" | jq -r .thread_ts) == "$topic" ]]
+}
+
+@test "slack: who says that a thread's root was sent says under which id, and the others go below it" {
+    slack xoxb-good C0BATS park
+    local root key="{\"thread_key\": \"marked-$TAG\"}"
+    stand_in '{"fault": "reset_before_acceptance"}'
+    sends "root $TAG" "$SLACK" "$key" && becomes unknown
+    root=$ID
+    admin POST "/v1/message-requests/$root/mark-sent" '{"reason": "seen"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /provider_ts ]]
+    sends "below $TAG" "$SLACK" "$key" && never sent 15
+    stand_in '{"message": {"channel": "C0BATS", "ts": "1700000000.000007", "text": "root"}}'
+    admin POST "/v1/message-requests/$root/mark-sent" '{"reason": "seen", "provider_ts": "1700000000.000007"}'
+    [[ $STATUS == 200 && $(field .status) == sent ]]
+    becomes sent 100
+    [[ $(posts "below $TAG" | jq -r .thread_ts) == 1700000000.000007 ]]
+    # Where nobody waits below it the id may stay unknown.
+    stand_in '{"fault": "reset_before_acceptance"}'
+    sends "alone $TAG" "$SLACK" && becomes unknown
+    admin POST "/v1/message-requests/$ID/mark-sent" '{"reason": "seen"}'
+    [[ $STATUS == 200 && $(field .status) == sent ]]
+}
+
 @test "slack: a queued message goes where its channel points when it is sent" {
     slack xoxb-first
     admin POST /v1/pauses "{\"scope\": {\"kind\": \"workspace\", \"code\": \"$SLACK\"}, \"reason\": \"moving\"}"

@@ -300,3 +300,74 @@ begin
   return true;
 end
 $$;
+
+-- As in 0004, but below a first message that is itself a reply the others answer what it answers: a
+-- reply begins no thread.
+create or replace function dispatch.thread_ended(m dispatch.message_requests) returns void
+language plpgsql as $$
+begin
+  if m.thread_key is null then return; end if;
+  if m.status = 'sent' then
+    update dispatch.threads set root_ts = coalesce(m.thread_ts, m.provider_ts), updated_at = now()
+     where tenant_id = m.tenant_id and channel_code = m.channel_code
+       and thread_key = m.thread_key and root_id = m.id and root_ts is null;
+  end if;
+  update dispatch.message_requests n
+     set next_attempt_at = greatest(now(), n.send_at)
+   where n.tenant_id = m.tenant_id and n.id = (
+     select e.id from dispatch.message_requests e
+      where e.tenant_id = m.tenant_id and e.channel_code = m.channel_code
+        and e.thread_key = m.thread_key and e.thread_pos > m.thread_pos
+        and e.status in ('accepted', 'dispatched', 'sending', 'retry_wait', 'unknown')
+      order by e.thread_pos limit 1)
+     and n.status in ('accepted', 'dispatched') and n.next_attempt_at > now();
+end
+$$;
+
+-- As in 0004; who says that the root of a thread was sent has to say under which id, for the others
+-- are to be posted below it: {missing: provider_ts} when that is not told.
+create or replace function dispatch.settle_unknown(
+  p_tenant uuid, p_id uuid, p_generation int, p_to text, p_provider_ts text, p_error text,
+  p_fence uuid, p_actor text, p_reason text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  m dispatch.message_requests;
+  before jsonb;
+  final text := p_to;
+begin
+  select * into m from dispatch.message_requests
+   where tenant_id = p_tenant and id = p_id and generation = p_generation and status = 'unknown'
+     and (p_fence is null or attempt_token = p_fence)
+     for update;
+  if not found then return null; end if;
+  if p_to = 'sent' and p_provider_ts is null and m.thread_key is not null and m.thread_ts is null
+    and exists (select 1 from dispatch.threads t
+      where t.tenant_id = p_tenant and t.channel_code = m.channel_code
+        and t.thread_key = m.thread_key and t.root_id = m.id and t.root_ts is null)
+  then
+    return '{"missing": "provider_ts"}';
+  end if;
+  before := dispatch.request_json(m, false);
+  if p_to = 'retry_wait' then
+    if m.cancel_requested then
+      final := 'cancelled';
+    elsif m.attempts >= m.max_attempts then
+      final := 'failed';
+    end if;
+  end if;
+  update dispatch.message_requests
+     set status = final, provider_ts = coalesce(p_provider_ts, provider_ts), last_error = p_error,
+         bytes_out = (final = 'sent'), attempt_token = null, verified_at = now(),
+         next_attempt_at = now(), job_due_at = null, updated_at = now(), version = version + 1,
+         finished_at = case when final in ('sent', 'failed', 'cancelled') then now() end
+   where tenant_id = p_tenant and id = p_id
+  returning * into m;
+  if p_actor is not null then
+    perform platform.note_audit(p_tenant, p_actor, 'message_request.settle', p_id::text, before,
+      dispatch.request_json(m, false), p_reason, p_request);
+  end if;
+  perform dispatch.thread_ended(m) where m.finished_at is not null;
+  perform dispatch.announce(m, case final when 'retry_wait' then 'retrying' else final end);
+  return dispatch.request_json(m, true);
+end
+$$;

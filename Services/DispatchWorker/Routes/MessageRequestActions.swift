@@ -146,6 +146,8 @@ struct MessageRequestActions {
             "/v1/message-requests/{id}/mark-sent",
             access: .role(.operator),
             summary: "Say that an unknown message was sent",
+            description: "The first message of a `thread_key` needs `provider_ts`: the others are "
+                + "posted below it.",
             tag: "Message requests",
             idempotency: .replayed,
             requestSchema: JSONFields.schema(MessageRequestActions.sentAs),
@@ -213,6 +215,12 @@ struct MessageRequestActions {
         else {
             let state = found["status"]?.stringValue ?? ""
             throw Problem.conflict("not_unknown", "the request is \(state), not unknown")
+        }
+        guard answer["missing"]?.stringValue == nil else {
+            throw Problem.invalid(
+                "/provider_ts",
+                "is needed: others of its thread_key are posted below this message"
+            )
         }
         await settled(tenant, id)
         return .json(200, answer)
