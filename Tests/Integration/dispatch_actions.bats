@@ -230,6 +230,51 @@ released() {
     [[ $STATUS == 409 && $(field .code) == not_waiting ]]
 }
 
+# in_seconds N: a deadline, as JSON members.
+in_seconds() { jq -nc --arg at "$(date -u -d "+$1 seconds" +%FT%TZ)" '{deadline_at: $at}'; }
+# fails_with DEADLINE: a request with it that Slack has refused; sets ID.
+fails_with() {
+    stand_in '{"fault": "error", "code": "no_text"}'
+    sends "deadline $TAG" "$SLACK" "$1" && becomes failed
+}
+
+@test "slack: a deadline holds for what is tried again, and what is past it is sent by force alone" {
+    slack
+    local deadline
+    fails_with "$(in_seconds 3600)"
+    deadline=$(field .deadline_at)
+    admin POST "/v1/message-requests/$ID/retry"
+    [[ $STATUS == 200 && $deadline != null && $(field .deadline_at) == "$deadline" ]]
+    becomes sent
+    # Its time stands still while a pause holds it.
+    fails_with "$(in_seconds 4)"
+    admin POST /v1/pauses "{\"scope\": {\"kind\": \"channel\", \"code\": \"$SLACK\"}, \"reason\": \"a while\"}"
+    local pause
+    pause=$(field .id)
+    admin POST "/v1/message-requests/$ID/retry"
+    [[ $STATUS == 200 ]]
+    sleep 5
+    admin DELETE "/v1/pauses/$pause"
+    becomes sent 100
+    fails_with "$(in_seconds 3)"
+    sleep 4
+    admin POST "/v1/message-requests/$ID/retry"
+    [[ $STATUS == 409 && $(field .code) == deadline_passed ]]
+    admin POST "/v1/message-requests/$ID/resend"
+    [[ $STATUS == 409 && $(field .code) == deadline_passed ]]
+    # A replay of many does not send it either; it expires, and may be replayed as such.
+    admin POST /v1/message-requests/replay "{\"filter\": {\"channel_code\": \"$SLACK\", \"status\": \"failed\"}}"
+    [[ $STATUS == 202 && $(field .replayed) == 1 ]]
+    becomes expired
+    admin POST "/v1/message-requests/$ID/resend" '{"force": true, "reason": "better late than never"}'
+    [[ $STATUS == 200 && $(field .deadline_at) == null ]]
+    becomes sent
+    sends "late $TAG" "$SLACK" '{"deadline_at": "2020-01-01T00:00:00Z"}' && becomes expired
+    admin POST /v1/message-requests/replay "{\"filter\": {\"channel_code\": \"$SLACK\", \"status\": \"expired\"}}"
+    [[ $STATUS == 202 && $(field .replayed) == 1 ]]
+    becomes sent
+}
+
 @test "slack: what failed is shown by cause, and replayed by a filter" {
     slack
     stand_in '{"fault": "error", "code": "is_archived", "count": 3}'

@@ -371,3 +371,89 @@ begin
   return dispatch.request_json(m, true);
 end
 $$;
+
+-- As in 0004, but the deadline holds for the new generation, too: what has failed is not sent after it.
+-- What had expired and is sent all the same has none any more.
+create or replace function dispatch.renew(m dispatch.message_requests, p_at timestamptz)
+returns dispatch.message_requests language plpgsql as $$
+declare
+  kept timestamptz := case when m.status <> 'expired' or m.deadline_at > now()
+    then m.deadline_at end;
+begin
+  update dispatch.message_requests
+     set status = 'accepted', generation = generation + 1, attempts = 0, attempt_token = null,
+         lease_until = null, bytes_out = false, cancel_requested = false, begun_at = null,
+         unknown_since = null, verified_at = null, provider_ts = null, finished_at = null,
+         deadline_at = kept,
+         paused_since = case when kept is not null and exists (
+           select 1 from dispatch.pause_of(m.tenant_id, m.channel_code, m.template_code) x
+            where not x.uses_deadlines) then now() end,
+         next_attempt_at = p_at, job_due_at = null, last_error = null,
+         sort_key = dispatch.sort_key(priority, p_at, kept), updated_at = now(),
+         version = version + 1
+   where tenant_id = m.tenant_id and id = m.id
+  returning * into m;
+  perform dispatch.announce_accepted(m);
+  return m;
+end
+$$;
+
+-- As in 0004; what is past its deadline needs `p_force` as well, and has none any more: the result is
+-- deadline_passed without it.
+create or replace function dispatch.resend(
+  p_tenant uuid, p_id uuid, p_force boolean, p_actor text, p_reason text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  m dispatch.message_requests;
+  before jsonb;
+begin
+  select * into m from dispatch.message_requests
+   where tenant_id = p_tenant and id = p_id for update;
+  if not found then return null; end if;
+  before := dispatch.request_json(m, false);
+  if m.status not in ('failed', 'cancelled', 'expired', 'sent', 'unknown') then
+    return jsonb_build_object('result', 'not_ended', 'request', before);
+  elsif m.status in ('sent', 'unknown') and not p_force then
+    return jsonb_build_object('result', 'needs_force', 'request', before);
+  elsif m.deadline_at <= now() and not p_force then
+    return jsonb_build_object('result', 'deadline_passed', 'request', before);
+  end if;
+  if m.deadline_at <= now() then m.deadline_at := null; end if;
+  m := dispatch.renew(m, now());
+  perform platform.note_audit(p_tenant, p_actor, 'message_request.resend', p_id::text, before,
+    dispatch.request_json(m, false), p_reason, p_request);
+  return jsonb_build_object('result', 'renewed', 'request', dispatch.request_json(m, true));
+end
+$$;
+
+-- As in 0004; the result is deadline_passed for one that failed and is past its deadline.
+create or replace function dispatch.retry(
+  p_tenant uuid, p_id uuid, p_actor text, p_reason text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  m dispatch.message_requests;
+  before jsonb;
+  outcome text := 'due';
+begin
+  select * into m from dispatch.message_requests
+   where tenant_id = p_tenant and id = p_id for update;
+  if not found then return null; end if;
+  before := dispatch.request_json(m, false);
+  if m.status = 'failed' and m.deadline_at <= now() then
+    return jsonb_build_object('result', 'deadline_passed', 'request', before);
+  elsif m.status = 'failed' then
+    m := dispatch.renew(m, now());
+    outcome := 'renewed';
+  elsif m.status in ('accepted', 'dispatched', 'retry_wait') then
+    update dispatch.message_requests
+       set next_attempt_at = now(), updated_at = now(), version = version + 1
+     where tenant_id = p_tenant and id = p_id
+    returning * into m;
+  else
+    return jsonb_build_object('result', 'not_waiting', 'request', before);
+  end if;
+  perform platform.note_audit(p_tenant, p_actor, 'message_request.retry', p_id::text, before,
+    dispatch.request_json(m, false), p_reason, p_request);
+  return jsonb_build_object('result', outcome, 'request', dispatch.request_json(m, true));
+end
+$$;

@@ -61,7 +61,7 @@ enum FieldMeanings {
         "author": "Whose key it was.",
         "expires_at": "When it ends by itself.",
         "uses_deadlines": "Whether deadlines go on meanwhile; else they stand still.",
-        "force": "Sends again what was sent, or may have been; audited.",
+        "force": "Sends again what was sent, may have been, or is past its deadline; audited.",
         "filter": "Which failed ones are meant; all of it must hold.",
         "dry_run": "Counts by cause what would be done, and does nothing.",
         "kind": "What of it.",
