@@ -186,6 +186,8 @@ struct SlackOutcomeTests {
             #expect(
                 SlackOutcome.classify(unsent).outcome == .retry(reason: "http_client_\(code)")
             )
+            // No place of our own for the call says nothing of the provider.
+            #expect(SlackOutcome.classify(unsent).isOutage == (code != .tooManyTransfers))
         }
         let refused = HTTPClientError(.refusedAddress, mayHaveBeenSent: false, "x")
         #expect(

@@ -457,3 +457,32 @@ begin
   return jsonb_build_object('result', outcome, 'request', dispatch.request_json(m, true));
 end
 $$;
+
+-- As in 0004, and whoever listens is told: nothing of the workspace is sent until somebody acts.
+create or replace function dispatch.pause_workspace(
+  p_tenant uuid, p_tenant_code text, p_code text, p_reason text, p_probe interval
+) returns boolean language plpgsql as $$
+declare
+  pause uuid;
+  w dispatch.workspaces;
+  data jsonb;
+begin
+  update dispatch.workspaces
+     set paused_reason = p_reason, updated_at = now(), version = version + 1
+   where tenant_id = p_tenant and code = p_code and paused_reason is null
+  returning * into w;
+  if not found then return false; end if;
+  pause := (dispatch.pause(p_tenant, 'workspace', p_code, p_reason, false, null,
+    'dispatch-worker', '')->>'id')::uuid;
+  perform platform.set_timer('dispatch-worker', p_tenant, p_tenant_code, 'workspace_probe', pause,
+    0, now() + p_probe, '{}');
+  data := jsonb_build_object('code', w.code, 'provider', w.provider, 'team_id', w.team_id,
+    'reason', p_reason, 'pause_id', pause, 'version', w.version);
+  perform platform.emit('dispatch-worker', p_tenant, p_tenant_code, 'workspace.paused', w.code,
+    w.version, data);
+  insert into dispatch.webhook_deliveries (tenant_id, webhook_code, event, body)
+  select p_tenant, h.code, 'workspace.paused', data from dispatch.webhooks h
+   where h.tenant_id = p_tenant and h.disabled_at is null and 'workspace.paused' = any (h.events);
+  return true;
+end
+$$;

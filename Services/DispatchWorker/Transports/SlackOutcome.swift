@@ -50,8 +50,10 @@ enum SlackOutcome {
         switch error.code {
         case .badURL, .badHeader, .refusedAddress:
             return SendReport(outcome: .workspaceRefused(reason: reason), needsAttention: true)
-        default:
+        // Ours: the provider was not even called.
+        case .tooManyTransfers, .stopped, .cancelled:
             return SendReport(outcome: .retry(reason: reason))
+        default: return SendReport(outcome: .retry(reason: reason), isOutage: true)
         }
     }
 
