@@ -434,6 +434,45 @@ ROWS
         [[ $STATUS == 200 && $(field .status) == sent ]]
     done
 }
+
+@test "slack: while no history can be read a message is looked for again, and found when one can" {
+    slack xoxb-looks
+    stand_in '{"fault": "reset_after_acceptance"}'
+    stand_in '{"fault": "error", "code": "service_unavailable", "method": "conversations.history"}'
+    sends "patience $TAG" "$SLACK" && becomes unknown
+    local timer="owner = 'dispatch-worker' and ref_id = '$ID'"
+    # Many looks have failed before this one.
+    sql "update platform.timers set attempts = 50 where $timer"
+    looks_fail service_unavailable
+    # The token is refused: it may be another soon.
+    stand_in '{"revoke": "xoxb-looks"}'
+    look_now && looks_fail token_revoked
+    agent GET "/v1/message-requests/$ID"
+    [[ $(field .status) == unknown ]]
+    stand_in '{"reinstate": "xoxb-looks"}'
+    look_now && becomes sent 100
+    [[ $(delivered "patience $TAG") == 1 ]]
+    # After a day of it, it is left to a person. (What was seen in that channel says nothing of another.)
+    another_channel "$SLACK-day" "$SLACK" C0DAY
+    stand_in '{"fault": "reset_after_acceptance"}'
+    stand_in '{"fault": "error", "code": "service_unavailable", "method": "conversations.history"}'
+    sends "a day $TAG" "$SLACK-day" && becomes unknown
+    sql "update dispatch.message_requests set unknown_since = now() - interval '25 hours' where id = '$ID'"
+    is_parked service_unavailable
+}
+sql() { psql -qtAX "$DATABASE_URL" -c "$1"; }
+look_now() { sql "update platform.timers set due_at = now() where ref_id = '$ID'"; }
+# looks_fail REASON: within 15 s a look for the request of ID did, and comes again in 5 minutes at most.
+looks_fail() {
+    local tenths=150
+    while ((tenths-- > 0)); do
+        [[ $(sql "select count(*) from platform.timers where ref_id = '$ID' and last_error like '%$1%'
+            and due_at between now() and now() + interval '301 seconds'") != 1 ]] || return 0
+        sleep 0.1
+    done
+    sql "select attempts, last_error, due_at - now() from platform.timers where ref_id = '$ID'"
+    return 1
+}
 # Within 15 s the request of ID says why it was not looked for.
 is_parked() {
     local tenths=150

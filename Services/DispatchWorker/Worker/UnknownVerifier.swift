@@ -12,7 +12,8 @@ internal import PostgresClient
 /// policy.
 ///
 /// It is looked for where its attempt went, whatever its channel has been changed to since; where that
-/// cannot be looked at any more a person has to decide. It is sent again only after two looks, some seconds apart, did not find it.
+/// cannot be looked at any more a person has to decide, and where nobody answers, after a day of looks
+/// that come 5 minutes apart at most. It is sent again only after two looks, some seconds apart, did not find it.
 @LoopActor
 final class UnknownVerifier {
     /// The timer of the first look; `finish_send` sets it.
@@ -79,7 +80,7 @@ final class UnknownVerifier {
         let decision = UnknownDecision.after(
             finding,
             isSecond: timer.kind == UnknownVerifier.second && isSettled,
-            looks: timer.attempts
+            unknownFor: facts.unknownFor
         )
         try await follow(decision, job, fence)
     }
@@ -144,7 +145,7 @@ final class UnknownVerifier {
         do {
             token = try parts.resolver.token(of: message)
         } catch {
-            return .impossible(reason: "token_does_not_open")
+            return .later(reason: "token_does_not_open")
         }
         try await FaultPoints.reached("dispatch.before_look")
         return await transport.look(message, token: token, since: since)
