@@ -24,6 +24,6 @@ struct SendReport: Sendable, Hashable {
     var httpStatus: Int?
     /// Nobody was there to talk to: surely not sent, and no fault of the message.
     var isOutage = false
-    /// Somebody should look at this: we sent something that the provider does not know.
-    var needsAttention = false
+    /// Why somebody should look at this; nil when nobody need.
+    var attention: Attention?
 }

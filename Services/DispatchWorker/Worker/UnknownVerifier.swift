@@ -189,6 +189,7 @@ final class UnknownVerifier {
     }
 
     private func parked(_ job: MessageReference, _ reason: String) {
+        parts.metrics.needs(.parked)
         parts.logger.error(
             "a message stays unknown: somebody has to look",
             metadata: [
