@@ -35,6 +35,19 @@ setup_file() { local_channel; }
     [[ $(jq -r --arg id "$ID" '.items[] | select(.message_request_id == $id) | .ts' <<<"$BODY") == "$ts" ]]
 }
 
+@test "the local outbox counts what is delivered again" {
+    sends "again and again $TAG" && becomes sent
+    [[ $(outbox "$LOCAL" | grep -cx "again and again $TAG") == 1 ]]
+    # As if it had been forgotten that it was sent.
+    sql "update dispatch.message_requests set status = 'accepted', finished_at = null, job_due_at = null,
+        next_attempt_at = now() where id = '$ID'"
+    redis-cli -u "$REDIS_URL" --no-auth-warning del "mr:dispatch:{$SWITCHBOARD_TENANT}:$ID" >/dev/null
+    becomes sent 200
+    agent GET "/v1/local-outbox?channel_code=$LOCAL"
+    [[ $(jq --arg id "$ID" '.items[] | select(.message_request_id == $id) | .repeats' <<<"$BODY") == 1 ]]
+    [[ $(outbox "$LOCAL" | grep -cx "again and again $TAG") == 2 ]]
+}
+
 @test "blocks and a thread are carried" {
     sends "root" && becomes sent
     local ts

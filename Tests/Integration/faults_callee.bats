@@ -46,7 +46,7 @@ stay_down() {
     eventually 20 all_shown_as_delivered
 }
 all_delivered() {
-    [[ $(sql "select count(*) || ' ' || count(distinct text) from dispatch.local_outbox
+    [[ $(sql "select sum(1 + repeats) || ' ' || count(distinct text) from dispatch.local_outbox
         where text like '$CONVERSATION %'") == "$1 $1" ]]
 }
 all_shown_as_delivered() {

@@ -486,3 +486,25 @@ begin
   return true;
 end
 $$;
+
+-- How often the embedded transport was given a message again that it had delivered.
+alter table dispatch.local_outbox add column repeats int not null default 0;
+
+-- As in 0004, but what is delivered again is counted: the tests can see it.
+create or replace function dispatch.deliver_local(
+  p_tenant uuid, p_id uuid, p_generation int, p_channel text, p_provider_channel text,
+  p_thread_ts text, p_text text, p_blocks jsonb
+) returns jsonb language plpgsql as $$
+declare
+  delivered dispatch.local_outbox;
+begin
+  insert into dispatch.local_outbox as o (tenant_id, ts, channel_code, provider_channel_id,
+    message_request_id, generation, thread_ts, text, blocks)
+  values (p_tenant,
+    extract(epoch from now())::bigint || '.' || lpad((nextval('dispatch.local_ts') % 1000000)::text, 6, '0'),
+    p_channel, p_provider_channel, p_id, p_generation, p_thread_ts, p_text, p_blocks)
+  on conflict (tenant_id, message_request_id, generation) do update set repeats = o.repeats + 1
+  returning * into delivered;
+  return jsonb_build_object('ts', delivered.ts, 'repeated', delivered.repeats > 0);
+end
+$$;

@@ -221,7 +221,10 @@ struct SendRepository {
         )
     }
 
-    /// Delivers through the embedded transport, once per request and generation; answers the ts.
+    /// Delivers through the embedded transport; answers the ts.
+    ///
+    /// What it has already is kept once per request and generation, and counted as a repeat. A statement
+    /// whose answer was lost is not sent again here, for the same reason.
     func deliverLocally(_ message: ResolvedMessage) async throws -> String {
         let job = message.job
         let answer = try JSON(
@@ -231,8 +234,7 @@ struct SendRepository {
                     .string(job.channelCode), .string(message.channel.providerChannelID),
                     PostgresValue(message.content.threadTS), PostgresValue(message.content.text),
                     message.content.blocks.map { .json($0.text) } ?? .null,
-                ],
-                idempotent: true
+                ]
             ).one()
         )
         guard let ts = answer["ts"]?.stringValue else {

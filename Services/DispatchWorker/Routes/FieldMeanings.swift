@@ -28,6 +28,9 @@ enum FieldMeanings {
         "status": "Where it stands; `unknown`: the provider may have it.",
         "provider_ts": "The provider's id of the message.",
         "error": "The word for why it failed.",
+        "ts": "Its id in the embedded outbox.",
+        "message_request_id": "The message request that it came from.",
+        "repeats": "How often it was delivered again; more than 0 is a fault of ours.",
         "items": "The page.",
         "next_cursor": "Asks for the next page; null on the last one.",
     ]
