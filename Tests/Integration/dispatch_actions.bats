@@ -126,6 +126,28 @@ released() {
     [[ $(field .error) == thread_not_found ]]
 }
 
+@test "slack: nothing of a thread passes its root, however long that takes" {
+    slack
+    local n=0 fault follower root sent
+    for fault in '{"fault": "slow", "delay_ms": 1500}' '{"fault": "ratelimited", "retry_after": 2}' \
+        '{"fault": "error", "code": "service_unavailable"}' '{"fault": "reset_before_acceptance"}'; do
+        n=$((n + 1))
+        stand_in "$fault"
+        sends "order $n $TAG root" "$SLACK" "{\"thread_key\": \"order-$n-$TAG\"}"
+        root=$ID
+        # They are due at once, and more urgent.
+        for follower in 1 2 3; do
+            sends "order $n $TAG follower $follower" "$SLACK" "{\"thread_key\": \"order-$n-$TAG\", \"priority\": 0}"
+        done
+        becomes sent 250
+        sent=$(posts "order $n $TAG" | jq -rs --arg tag "order $n $TAG " 'map(.text | ltrimstr($tag)) | join(",")')
+        [[ $sent == "root,follower 1,follower 2,follower 3" ]] || { echo "$fault: $sent" && false; }
+        ID=$root
+        becomes sent 1
+        [[ $(posts "order $n $TAG follower" | jq -rs 'map(.thread_ts) | unique | join(",")') == "$(field .provider_ts)" ]]
+    done
+}
+
 @test "slack: below a first message that is a reply the others answer what it answers" {
     slack
     sends "topic $TAG" "$SLACK" && becomes sent
