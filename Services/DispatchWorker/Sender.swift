@@ -13,6 +13,8 @@ internal import RedisClient
 final class Sender {
     /// How long what is being sent may still take at the end.
     static let drainLimit: Duration = .seconds(22)
+    /// How long a look into a history may: it is made again by whoever comes next.
+    static let looksLimit: Duration = .seconds(5)
 
     let parts: SendParts
     let worker: SendMessageWorker
@@ -183,12 +185,15 @@ final class Sender {
     func streamLag() async -> Int64? { await consumer.lag() }
 
     /// Takes nothing more and finishes what is being sent.
+    ///
+    /// All of it ends side by side: nothing is taken while something else ends.
     func stop() async {
-        await consumer.stop()
-        await keeper.stop()
-        await timers.stop()
-        await webhooks.stop()
-        await sweeper.stop()
-        await worker.stop(within: Sender.drainLimit)
+        async let sent: Void = worker.stop(within: Sender.drainLimit)
+        async let looked: Void = timers.stop(within: Sender.looksLimit)
+        async let read: Void = consumer.stop()
+        async let kept: Void = keeper.stop()
+        async let told: Void = webhooks.stop()
+        async let swept: Void = sweeper.stop()
+        _ = await (sent, looked, read, kept, told, swept)
     }
 }

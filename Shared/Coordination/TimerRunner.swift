@@ -43,7 +43,8 @@ public final class TimerRunner {
     private let failed: @LoopActor (String) -> Void
     private let lease: Duration
     private let wakeup = Wakeup()
-    private var underWay = 0
+    /// What is being acted on, one entry each.
+    private var underWay: [UUID: Task<Void, Never>] = [:]
     private var isStopped = false
     private var worker: Task<Void, Never>?
 
@@ -72,16 +73,24 @@ public final class TimerRunner {
     }
 
     /// Takes no more timers, and ends when those under way have.
-    public func stop() async {
+    ///
+    /// - Parameter limit: what has not ended by then is cancelled; its lease brings it back.
+    public func stop(within limit: Duration = .seconds(20)) async {
+        let deadline = MonotonicTime.now() + limit
         isStopped = true
         wakeup.wake()
         await worker?.value
-        while underWay > 0 { try? await EventLoop.shared.sleep(for: .milliseconds(10)) }
+        while !underWay.isEmpty, MonotonicTime.now() < deadline {
+            try? await EventLoop.shared.sleep(for: .milliseconds(10))
+        }
+        let late = Array(underWay.values)
+        for task in late { task.cancel() }
+        for task in late { await task.value }
     }
 
     private func run() async {
         while !isStopped {
-            let places = TimerRunner.placesLimit - underWay
+            let places = TimerRunner.placesLimit - underWay.count
             var taken = 0
             do {
                 if places > 0 { taken = try await take(places) }
@@ -103,11 +112,11 @@ public final class TimerRunner {
         )
         for row in rows {
             let timer = try DueTimer(row)
-            underWay += 1
-            Task {
+            let turn = UUID()
+            underWay[turn] = Task {
                 await act(timer)
-                let wasFull = underWay == TimerRunner.placesLimit
-                underWay -= 1
+                let wasFull = underWay.count == TimerRunner.placesLimit
+                underWay[turn] = nil
                 if wasFull { wakeup.wake() }
             }
         }
@@ -127,7 +136,8 @@ public final class TimerRunner {
             )
         } catch {
             failed("\(timer.kind): \(error)")
-            await retry(timer, "\(error)")
+            // Cut off at the end of the process, it is nobody's failure.
+            if !Task.isCancelled { await retry(timer, "\(error)") }
         }
     }
 

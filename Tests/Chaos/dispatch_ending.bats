@@ -14,6 +14,10 @@ in_a_stack() {
     in_a_stack term
 }
 
+@test "told to stop while a look hangs, it takes no job more, and ends in order within 25 s" {
+    in_a_stack look
+}
+
 @test "killed after the commit of a batch and before the first byte, each of the batch is sent once" {
     in_a_stack dispatch.begun
 }

@@ -93,6 +93,28 @@ struct TimerRunnerTests {
         }
     }
 
+    @Test("one that takes too long at the end is cut off, and left to its lease")
+    func endless() async throws {
+        try await MigratedDatabase().withClient { client in
+            try await setTimers(client, 1)
+            let record = Record()
+            let runner = runner(client, lease: .milliseconds(700)) { timer in
+                record.attempts.append(timer.attempts)
+                if timer.attempts == 1 { try await EventLoop.shared.sleep(for: .seconds(60)) }
+            }
+            runner.start()
+            #expect(try await eventually { record.attempts == [1] })
+            let began = MonotonicTime.now()
+            await runner.stop(within: .milliseconds(200))
+            #expect(MonotonicTime.now() - began < .seconds(5))
+            let next = self.runner(client) { record.attempts.append($0.attempts) }
+            next.start()
+            #expect(try await eventually { try await left(client) == 0 })
+            await next.stop()
+            #expect(record.attempts == [1, 2])
+        }
+    }
+
     @Test("one whose action fails comes again, later each time")
     func failing() async throws {
         try await MigratedDatabase().withClient { client in

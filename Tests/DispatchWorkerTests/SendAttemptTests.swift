@@ -112,32 +112,36 @@ struct SendAttemptTests {
 struct UnknownDecisionTests {
     @Test("it is sent again only after a second look, and found is sent")
     func looks() {
-        #expect(UnknownDecision.after(.absent, isSecond: false, looks: 1) == .lookAgain)
+        func after(_ finding: Finding, isSecond: Bool) -> UnknownDecision {
+            UnknownDecision.after(finding, isSecond: isSecond, unknownFor: .seconds(9))
+        }
+        #expect(after(.absent, isSecond: false) == .lookAgain)
         #expect(
-            UnknownDecision.after(.absent, isSecond: true, looks: 1)
+            after(.absent, isSecond: true)
                 == .sendAgain(reason: "not_found_at_the_provider")
         )
         #expect(
-            UnknownDecision.after(.found(providerTS: "1.2"), isSecond: true, looks: 9)
+            after(.found(providerTS: "1.2"), isSecond: true)
                 == .sent(providerTS: "1.2")
         )
     }
 
     @Test("who cannot tell for long leaves it to a person")
     func parks() {
-        let later = Finding.later(reason: "limited")
-        #expect(UnknownDecision.after(later, isSecond: true, looks: 7) == .later(reason: "limited"))
-        #expect(UnknownDecision.after(later, isSecond: true, looks: 8) == .park(reason: "limited"))
-        #expect(
-            UnknownDecision.after(.impossible(reason: "x"), isSecond: false, looks: 1)
-                == .park(reason: "x")
-        )
+        func after(_ finding: Finding, hours: Int) -> UnknownDecision {
+            UnknownDecision.after(finding, isSecond: true, unknownFor: .seconds(3600 * hours))
+        }
+        #expect(after(.later(reason: "limited"), hours: 23) == .later(reason: "limited"))
+        #expect(after(.later(reason: "limited"), hours: 24) == .park(reason: "limited"))
+        // A look that was made says what it says, however late.
+        #expect(after(.absent, hours: 99) == .sendAgain(reason: "not_found_at_the_provider"))
+        #expect(after(.impossible(reason: "x"), hours: 0) == .park(reason: "x"))
     }
 
     @Test("a policy that needs no look decides at once")
     func policies() {
         #expect(UnknownDecision.before(.verify) == nil)
-        #expect(UnknownDecision.before(.park) == .park(reason: "policy"))
+        #expect(UnknownDecision.before(.park) == .leave)
         #expect(UnknownDecision.before(.resend) == .sendAgain(reason: "resent_by_policy"))
     }
 }

@@ -136,7 +136,11 @@ struct SlackHistoryTests {
         )
         #expect(
             finding(200, #"{"ok":false,"error":"missing_scope"}"#)
-                == .impossible(reason: "missing_scope")
+                == .later(reason: "missing_scope")
+        )
+        #expect(
+            finding(200, #"{"ok":false,"error":"channel_not_found"}"#)
+                == .impossible(reason: "channel_not_found")
         )
     }
 

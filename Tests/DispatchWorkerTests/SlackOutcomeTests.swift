@@ -12,7 +12,7 @@ struct SlackOutcomeTests {
         var retryAfter: String?
         let body: String
         let outcome: dispatch_worker.SendOutcome
-        var needsAttention = false
+        var attention: Attention?
 
         var testDescription: String { "\(status) \(body.prefix(60))" }
     }
@@ -97,13 +97,13 @@ struct SlackOutcomeTests {
             status: 200,
             body: refusal("a_code_of_tomorrow"),
             outcome: .failed(reason: "a_code_of_tomorrow"),
-            needsAttention: true
+            attention: .unknownAnswer
         ),
         Answer(
             status: 200,
             body: refusal("unknown_method"),
             outcome: .failed(reason: "unknown_method"),
-            needsAttention: true
+            attention: .ourBug
         ),
     ]
 
@@ -116,7 +116,7 @@ struct SlackOutcomeTests {
         )
         #expect(report.outcome == row.outcome)
         #expect(report.httpStatus == row.status)
-        #expect(report.needsAttention == row.needsAttention)
+        #expect(report.attention == row.attention)
     }
 
     private func outcome(_ code: String) -> dispatch_worker.SendOutcome {
@@ -157,7 +157,7 @@ struct SlackOutcomeTests {
         let body = Array(SlackOutcomeTests.refusal(code).utf8)
         let report = SlackOutcome.classify(status: 200, retryAfter: nil, body: body)
         #expect(report.outcome == .failed(reason: code))
-        #expect(!report.needsAttention)
+        #expect(report.attention == nil)
     }
 
     @Test(
@@ -186,6 +186,8 @@ struct SlackOutcomeTests {
             #expect(
                 SlackOutcome.classify(unsent).outcome == .retry(reason: "http_client_\(code)")
             )
+            // No place of our own for the call says nothing of the provider.
+            #expect(SlackOutcome.classify(unsent).isOutage == (code != .tooManyTransfers))
         }
         let refused = HTTPClientError(.refusedAddress, mayHaveBeenSent: false, "x")
         #expect(

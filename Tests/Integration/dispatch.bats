@@ -35,6 +35,19 @@ setup_file() { local_channel; }
     [[ $(jq -r --arg id "$ID" '.items[] | select(.message_request_id == $id) | .ts' <<<"$BODY") == "$ts" ]]
 }
 
+@test "the local outbox counts what is delivered again" {
+    sends "again and again $TAG" && becomes sent
+    [[ $(outbox "$LOCAL" | grep -cx "again and again $TAG") == 1 ]]
+    # As if it had been forgotten that it was sent.
+    sql "update dispatch.message_requests set status = 'accepted', finished_at = null, job_due_at = null,
+        next_attempt_at = now() where id = '$ID'"
+    redis-cli -u "$REDIS_URL" --no-auth-warning del "mr:dispatch:{$SWITCHBOARD_TENANT}:$ID" >/dev/null
+    becomes sent 200
+    agent GET "/v1/local-outbox?channel_code=$LOCAL"
+    [[ $(jq --arg id "$ID" '.items[] | select(.message_request_id == $id) | .repeats' <<<"$BODY") == 1 ]]
+    [[ $(outbox "$LOCAL" | grep -cx "again and again $TAG") == 2 ]]
+}
+
 @test "blocks and a thread are carried" {
     sends "root" && becomes sent
     local ts
@@ -387,6 +400,101 @@ ROWS
     admin POST "/v1/message-requests/$ID/mark-not-sent" '{"reason": "looked"}'
     [[ $STATUS == 200 && $(field .status) == retry_wait ]]
     becomes sent
+}
+
+@test "slack: an unknown message is looked for where it went, wherever its channel has moved" {
+    slack xoxb-good C0BEFORE
+    stand_in '{"fault": "reset_after_acceptance"}'
+    sends "moved on $TAG" "$SLACK" && becomes unknown
+    another_channel "$SLACK" "$SLACK" C0AFTER
+    [[ $(field .provider_channel_id) == C0AFTER ]]
+    becomes sent 150
+    [[ $(posts "moved on $TAG" | jq -rs 'map(.channel + " " + .ts) | join(",")') == "C0BEFORE $(field .provider_ts)" ]]
+    # Into another workspace, and not even at Slack.
+    stand_in '{"fault": "reset_after_acceptance"}'
+    sends "moved off $TAG" "$SLACK" && becomes unknown
+    [[ $(field '.unknown.sent_to | .provider + " " + .workspace_code + " " + .provider_channel_id') == "slack $SLACK C0AFTER" ]]
+    another_channel "$SLACK" "$LOCAL" C0LOCAL
+    becomes sent 150
+    [[ $(posts "moved off $TAG" | jq -rs 'map(.channel + " " + .ts) | join(",")') == "C0AFTER $(field .provider_ts)" ]]
+    [[ -z $(outbox "$SLACK") ]]
+    # What is surely not where it went goes to where its channel is now.
+    another_channel "$SLACK" "$SLACK" C0BEFORE
+    stand_in '{"fault": "reset_before_acceptance"}'
+    sends "moved lost $TAG" "$SLACK" && becomes unknown
+    another_channel "$SLACK" "$SLACK" C0AFTER
+    becomes sent 200
+    [[ $(posts "moved lost $TAG" | jq -r .channel) == C0AFTER ]]
+}
+
+@test "slack: an unknown message that cannot be looked for where it went any more waits for a person" {
+    slack xoxb-team-T0OLD
+    local change
+    for change in "team_changed|slack|xoxb-team-T0NEW|T0NEW" "provider_changed|local||"; do
+        IFS='|' read -r reason provider token team <<<"$change"
+        stand_in '{"fault": "reset_after_acceptance"}'
+        sends "$reason $TAG" "$SLACK" && becomes unknown
+        admin PUT "/v1/workspaces/$SLACK" "$(jq -nc --arg provider "$provider" --arg token "$token" \
+            --arg team "$team" --arg url "$SLACK_STAND_IN_URL/api" '{provider: $provider} +
+            if $provider == "slack" then {token: $token, team_id: $team, api_base_url: $url} else {} end')"
+        [[ $STATUS == 200 ]]
+        is_parked "$reason" || { echo "$BODY" && false; }
+        # Nothing was sent again, and a person settles it.
+        sleep 1
+        agent GET "/v1/message-requests/$ID"
+        [[ $(field .status) == unknown && $(delivered "$reason $TAG") == 1 && -z $(outbox "$SLACK") ]]
+        admin POST "/v1/message-requests/$ID/mark-sent" '{"provider_ts": "1.000001", "reason": "seen"}'
+        [[ $STATUS == 200 && $(field .status) == sent ]]
+    done
+}
+
+@test "slack: while no history can be read a message is looked for again, and found when one can" {
+    slack xoxb-looks
+    stand_in '{"fault": "reset_after_acceptance"}'
+    stand_in '{"fault": "error", "code": "service_unavailable", "method": "conversations.history"}'
+    sends "patience $TAG" "$SLACK" && becomes unknown
+    local timer="owner = 'dispatch-worker' and ref_id = '$ID'"
+    # Many looks have failed before this one.
+    sql "update platform.timers set attempts = 50 where $timer"
+    looks_fail service_unavailable
+    # The token is refused: it may be another soon.
+    stand_in '{"revoke": "xoxb-looks"}'
+    look_now && looks_fail token_revoked
+    agent GET "/v1/message-requests/$ID"
+    [[ $(field .status) == unknown ]]
+    stand_in '{"reinstate": "xoxb-looks"}'
+    look_now && becomes sent 100
+    [[ $(delivered "patience $TAG") == 1 ]]
+    # After a day of it, it is left to a person. (What was seen in that channel says nothing of another.)
+    another_channel "$SLACK-day" "$SLACK" C0DAY
+    stand_in '{"fault": "reset_after_acceptance"}'
+    stand_in '{"fault": "error", "code": "service_unavailable", "method": "conversations.history"}'
+    sends "a day $TAG" "$SLACK-day" && becomes unknown
+    sql "update dispatch.message_requests set unknown_since = now() - interval '25 hours' where id = '$ID'"
+    is_parked service_unavailable
+}
+sql() { psql -qtAX "$DATABASE_URL" -c "$1"; }
+look_now() { sql "update platform.timers set due_at = now() where ref_id = '$ID'"; }
+# looks_fail REASON: within 15 s a look for the request of ID did, and comes again in 5 minutes at most.
+looks_fail() {
+    local tenths=150
+    while ((tenths-- > 0)); do
+        [[ $(sql "select count(*) from platform.timers where ref_id = '$ID' and last_error like '%$1%'
+            and due_at between now() and now() + interval '301 seconds'") != 1 ]] || return 0
+        sleep 0.1
+    done
+    sql "select attempts, last_error, due_at - now() from platform.timers where ref_id = '$ID'"
+    return 1
+}
+# Within 15 s the request of ID says why it was not looked for.
+is_parked() {
+    local tenths=150
+    while ((tenths-- > 0)); do
+        agent GET "/v1/message-requests/$ID"
+        [[ $(field .error) != "not_looked_up: $1" ]] || return 0
+        sleep 0.1
+    done
+    return 1
 }
 
 @test "every field and parameter of the published document says what it means" {

@@ -126,6 +126,62 @@ released() {
     [[ $(field .error) == thread_not_found ]]
 }
 
+@test "slack: nothing of a thread passes its root, however long that takes" {
+    slack
+    local n=0 fault follower root sent
+    for fault in '{"fault": "slow", "delay_ms": 1500}' '{"fault": "ratelimited", "retry_after": 2}' \
+        '{"fault": "error", "code": "service_unavailable"}' '{"fault": "reset_before_acceptance"}'; do
+        n=$((n + 1))
+        stand_in "$fault"
+        sends "order $n $TAG root" "$SLACK" "{\"thread_key\": \"order-$n-$TAG\"}"
+        root=$ID
+        # They are due at once, and more urgent.
+        for follower in 1 2 3; do
+            sends "order $n $TAG follower $follower" "$SLACK" "{\"thread_key\": \"order-$n-$TAG\", \"priority\": 0}"
+        done
+        becomes sent 250
+        sent=$(posts "order $n $TAG" | jq -rs --arg tag "order $n $TAG " 'map(.text | ltrimstr($tag)) | join(",")')
+        [[ $sent == "root,follower 1,follower 2,follower 3" ]] || { echo "$fault: $sent" && false; }
+        ID=$root
+        becomes sent 1
+        [[ $(posts "order $n $TAG follower" | jq -rs 'map(.thread_ts) | unique | join(",")') == "$(field .provider_ts)" ]]
+    done
+}
+
+@test "slack: below a first message that is a reply the others answer what it answers" {
+    slack
+    sends "topic $TAG" "$SLACK" && becomes sent
+    local topic key
+    topic=$(field .provider_ts)
+    key="{\"thread_key\": \"reply-$TAG\"}"
+    sends "first $TAG" "$SLACK" "$(jq -c --arg ts "$topic" '. + {thread_ts: $ts}' <<<"$key")" && becomes sent
+    [[ $(field .provider_ts) != "$topic" ]]
+    sends "second $TAG" "$SLACK" "$key" && becomes sent
+    [[ $(field .thread_ts) == "$topic" ]]
+    [[ $(posts "second $TAG" | jq -r .thread_ts) == "$topic" ]]
+}
+
+@test "slack: who says that a thread's root was sent says under which id, and the others go below it" {
+    slack xoxb-good C0BATS park
+    local root key="{\"thread_key\": \"marked-$TAG\"}"
+    stand_in '{"fault": "reset_before_acceptance"}'
+    sends "root $TAG" "$SLACK" "$key" && becomes unknown
+    root=$ID
+    admin POST "/v1/message-requests/$root/mark-sent" '{"reason": "seen"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /provider_ts ]]
+    sends "below $TAG" "$SLACK" "$key" && never sent 15
+    stand_in '{"message": {"channel": "C0BATS", "ts": "1700000000.000007", "text": "root"}}'
+    admin POST "/v1/message-requests/$root/mark-sent" '{"reason": "seen", "provider_ts": "1700000000.000007"}'
+    [[ $STATUS == 200 && $(field .status) == sent ]]
+    becomes sent 100
+    [[ $(posts "below $TAG" | jq -r .thread_ts) == 1700000000.000007 ]]
+    # Where nobody waits below it the id may stay unknown.
+    stand_in '{"fault": "reset_before_acceptance"}'
+    sends "alone $TAG" "$SLACK" && becomes unknown
+    admin POST "/v1/message-requests/$ID/mark-sent" '{"reason": "seen"}'
+    [[ $STATUS == 200 && $(field .status) == sent ]]
+}
+
 @test "slack: a queued message goes where its channel points when it is sent" {
     slack xoxb-first
     admin POST /v1/pauses "{\"scope\": {\"kind\": \"workspace\", \"code\": \"$SLACK\"}, \"reason\": \"moving\"}"
@@ -194,6 +250,51 @@ released() {
     becomes sent
     admin POST "/v1/message-requests/$ID/retry"
     [[ $STATUS == 409 && $(field .code) == not_waiting ]]
+}
+
+# in_seconds N: a deadline, as JSON members.
+in_seconds() { jq -nc --arg at "$(date -u -d "+$1 seconds" +%FT%TZ)" '{deadline_at: $at}'; }
+# fails_with DEADLINE: a request with it that Slack has refused; sets ID.
+fails_with() {
+    stand_in '{"fault": "error", "code": "no_text"}'
+    sends "deadline $TAG" "$SLACK" "$1" && becomes failed
+}
+
+@test "slack: a deadline holds for what is tried again, and what is past it is sent by force alone" {
+    slack
+    local deadline
+    fails_with "$(in_seconds 3600)"
+    deadline=$(field .deadline_at)
+    admin POST "/v1/message-requests/$ID/retry"
+    [[ $STATUS == 200 && $deadline != null && $(field .deadline_at) == "$deadline" ]]
+    becomes sent
+    # Its time stands still while a pause holds it.
+    fails_with "$(in_seconds 4)"
+    admin POST /v1/pauses "{\"scope\": {\"kind\": \"channel\", \"code\": \"$SLACK\"}, \"reason\": \"a while\"}"
+    local pause
+    pause=$(field .id)
+    admin POST "/v1/message-requests/$ID/retry"
+    [[ $STATUS == 200 ]]
+    sleep 5
+    admin DELETE "/v1/pauses/$pause"
+    becomes sent 100
+    fails_with "$(in_seconds 3)"
+    sleep 4
+    admin POST "/v1/message-requests/$ID/retry"
+    [[ $STATUS == 409 && $(field .code) == deadline_passed ]]
+    admin POST "/v1/message-requests/$ID/resend"
+    [[ $STATUS == 409 && $(field .code) == deadline_passed ]]
+    # A replay of many does not send it either; it expires, and may be replayed as such.
+    admin POST /v1/message-requests/replay "{\"filter\": {\"channel_code\": \"$SLACK\", \"status\": \"failed\"}}"
+    [[ $STATUS == 202 && $(field .replayed) == 1 ]]
+    becomes expired
+    admin POST "/v1/message-requests/$ID/resend" '{"force": true, "reason": "better late than never"}'
+    [[ $STATUS == 200 && $(field .deadline_at) == null ]]
+    becomes sent
+    sends "late $TAG" "$SLACK" '{"deadline_at": "2020-01-01T00:00:00Z"}' && becomes expired
+    admin POST /v1/message-requests/replay "{\"filter\": {\"channel_code\": \"$SLACK\", \"status\": \"expired\"}}"
+    [[ $STATUS == 202 && $(field .replayed) == 1 ]]
+    becomes sent
 }
 
 @test "slack: what failed is shown by cause, and replayed by a filter" {

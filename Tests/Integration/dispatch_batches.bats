@@ -184,6 +184,31 @@ late_by() {
     becomes sent 200
 }
 
+@test "slack: what a person should look at is counted by what it is, and is there before it happens" {
+    slack xoxb-good C0ATTENTION park
+    local code counts=()
+    for code in unknown_answer our_bug unknown_parked; do counts+=("$(attention "$code")"); done
+    stand_in '{"fault": "error", "code": "a_code_of_tomorrow"}'
+    sends "attention $TAG 1" "$SLACK" && becomes failed
+    [[ $(attention unknown_answer) == $((counts[0] + 1)) ]]
+    stand_in '{"fault": "error", "code": "method_deprecated"}'
+    sends "attention $TAG 2" "$SLACK" && becomes failed
+    [[ $(attention our_bug) == $((counts[1] + 1)) ]]
+    stand_in '{"fault": "reset_before_acceptance"}'
+    sends "attention $TAG 3" "$SLACK" && becomes unknown
+    local tenths=100
+    until [[ $(attention unknown_parked) == $((counts[2] + 1)) ]]; do ((tenths-- > 0)) && sleep 0.1; done
+    # What is known to be the message's own fault needs nobody.
+    stand_in '{"fault": "error", "code": "is_archived"}'
+    sends "attention $TAG 4" "$SLACK" && becomes failed
+    [[ $(attention unknown_answer) == $((counts[0] + 1)) ]]
+}
+# attention CODE: its count; fails where it is not shown.
+attention() {
+    curl -sS --max-time 5 "$DISPATCH_WORKER_URL/metrics" |
+        grep -F "dispatch_needs_attention_total{code=\"$1\"} " | cut -d ' ' -f 2 | grep .
+}
+
 @test "slack: the gauges show how many requests are in each state, and how old the oldest due one is" {
     slack xoxb-good C0GAUGES park
     another_channel "$TAG-held" "$LOCAL" C0HELD

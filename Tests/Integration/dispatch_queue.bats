@@ -184,6 +184,32 @@ forgets() { redis flushall >/dev/null; }
     [[ $STATUS == 422 && $(field '.errors[0].pointer') == /weight ]]
 }
 
+@test "slack: two tenants with channels of the same names post each under its own token" {
+    slack xoxb-team-T0MINE C0SHARED
+    local other=team-$RANDOM$RANDOM key n found
+    key=$("$SWITCHBOARD_BIN/messaging" keys create --tenant "$other" --role admin | tail -n 1)
+    ask "$key" PUT "/v1/workspaces/$SLACK" \
+        "{\"provider\": \"slack\", \"token\": \"xoxb-team-T0OTHER\", \"api_base_url\": \"$SLACK_STAND_IN_URL/api\"}"
+    [[ $STATUS == 201 ]]
+    ask "$key" PUT "/v1/channels/$SLACK" \
+        "{\"workspace_code\": \"$SLACK\", \"provider_channel_id\": \"C0SHARED\", \"rate\": {\"per_second\": 50, \"burst\": 10}}"
+    [[ $STATUS == 201 ]]
+    # Some have to be looked for: a look is made under the own token as well, and none is sent twice.
+    stand_in '{"fault": "reset_after_acceptance", "count": 4}'
+    for n in {1..10}; do
+        sends "own $TAG T0MINE $n" "$SLACK"
+        ask "$key" POST /v1/message-requests "{\"channel_code\": \"$SLACK\", \"text\": \"own $TAG T0OTHER $n\"}"
+        [[ $STATUS == 202 ]]
+    done
+    within 60 all_twenty
+    found=$(posts "own $TAG" | jq -r '"\(.team) \(.text)"' | sort)
+    [[ $(wc -l <<<"$found") == 20 && $(uniq <<<"$found" | wc -l) == 20 ]]
+    [[ $(awk '$1 != $4' <<<"$found") == "" ]] || { echo "$found" && false; }
+}
+all_twenty() {
+    [[ $(sql "select count(*) from dispatch.message_requests where channel_code = '$SLACK' and status = 'sent'") == 20 ]]
+}
+
 @test "one tenant's backlog does not hold another's messages up" {
     local other key
     other=fair-$RANDOM$RANDOM

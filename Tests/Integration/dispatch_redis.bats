@@ -73,6 +73,22 @@ between() {
     outbox "$LOCAL" | grep -qx "second text"
 }
 
+@test "what became of a message is in the projection and in the stream within a second" {
+    local key finished event
+    sends "outcome $TAG" "$LOCAL" && becomes sent
+    key="mr:projection:{$SWITCHBOARD_TENANT}:$ID"
+    sleep 1
+    [[ $(redis hget "$key" status) == sent ]]
+    [[ $(redis hget "$key" provider_ts) == "$(field .provider_ts)" ]]
+    finished=$(psql -qtA "$DATABASE_URL" -c "select (extract(epoch from finished_at) * 1000)::bigint
+        from dispatch.message_requests where id = '$ID'")
+    # An entry's id begins with when it was written.
+    event=$(redis --json xrevrange switchboard:events + - count 200 | jq -r --arg id "$ID" \
+        '[.[] | select(.[1] | index("message_request.sent") and index($id)) | .[0]][0]')
+    echo "finished at $finished, told with $event"
+    ((${event%-*} - finished < 1000))
+}
+
 @test "a command makes the projection again from PostgreSQL" {
     sends "projected $TAG" && becomes sent
     local key="mr:projection:{$SWITCHBOARD_TENANT}:$ID"

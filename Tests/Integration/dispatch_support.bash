@@ -95,8 +95,9 @@ posts() {
 calls() {
     curl -sS --fail --max-time 5 "$SLACK_STAND_IN_URL/_deliveries" | jq --arg method "$1" '.calls[$method] // 0'
 }
-# Texts of a channel of the embedded transport, the first delivered first.
+# Texts of a channel of the embedded transport, the first delivered first; what was delivered again is
+# there again.
 outbox() {
     agent GET "/v1/local-outbox?channel_code=$1&limit=200"
-    jq -r '.items | reverse | .[].text' <<<"$BODY"
+    jq -r '.items | reverse | .[] | .text as $text | range(.repeats + 1) | $text' <<<"$BODY"
 }

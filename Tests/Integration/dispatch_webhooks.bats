@@ -55,6 +55,22 @@ signed() {
     [[ $STATUS == 404 ]]
 }
 
+@test "a webhook is told of a workspace that refuses its token" {
+    slack xoxb-told
+    admin PUT "/v1/webhooks/$TAG" "{\"url\": \"$SLACK_STAND_IN_URL/hook/$TAG-paused\", \"secret\": \"0123456789abcdef\",
+        \"events\": [\"workspace.paused\"]}"
+    [[ $STATUS == 201 ]]
+    stand_in '{"revoke": "xoxb-told"}'
+    sends "refused $TAG" "$SLACK" && becomes retry_wait
+    has_hooks "$TAG-paused" 1 100
+    [[ $(hooks "$TAG-paused" | jq -r '.[0].body | fromjson | .type + " " + .data.code + " " + .data.reason') == "workspace.paused $SLACK token_revoked" ]]
+    # Who reads the stream is told as well, once.
+    [[ $(psql -qtA "$DATABASE_URL" -c "select count(*) from platform.outbox where kind = 'event'
+        and target = 'workspace.paused' and key = '$SLACK' and payload->>'reason' = 'token_revoked'") == 1 ]]
+    admin DELETE "/v1/webhooks/$TAG"
+    [[ $STATUS == 204 ]]
+}
+
 @test "an endpoint that took nothing for five days is disabled, until it is put again" {
     [[ -n $SLACK_STAND_IN_URL ]] || skip "SLACK_STANDIN_URL is not set"
     stand_in '{"reset": true}'

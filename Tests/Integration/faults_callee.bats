@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A service that others call is down for a while: the outbox delivers when it is back, in order.
+# A service that others call is down for a while, or Slack: the outbox delivers when it is back, in order.
 # SWITCHBOARD_LONG=1 takes the 30 s of life, else a 20th of it.
 # Each test is a subshell of its own, so what it sets stays there.
 # shellcheck disable=SC2030,SC2031,SC2153
@@ -46,12 +46,44 @@ stay_down() {
     eventually 20 all_shown_as_delivered
 }
 all_delivered() {
-    [[ $(sql "select count(*) || ' ' || count(distinct text) from dispatch.local_outbox
+    [[ $(sql "select sum(1 + repeats) || ' ' || count(distinct text) from dispatch.local_outbox
         where text like '$CONVERSATION %'") == "$1 $1" ]]
 }
 all_shown_as_delivered() {
     messaging GET "/v1/conversations/$CONVERSATION/messages?limit=200"
     [[ $(field '[.items[] | select(.delivery != null) | .delivery.state] | unique | tojson') == '["delivered"]' ]]
+}
+
+@test "Slack refuses connections: it is tried a few times, not with every message; all go out after it" {
+    [[ -n ${SLACK_STANDIN_URL:-} ]] || skip "SLACK_STANDIN_URL is not set"
+    local number tried
+    SLACK=$CHANNEL-slack
+    prepare_channel "$SLACK" slack
+    take_away slack-standin
+    for number in {1..40}; do
+        insist 202 dispatch POST /v1/message-requests \
+            "{\"channel_code\": \"$SLACK\", \"text\": \"$SLACK $number\"}"
+    done
+    # The breaker opens with the tenth failure; what was under way by then is all that was tried.
+    eventually 20 were_tried_more_than 9
+    sleep 3
+    tried=$(tries)
+    ((tried < 30))
+    sleep 5
+    [[ $(tries) == "$tried" ]]
+    bring_back slack-standin
+    eventually 90 all_sent 40
+    [[ $(curl -sS --fail --max-time 5 "${SLACK_STANDIN_URL%/api}/_deliveries" |
+        jq -r --arg tag "$SLACK" '[.deliveries[].text | select(startswith($tag))] | "\(length) \(unique | length)"') == "40 40" ]]
+}
+tries() {
+    sql "select count(*) from dispatch.attempts a join dispatch.message_requests m
+        on m.tenant_id = a.tenant_id and m.id = a.message_request_id where m.channel_code = '$SLACK'"
+}
+were_tried_more_than() { (($(tries) > $1)); }
+all_sent() {
+    [[ $(sql "select count(*) from dispatch.message_requests
+        where channel_code = '$SLACK' and status = 'sent'") == "$1" ]]
 }
 
 @test "assignment-engine down: a handover that waits is 503; one by a word is made when it is back" {

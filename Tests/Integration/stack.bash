@@ -146,9 +146,10 @@ replies() {
         "$(jq -nc --arg text "$1" '{text: $text, sender: {kind: "agent", id: "a"}}')" "${@:2}"
 }
 
-# delivered CHANNEL TEXT: how often the local transport has delivered it.
+# delivered CHANNEL TEXT: how often the local transport has delivered it, repeats of a row included.
 delivered() {
-    sql "select count(*) from dispatch.local_outbox where channel_code = '$1' and text = '$2'"
+    sql "select coalesce(sum(1 + repeats), 0) from dispatch.local_outbox
+        where channel_code = '$1' and text = '$2'"
 }
 is_delivered_once() { [[ $(delivered "$1" "$2") == 1 ]]; }
 request_is() { # STATUS ID

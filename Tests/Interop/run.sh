@@ -29,7 +29,7 @@ metrics_are_valid() {
 # A counter shows up with its first event, so the names of the rules are looked for in the sources.
 alerts_are_valid() {
     local rules=../../compose/alerts.yml name
-    promtool check rules "$rules" || return
+    promtool check rules "$rules" && promtool test rules alerts_test.yml || return
     while read -r name; do
         grep -rqF "\"$name\"" ../../Services ../../Shared ||
             { echo "$name is no metric" && return 1; }
@@ -38,7 +38,7 @@ alerts_are_valid() {
 
 shopt -s nullglob
 programs=(*.py)
-tell "promtool accepts the alert rules, whose metrics there are" alerts_are_valid
+tell "promtool accepts the alert rules, which fire when they should, and whose metrics there are" alerts_are_valid
 tell "promtool accepts messaging's metrics" metrics_are_valid "$MESSAGING_URL"
 tell "promtool accepts assignment-engine's metrics" metrics_are_valid "$ASSIGNMENT_ENGINE_URL"
 tell "promtool accepts dispatch-worker's metrics" metrics_are_valid "$DISPATCH_WORKER_URL"

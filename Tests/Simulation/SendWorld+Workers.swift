@@ -223,7 +223,7 @@ extension SendWorld {
     }
 
     private mutating func decide(_ look: Look) {
-        switch UnknownDecision.after(look.finding, isSecond: look.isSecond, looks: 1) {
+        switch UnknownDecision.after(look.finding, isSecond: look.isSecond, unknownFor: .zero) {
         case .sent(let ts):
             settle(look, .sent, ts: Int(ts))
         case .sendAgain:
@@ -233,7 +233,7 @@ extension SendWorld {
             timers.append(
                 Timer(generation: look.generation, isSecond: true, dueAt: now + pause)
             )
-        case .later, .park: break
+        case .later, .park, .leave: break
         }
     }
 

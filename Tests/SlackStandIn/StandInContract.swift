@@ -8,6 +8,8 @@ struct StandInMessage {
     let blocks: JSON?
     let threadTS: String?
     let metadata: JSON?
+    /// Whose token posted it.
+    var team: String?
 
     init(
         channel: String,
@@ -42,6 +44,7 @@ struct StandInMessage {
             "type": "message", "channel": .string(channel), "ts": .string(ts),
             "text": .string(text ?? ""), "bot_id": "B0STANDIN",
         ]
+        if let team { document["team"] = .string(team) }
         if let blocks { document["blocks"] = blocks }
         if let threadTS { document["thread_ts"] = .string(threadTS) }
         if withMetadata, let metadata { document["metadata"] = metadata }
@@ -68,7 +71,7 @@ enum StandInContract {
     }
 
     /// `xoxb-team-T123` belongs to the team T123, any other token to the stand-in's own.
-    private static func team(of token: String) -> String {
+    static func team(of token: String) -> String {
         let parts = token.split(separator: "-")
         return parts.count == 3 && parts[1] == "team" ? String(parts[2]) : "T0STANDIN"
     }

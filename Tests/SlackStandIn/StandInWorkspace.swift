@@ -204,7 +204,7 @@ final class StandInWorkspace {
                     watch.limited(request, seconds: wait)
                     return limited(wait)
                 }
-                answer = try post(channel, arguments, request)
+                answer = try post(channel, arguments, token)
             case "conversations.history":
                 answer = try StandInContract.history(arguments, messages)
             case "conversations.replies":
@@ -235,16 +235,17 @@ final class StandInWorkspace {
     private func post(
         _ channel: String,
         _ arguments: [String: JSON],
-        _ request: StandInRequest
+        _ token: String
     ) throws -> JSONObject {
         clock += 1
         let fraction = String(String(1_000_000 + clock).dropFirst())
-        let message = try StandInContract.message(
+        var message = try StandInContract.message(
             arguments,
             channel: channel,
             ts: "\(WallClock.milliseconds() / 1000).\(fraction)",
             known: written + messages
         )
+        message.team = StandInContract.team(of: token)
         messages.append(message)
         return [
             "ok": true, "channel": .string(channel), "ts": .string(message.ts),

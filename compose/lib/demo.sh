@@ -146,10 +146,10 @@ bot_answers() {
     shows "seen" "the local transport has delivered exactly one such message"
 }
 
-# sent_once TEXT: the last answer, a local outbox, holds one such message.
+# sent_once TEXT: the last answer, a local outbox, holds one such message, delivered once.
 sent_once() {
     local times
-    times=$(jq --arg text "$1" '[.items[] | select(.text == $text)] | length' <<<"$ANSWER") ||
+    times=$(jq --arg text "$1" '[.items[] | select(.text == $text) | 1 + .repeats] | add // 0' <<<"$ANSWER") ||
         times="?"
     [[ $times == 1 ]] || broken "the local outbox holds it $times times: $ANSWER"
 }

@@ -221,7 +221,8 @@ struct MessageRequestRepository {
         var error: String?
     }
 
-    /// Settles a request that is `unknown`; nil when it is not (any more).
+    /// Settles a request that is `unknown`; nil when it is not (any more), and `{missing}` when it
+    /// cannot be settled without what that names.
     ///
     /// - Parameters:
     ///   - fence: the token of the attempt that was looked for; a look that was overtaken by another

@@ -29,6 +29,26 @@ struct SendRepository {
         try await statements.resolving.call(.init(tenant: tenant, id: id, content: content)).present
     }
 
+    /// An unknown request, with where its attempt went as its channel; nil when it is not unknown.
+    func unknown(_ tenant: UUID, _ id: UUID) async throws -> JSON? {
+        try JSON(
+            stored: try await postgres.read(
+                "select dispatch.unknown_request($1, $2) as answer",
+                [.uuid(tenant), .uuid(id)]
+            ).one()
+        ).present
+    }
+
+    /// Notes why only a person can settle an unknown request.
+    ///
+    /// - Parameter fence: the token of the attempt that was looked for.
+    func park(_ job: MessageReference, _ fence: UUID?, error: String) async throws {
+        _ = try await postgres.query(
+            "select dispatch.park_unknown($1, $2, $3, $4, $5)",
+            place(of: job) + [PostgresValue(fence), .string(error)]
+        )
+    }
+
     /// Why a request is put off, where that makes a difference.
     enum Postponement: String, Sendable {
         /// A pause; one that has ended meanwhile puts nothing off.
@@ -69,8 +89,10 @@ struct SendRepository {
     }
 
     /// The one commit before the first byte: who gets `hasBegun` may send, nobody else.
-    func begin(_ job: MessageReference, token: UUID) async throws -> Beginning {
-        let answer = try await statements.stepping.call(.begin(job, token: token))
+    func begin(_ message: ResolvedMessage, token: UUID) async throws -> Beginning {
+        let answer = try await statements.stepping.call(
+            .begin(message.job, token: token, target: message.channel.target)
+        )
         return Beginning(
             hasBegun: answer["begun"] == true,
             status: answer["status"]?.stringValue ?? "",
@@ -199,7 +221,10 @@ struct SendRepository {
         )
     }
 
-    /// Delivers through the embedded transport, once per request and generation; answers the ts.
+    /// Delivers through the embedded transport; answers the ts.
+    ///
+    /// What it has already is kept once per request and generation, and counted as a repeat. A statement
+    /// whose answer was lost is not sent again here, for the same reason.
     func deliverLocally(_ message: ResolvedMessage) async throws -> String {
         let job = message.job
         let answer = try JSON(
@@ -209,8 +234,7 @@ struct SendRepository {
                     .string(job.channelCode), .string(message.channel.providerChannelID),
                     PostgresValue(message.content.threadTS), PostgresValue(message.content.text),
                     message.content.blocks.map { .json($0.text) } ?? .null,
-                ],
-                idempotent: true
+                ]
             ).one()
         )
         guard let ts = answer["ts"]?.stringValue else {

@@ -16,19 +16,19 @@ final class SendStatements {
 
     /// What is to be recorded of an attempt.
     enum Step: Sendable {
-        /// It wants to begin.
-        case begin(MessageReference, token: UUID)
+        /// It wants to begin, and goes there.
+        case begin(MessageReference, token: UUID, target: JSON)
         /// It has ended.
         case finish(MessageReference, token: UUID, SendRepository.Ending)
 
         /// As `dispatch.step_sends` reads it.
         var json: JSON {
             switch self {
-            case .begin(let job, let token):
+            case .begin(let job, let token, let target):
                 [
                     "tenant_id": .string(job.tenantID.text),
                     "id": .string(job.messageRequestID.text), "token": .string(token.text),
-                    "generation": .int(Int64(job.generation)),
+                    "generation": .int(Int64(job.generation)), "target": target,
                 ]
             case .finish(let job, let token, let ending):
                 [

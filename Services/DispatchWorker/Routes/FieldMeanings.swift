@@ -28,6 +28,9 @@ enum FieldMeanings {
         "status": "Where it stands; `unknown`: the provider may have it.",
         "provider_ts": "The provider's id of the message.",
         "error": "The word for why it failed.",
+        "ts": "Its id in the embedded outbox.",
+        "message_request_id": "The message request that it came from.",
+        "repeats": "How often it was delivered again; more than 0 is a fault of ours.",
         "items": "The page.",
         "next_cursor": "Asks for the next page; null on the last one.",
     ]
@@ -61,7 +64,7 @@ enum FieldMeanings {
         "author": "Whose key it was.",
         "expires_at": "When it ends by itself.",
         "uses_deadlines": "Whether deadlines go on meanwhile; else they stand still.",
-        "force": "Sends again what was sent, or may have been; audited.",
+        "force": "Sends again what was sent, may have been, or is past its deadline; audited.",
         "filter": "Which failed ones are meant; all of it must hold.",
         "dry_run": "Counts by cause what would be done, and does nothing.",
         "kind": "What of it.",

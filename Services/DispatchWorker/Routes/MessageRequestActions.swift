@@ -79,7 +79,8 @@ struct MessageRequestActions {
             "/v1/message-requests/{id}/retry",
             access: .role(.operator),
             summary: "Try a message request at once",
-            description: "One that waits becomes due; one that failed begins a new generation.",
+            description: "One that waits becomes due; one that failed begins a new generation, "
+                + "unless its deadline has passed.",
             tag: "Message requests",
             idempotency: .replayed,
             requestSchema: JSONFields.schema(MessageRequestActions.reason),
@@ -94,9 +95,12 @@ struct MessageRequestActions {
                     AuditNote(request, reason: reason)
                 )
                 guard let found = answer["request"] else { throw Problem.notFound }
-                guard answer["result"] != "not_waiting" else {
+                switch answer["result"]?.stringValue {
+                case "not_waiting":
                     let state = found["status"]?.stringValue ?? ""
                     throw Problem.conflict("not_waiting", "the request is \(state)")
+                case "deadline_passed": throw MessageRequestActions.deadlinePassed(found)
+                default: break
                 }
                 await settled(tenant, id)
                 return .json(200, found)
@@ -110,7 +114,9 @@ struct MessageRequestActions {
             "/v1/message-requests/{id}/resend",
             access: .role(.operator),
             summary: "Send a message request once more, as a new generation",
-            description: "What was sent, or may have been, needs `force` and a reason.",
+            description: "What was sent, or may have been, or is past its deadline needs `force` "
+                + "and a reason. A deadline that is still to come holds; one that has passed does "
+                + "not any more.",
             tag: "Message requests",
             idempotency: .replayed,
             requestSchema: JSONFields.schema(MessageRequestActions.forced),
@@ -130,6 +136,7 @@ struct MessageRequestActions {
                 switch answer["result"]?.stringValue {
                 case "needs_force":
                     throw Problem.conflict("needs_force", "the request is \(state)")
+                case "deadline_passed": throw MessageRequestActions.deadlinePassed(found)
                 case "not_ended":
                     throw Problem.conflict("not_ended", "the request is \(state)")
                 default: break
@@ -146,6 +153,8 @@ struct MessageRequestActions {
             "/v1/message-requests/{id}/mark-sent",
             access: .role(.operator),
             summary: "Say that an unknown message was sent",
+            description: "The first message of a `thread_key` needs `provider_ts`: the others are "
+                + "posted below it.",
             tag: "Message requests",
             idempotency: .replayed,
             requestSchema: JSONFields.schema(MessageRequestActions.sentAs),
@@ -175,6 +184,14 @@ struct MessageRequestActions {
                     reason
                 )
             }
+        )
+    }
+
+    private static func deadlinePassed(_ found: JSON) -> Problem {
+        let deadline = found["deadline_at"]?.stringValue ?? ""
+        return Problem.conflict(
+            "deadline_passed",
+            "its deadline was \(deadline); resend with force sends it all the same"
         )
     }
 
@@ -213,6 +230,12 @@ struct MessageRequestActions {
         else {
             let state = found["status"]?.stringValue ?? ""
             throw Problem.conflict("not_unknown", "the request is \(state), not unknown")
+        }
+        guard answer["missing"]?.stringValue == nil else {
+            throw Problem.invalid(
+                "/provider_ts",
+                "is needed: others of its thread_key are posted below this message"
+            )
         }
         await settled(tenant, id)
         return .json(200, answer)

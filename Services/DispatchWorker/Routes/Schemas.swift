@@ -70,7 +70,12 @@ enum Schemas {
         "Cause": ["type": "object", "required": ["status", "error", "count"]],
         "Webhook": ["type": "object", "required": ["code", "url", "events"]],
         "Policy": ["type": "object", "required": ["retention_days"]],
-        "LocalDelivery": ["type": "object", "required": ["ts", "message_request_id"]],
+        "LocalDelivery": [
+            "type": "object", "required": ["ts", "message_request_id", "repeats"],
+            "properties": [
+                "ts": text, "message_request_id": uuid, "repeats": ["type": "integer"],
+            ],
+        ],
     ]
 }
 

@@ -13,7 +13,7 @@ struct WebhookRoutes {
     static let events = [
         "message_request.dispatched", "message_request.sent", "message_request.retrying",
         "message_request.unknown", "message_request.failed", "message_request.cancelled",
-        "message_request.expired",
+        "message_request.expired", "workspace.paused",
     ]
 
     let repository: WebhookRepository
@@ -29,7 +29,9 @@ struct WebhookRoutes {
             summary: "Make or change a webhook",
             description: "Deliveries are signed as Standard Webhooks asks (`webhook-id`, "
                 + "`webhook-timestamp`, `webhook-signature: v1,…`) and tried for 5 days; an "
-                + "endpoint that takes nothing for so long is disabled until it is put again.",
+                + "endpoint that takes nothing for so long is disabled until it is put again. "
+                + "`workspace.paused` says that a workspace refused its token: nothing of it is "
+                + "sent until it has another.",
             tag: "Webhooks",
             requestSchema: Schemas.object(
                 [

@@ -22,6 +22,8 @@ struct SendReport: Sendable, Hashable {
     let outcome: SendOutcome
     /// The status of the provider's answer, when there was one.
     var httpStatus: Int?
-    /// Somebody should look at this: we sent something that the provider does not know.
-    var needsAttention = false
+    /// Nobody was there to talk to: surely not sent, and no fault of the message.
+    var isOutage = false
+    /// Why somebody should look at this; nil when nobody need.
+    var attention: Attention?
 }

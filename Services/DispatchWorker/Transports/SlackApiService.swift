@@ -77,7 +77,7 @@ final class SlackApiService: ChannelTransport {
 
     /// Reads the channel's history, or the thread's, for our metadata.
     func look(_ message: ResolvedMessage, token: Secret?, since: Int64) async -> Sightings {
-        guard let token else { return .impossible(reason: "no_token") }
+        guard let token else { return .later(reason: "no_token") }
         var cursor: String?
         var marks: [String: String] = [:]
         for _ in 0..<SlackApiService.historyPagesLimit {

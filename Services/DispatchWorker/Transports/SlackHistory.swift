@@ -29,7 +29,9 @@ extension SlackApiService {
         }
     }
 
-    /// What an answer to a history call means; limits and outages pass, refusals do not.
+    /// What an answer to a history call means.
+    ///
+    /// Limits and outages pass, and a workspace that refuses its token may get another.
     nonisolated static func page(status: Int, body: [UInt8]) -> Result<JSON, NoPage> {
         guard status < 429 else { return .failure(NoPage(.later(reason: "http_\(status)"))) }
         guard let answer = try? JSON(parsing: body, limits: .foreign),
@@ -44,7 +46,10 @@ extension SlackApiService {
         // A thread that is gone cannot hold the reply.
         if code == "thread_not_found" { return .success(["ok": true, "messages": []]) }
         return .failure(
-            NoPage(passing.contains(code) ? .later(reason: code) : .impossible(reason: code))
+            NoPage(
+                passing.contains(code) || SlackOutcome.workspace.contains(code)
+                    ? .later(reason: code) : .impossible(reason: code)
+            )
         )
     }
 

@@ -49,9 +49,14 @@ enum SlackOutcome {
         if error.mayHaveBeenSent { return SendReport(outcome: .unknown(reason: reason)) }
         switch error.code {
         case .badURL, .badHeader, .refusedAddress:
-            return SendReport(outcome: .workspaceRefused(reason: reason), needsAttention: true)
-        default:
+            return SendReport(
+                outcome: .workspaceRefused(reason: reason),
+                attention: .addressRefused
+            )
+        // Ours: the provider was not even called.
+        case .tooManyTransfers, .stopped, .cancelled:
             return SendReport(outcome: .retry(reason: reason))
+        default: return SendReport(outcome: .retry(reason: reason), isOutage: true)
         }
     }
 
@@ -62,13 +67,19 @@ enum SlackOutcome {
             return SendReport(outcome: .unknown(reason: code))
         }
         if workspace.contains(code) {
-            return SendReport(outcome: .workspaceRefused(reason: code), needsAttention: true)
+            return SendReport(
+                outcome: .workspaceRefused(reason: code),
+                attention: .workspaceRefused
+            )
         }
         if message.contains(code) || messagePrefixes.contains(where: code.hasPrefix) {
             return SendReport(outcome: .failed(reason: code))
         }
         // Ours, or new: it stays visible as failed and is never tried without end.
-        return SendReport(outcome: .failed(reason: code), needsAttention: true)
+        return SendReport(
+            outcome: .failed(reason: code),
+            attention: ours.contains(code) ? .ourBug : .unknownAnswer
+        )
     }
 
     static func limited(_ retryAfter: String?, _ reason: String) -> SendOutcome {
@@ -84,6 +95,10 @@ enum SlackOutcome {
     private static let limits: Set<String> = ["ratelimited", "rate_limited"]
     private static let notSent: Set<String> = [
         "service_unavailable", "request_timeout", "team_added_to_org",
+    ]
+    /// We called what is not there.
+    private static let ours: Set<String> = [
+        "unknown_method", "deprecated_endpoint", "method_deprecated",
     ]
     /// Documented with: part of the operation may have succeeded.
     private static let ambiguous: Set<String> = ["internal_error", "fatal_error"]

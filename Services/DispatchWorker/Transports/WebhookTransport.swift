@@ -87,7 +87,9 @@ final class WebhookTransport: ChannelTransport {
         case 500...: outcome = .unknown(reason: reason)
         default: outcome = .failed(reason: reason)
         }
-        return SendReport(outcome: outcome, httpStatus: status)
+        var report = SendReport(outcome: outcome, httpStatus: status)
+        if case .workspaceRefused = outcome { report.attention = .workspaceRefused }
+        return report
     }
 
     func look(_ message: ResolvedMessage, token: Secret?, since: Int64) async -> Sightings {

@@ -120,7 +120,7 @@ struct MessageResolver {
         }
     }
 
-    /// The message in what `dispatch.resolve` answered.
+    /// The message in what `dispatch.unknown_request` answered.
     static func message(_ job: MessageReference, _ document: JSON) -> ResolvedMessage? {
         document["configuration"].flatMap(ChannelConfiguration.init).map {
             ResolvedMessage(job: job, content: MessageContent(document), channel: $0)

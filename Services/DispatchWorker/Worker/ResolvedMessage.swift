@@ -48,6 +48,8 @@ struct MessageContent: Sendable, Hashable {
 struct ChannelConfiguration: Sendable {
     let workspaceCode: String
     let provider: Provider
+    /// The workspace's id at the provider, where that is known.
+    let teamID: String?
     let baseURL: String?
     /// Why nothing is sent now: the scope and the reason of a pause.
     let pause: String?
@@ -59,7 +61,7 @@ struct ChannelConfiguration: Sendable {
     let burst: Int
     let sealedToken: SealedSecret?
 
-    /// Reads what `dispatch.configuration` made; nil when it is null.
+    /// Reads what `dispatch.resolve_many` answered of it; nil when it is null.
     init?(_ document: JSON) {
         guard let workspace = document["workspace_code"]?.stringValue,
             let provider = document["provider"]?.stringValue.flatMap(Provider.init(rawValue:)),
@@ -71,6 +73,7 @@ struct ChannelConfiguration: Sendable {
         self.provider = provider
         providerChannelID = channel
         self.policy = policy
+        teamID = document["team_id"]?.stringValue
         baseURL = document["api_base_url"]?.stringValue
         pause = document["pause"]?["reason"]?.stringValue.map {
             "\(document["pause"]?["scope"]?.stringValue ?? "")_paused: \($0)"
@@ -87,6 +90,15 @@ struct ChannelConfiguration: Sendable {
         } else {
             sealedToken = nil
         }
+    }
+
+    /// Where a message goes that is sent now, as the commit before its first byte notes it.
+    var target: JSON {
+        [
+            "provider": .string(provider.rawValue), "workspace_code": .string(workspaceCode),
+            "team_id": JSON(teamID), "api_base_url": JSON(baseURL),
+            "provider_channel_id": .string(providerChannelID),
+        ]
     }
 }
 

@@ -29,8 +29,9 @@ extension SendAttemptRunner {
             try await record(plan.ending, job, attempt)
         }
         metrics.ended(status ?? "superseded", message.channel.provider, took: plan.ending.took)
+        if let attention = report.attention { metrics.needs(attention) }
         logger.log(
-            level: report.needsAttention || status == nil ? .error : .info,
+            level: report.attention != nil || status == nil ? .error : .info,
             "attempt ended",
             metadata: job.logged([
                 "state": "\(status ?? "superseded")", "error": "\(plan.ending.error ?? "")",
@@ -73,7 +74,7 @@ extension SendAttemptRunner {
         _ attempt: UUID
     ) async -> SendReport {
         guard let transport = transports[message.channel.provider] else {
-            return SendReport(outcome: .failed(reason: "no_transport"), needsAttention: true)
+            return SendReport(outcome: .failed(reason: "no_transport"), attention: .ourBug)
         }
         let sending = Task { await transport.send(message, token: token) }
         let renewing = Task { await keepLease(message.job, attempt) { sending.cancel() } }

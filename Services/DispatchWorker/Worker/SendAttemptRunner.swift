@@ -172,7 +172,7 @@ final class SendAttemptRunner {
 
     private func begin(_ run: inout Run) async throws -> SendAttempt.Fact {
         let asked = MonotonicTime.now()
-        let beginning = try await repository.begin(run.message.job, token: run.attempt)
+        let beginning = try await repository.begin(run.message, token: run.attempt)
         run.result.status = beginning.status
         guard beginning.hasBegun else {
             run.result.isSkipped = true

@@ -23,12 +23,14 @@ final class SendMessageProcessor {
     private let repository: SendRepository
     private let resolver: MessageResolver
     private let runner: SendAttemptRunner
+    private let metrics: SendMetrics
     private let logger: Logger
 
     init(_ parts: SendParts) {
         repository = parts.repository
         resolver = parts.resolver
         runner = SendAttemptRunner(parts)
+        metrics = parts.metrics
         logger = parts.logger
     }
 
@@ -86,6 +88,7 @@ final class SendMessageProcessor {
             result.retryIn = SendMessageProcessor.nowhereWait
         } else {
             result.isSkipped = true
+            metrics.needs(.requestNowhere)
             logger.error(
                 "a job's request is nowhere",
                 metadata: [
@@ -110,6 +113,7 @@ final class SendMessageProcessor {
         do {
             token = try resolver.token(of: message)
         } catch {
+            metrics.needs(.tokenDoesNotOpen)
             logger.error(
                 "a token does not open",
                 metadata: message.job.logged(["error": "\(error)"])

@@ -26,6 +26,7 @@ final class SendMessageWorker {
     private let concurrency: Int
     private let processor: SendMessageProcessor
     private let tenants: TenantDirectory
+    private let metrics: SendMetrics
     private let logger: Logger
     private var fair: FairWorker?
     private var running = 0
@@ -47,6 +48,7 @@ final class SendMessageWorker {
         self.threadEnded = threadEnded
         processor = SendMessageProcessor(parts)
         tenants = parts.tenants
+        metrics = parts.metrics
         logger = parts.logger
         var settings = WorkerConfiguration()
         settings.concurrency = concurrency
@@ -153,6 +155,7 @@ final class SendMessageWorker {
         case .completed: break
         case .failed(let job, let reason, let next):
             guard next == .fail else { return }
+            metrics.needs(.jobFailed)
             logger.error("a job failed", metadata: ["job": "\(job.id)", "error": "\(reason)"])
         case .lost(let job, let error):
             logger.info(

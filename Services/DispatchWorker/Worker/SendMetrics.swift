@@ -18,6 +18,27 @@ struct SendMetrics {
         "Events of requests that were dispatched already."
     )
 
+    private let refusedWorkspaces = PrometheusRegistry.shared.counter(
+        "dispatch_workspace_refused_total",
+        "Workspaces that were paused because their token or rights do not suffice."
+    )
+    /// All are there from the start, at 0: an increase from nothing is none to Prometheus.
+    private let attention: [Attention: PrometheusCounter] = Dictionary(
+        uniqueKeysWithValues: Attention.allCases.map { attention in
+            let counter = PrometheusRegistry.shared.counter(
+                "dispatch_needs_attention_total",
+                "What a person should look at, by what it is.",
+                ["code": attention.rawValue]
+            )
+            return (attention, counter)
+        }
+    )
+
+    /// Counts what a person should look at.
+    func needs(_ what: Attention) {
+        attention[what]?.increment()
+    }
+
     /// Counts an attempt by what came of it.
     func ended(_ status: String, _ provider: Provider, took time: Duration) {
         registry.counter(
@@ -36,10 +57,7 @@ struct SendMetrics {
 
     /// Counts a workspace that began to refuse us.
     func workspaceRefused() {
-        registry.counter(
-            "dispatch_workspace_refused_total",
-            "Workspaces that were paused because their token or rights do not suffice."
-        ).increment()
+        refusedWorkspaces.increment()
     }
 
     /// Shows how many requests are in a state, and how old the oldest one is that is due.

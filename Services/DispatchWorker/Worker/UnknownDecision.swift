@@ -10,16 +10,18 @@ enum UnknownDecision: Sendable, Hashable {
     case sendAgain(reason: String)
     /// Nobody can tell at the moment: the same look later.
     case later(reason: String)
-    /// A person has to decide.
+    /// A person has to decide: nobody else can tell.
     case park(reason: String)
+    /// A person has to decide: so says the policy.
+    case leave
 
-    /// After so many looks that told nothing a person has to decide.
-    static let looksLimit = 8
+    /// A message of which looks have told nothing for so long is left to a person.
+    static let looksLimit: Duration = .seconds(86_400)
 
     /// What the policy says before anybody looks; nil when it wants a look.
     static func before(_ policy: UnknownPolicy) -> UnknownDecision? {
         switch policy {
-        case .park: .park(reason: "policy")
+        case .park: .leave
         case .resend: .sendAgain(reason: "resent_by_policy")
         case .verify: nil
         }
@@ -29,12 +31,17 @@ enum UnknownDecision: Sendable, Hashable {
     ///
     /// - Parameters:
     ///   - isSecond: whether an earlier look did not see it either.
-    ///   - looks: how often this look was tried, this time included.
-    static func after(_ finding: Finding, isSecond: Bool, looks: Int) -> UnknownDecision {
+    ///   - unknownFor: how long it has been unclear. Looks that could not be made do not count: who
+    ///     could not be asked in one hour may answer in the next.
+    static func after(
+        _ finding: Finding,
+        isSecond: Bool,
+        unknownFor: Duration
+    ) -> UnknownDecision {
         switch finding {
         case .found(let ts): .sent(providerTS: ts)
         case .absent: isSecond ? .sendAgain(reason: "not_found_at_the_provider") : .lookAgain
-        case .later(let reason) where looks < looksLimit: .later(reason: reason)
+        case .later(let reason) where unknownFor < looksLimit: .later(reason: reason)
         case .later(let reason), .impossible(let reason): .park(reason: reason)
         }
     }

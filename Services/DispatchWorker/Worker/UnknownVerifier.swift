@@ -11,7 +11,9 @@ internal import PostgresClient
 /// Finds out whether a message was sent of which nobody knows, and settles it by its channel's
 /// policy.
 ///
-/// It is sent again only after two looks, some seconds apart, did not find it.
+/// It is looked for where its attempt went, whatever its channel has been changed to since; where that
+/// cannot be looked at any more a person has to decide, and where nobody answers, after a day of looks
+/// that come 5 minutes apart at most. It is sent again only after two looks, some seconds apart, did not find it.
 @LoopActor
 final class UnknownVerifier {
     /// The timer of the first look; `finish_send` sets it.
@@ -49,13 +51,10 @@ final class UnknownVerifier {
     /// Acts for a timer; safe to repeat.
     func handle(_ timer: DueTimer) async throws {
         guard timer.kind == UnknownVerifier.first || timer.kind == UnknownVerifier.second,
-            let document = try await parts.repository.resolve(
-                timer.tenantID,
-                timer.refID,
-                content: true
-            ),
-            document["status"] == "unknown",
-            document["generation"]?.intValue == timer.refSeq
+            let document = try await parts.repository.unknown(timer.tenantID, timer.refID),
+            document["generation"]?.intValue == timer.refSeq,
+            let policy = document["unknown_policy"]?.stringValue
+                .flatMap(UnknownPolicy.init(rawValue:))
         else { return }
         let job = MessageReference(
             tenantID: timer.tenantID,
@@ -64,10 +63,13 @@ final class UnknownVerifier {
             generation: Int(timer.refSeq),
             channelCode: document["channel_code"]?.stringValue ?? ""
         )
-        guard let message = MessageResolver.message(job, document) else { return }
         let fence = document["attempt_token"]?.stringValue.flatMap(UUID.init(text:))
-        if let decision = UnknownDecision.before(message.channel.policy) {
+        if let decision = UnknownDecision.before(policy) {
             return try await follow(decision, job, fence)
+        }
+        let gone = document["gone"]?.stringValue
+        guard gone == nil, let message = MessageResolver.message(job, document) else {
+            return try await follow(.park(reason: gone ?? "no_target"), job, fence)
         }
         let facts = Facts(
             since: document["begun_s"]?.intValue ?? 0,
@@ -78,7 +80,7 @@ final class UnknownVerifier {
         let decision = UnknownDecision.after(
             finding,
             isSecond: timer.kind == UnknownVerifier.second && isSettled,
-            looks: timer.attempts
+            unknownFor: facts.unknownFor
         )
         try await follow(decision, job, fence)
     }
@@ -143,7 +145,7 @@ final class UnknownVerifier {
         do {
             token = try parts.resolver.token(of: message)
         } catch {
-            return .impossible(reason: "token_does_not_open")
+            return .later(reason: "token_does_not_open")
         }
         try await FaultPoints.reached("dispatch.before_look")
         return await transport.look(message, token: token, since: since)
@@ -165,7 +167,8 @@ final class UnknownVerifier {
         case .sendAgain(let reason):
             try await settle(job, fence, .init(state: .retryWait, error: reason))
         case .later(let reason): throw NotNow(reason: reason)
-        case .park(let reason): park(job, reason)
+        case .park(let reason): try await park(job, fence, reason)
+        case .leave: parked(job, "policy")
         }
     }
 
@@ -179,7 +182,14 @@ final class UnknownVerifier {
         )
     }
 
-    private func park(_ job: MessageReference, _ reason: String) {
+    private func park(_ job: MessageReference, _ fence: UUID?, _ reason: String) async throws {
+        try await parts.repository.park(job, fence, error: "not_looked_up: \(reason)")
+        parked(job, reason)
+        wake()
+    }
+
+    private func parked(_ job: MessageReference, _ reason: String) {
+        parts.metrics.needs(.parked)
         parts.logger.error(
             "a message stays unknown: somebody has to look",
             metadata: [

@@ -2,8 +2,8 @@ internal import EventLoop
 
 /// Stops calling a provider that only fails, and tries it again one call at a time.
 ///
-/// Pure. Limits and refusals are answers; what counts as failing is not to know whether a message
-/// arrived.
+/// Pure. Limits and refusals are answers; what counts as failing is that nobody was there, or not to
+/// know whether a message arrived.
 struct CircuitBreaker: Sendable {
     /// The calls that are looked at, and for how long each of them counts.
     static let window = 20
@@ -74,7 +74,7 @@ final class WorkspaceBreakers {
             breakers = breakers.filter { $0.value.isOpen }
         }
         breakers[WorkspaceBreakers.key(message), default: CircuitBreaker()]
-            .note(failed: isUnknown, EventLoop.shared.now)
+            .note(failed: isUnknown || report.isOutage, EventLoop.shared.now)
     }
 
     private static func key(_ message: ResolvedMessage) -> String {
