@@ -332,19 +332,6 @@ SQL
     [[ $(jq .age <<<"$counts") -ge $((900 * 86400 * 1000)) ]]
 }
 
-@test "what ended long ago is deleted, in batches; what is younger stays" {
-    sends "old $TAG" && becomes sent
-    local old=$ID
-    sends "young $TAG" && becomes sent
-    psql -q "$DATABASE_URL" -c "update dispatch.message_requests
-        set finished_at = now() - interval '4000 days' where id = '$old'"
-    psql -qtA "$DATABASE_URL" -c "select dispatch.clean_up(500)" >/dev/null
-    agent GET "/v1/message-requests/$old"
-    [[ $STATUS == 404 ]]
-    agent GET "/v1/message-requests/$ID"
-    [[ $STATUS == 200 ]]
-}
-
 @test "every route of the dispatcher is in the published document" {
     ask "" GET /openapi.json
     local route

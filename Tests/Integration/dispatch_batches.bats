@@ -131,7 +131,8 @@ late_by() {
     holding=$(in_background "begin; select 1 from dispatch.message_requests where id = '${ids[0]}' for update;
         select pg_sleep(1.5); commit")
     sleep 0.4
-    ending=$(in_background "select dispatch.end_pause('$tenant', '$pause', 'test', 'r')")
+    ending=$(in_background "select dispatch.end_pause('$tenant', '$pause', 'test', 'r'); commit;
+        select dispatch.release_held(1000)")
     sleep 0.4
     putting=$(in_background "select * from dispatch.postpone_many(
         '[{\"tenant_id\": \"$tenant\", \"id\": \"${ids[1]}\", \"generation\": 1, \"wait_ms\": 1000},

@@ -9,8 +9,6 @@ internal import PostgresClient
 struct SendRepository {
     /// How long a sender owns a request unless it renews; `SEND_LEASE_MS` sets another.
     nonisolated static let leaseDefault: Duration = .seconds(60)
-    /// How many rows one sweep settles.
-    static let sweepLimit = 200
 
     let postgres: PostgresClient
     let lease: Duration
@@ -128,30 +126,6 @@ struct SendRepository {
         ).one().bool("answer")
     }
 
-    /// What one sweep settled.
-    struct Sweep: Sendable {
-        let unknown: Int
-        let expired: Int
-        let pausesEnded: Int
-    }
-
-    /// Settles leases, deadlines and pauses that ran out, and counts them.
-    func sweep() async throws -> Sweep {
-        let row = try await postgres.query(
-            """
-            select dispatch.expire_leases($1) as unknown, dispatch.expire_deadlines($1) as expired,
-                   dispatch.end_expired_pauses() as pauses
-            """,
-            [.int(Int64(SendRepository.sweepLimit))],
-            idempotent: true
-        ).one()
-        return Sweep(
-            unknown: try row.int("unknown"),
-            expired: try row.int("expired"),
-            pausesEnded: try row.int("pauses")
-        )
-    }
-
     /// How many requests are in each state, over all tenants, and how old the oldest due one is.
     func counts() async throws -> (states: [(status: String, count: Int)], oldest: Duration) {
         let row = try await postgres.query(
@@ -173,18 +147,6 @@ struct SendRepository {
         let states = try ["waiting", "retry_wait", "sending", "unknown"]
             .map { (status: $0, count: try row.int($0)) }
         return (states, .milliseconds(try row.int64("oldest")))
-    }
-
-    /// How many rows one clean-up deletes.
-    static let cleanUpLimit = 500
-
-    /// Deletes ended requests that nobody keeps any more; the number tells whether more are left.
-    func cleanUp() async throws -> Int {
-        try await postgres.query(
-            "select dispatch.clean_up($1) as gone",
-            [.int(SendRepository.cleanUpLimit)],
-            idempotent: true
-        ).one().int("gone")
     }
 
     /// Says that a process lives, and what it does.

@@ -110,7 +110,8 @@ struct QueueRoutes {
                 "`weight` is its share of each round over all tenants, `max_in_flight` how "
                 + "many of its messages one process sends at once (three processes send three times "
                 + "as many), `max_queued` how many may wait before no more are accepted (429 "
-                + "`tenant_backlog`). What is left out stays.",
+                + "`tenant_backlog`). Requests are kept for 90 days at most, as long as their attempts. "
+                + "What is left out stays.",
             tag: "Configuration",
             requestSchema: JSONFields.schema(QueueRoutes.policyBody),
             responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
@@ -143,7 +144,7 @@ struct QueueRoutes {
 
     private static func policyBody(_ fields: inout JSONFields) -> JSONObject {
         let ranges = [
-            ("retention_days", 1...3650), ("weight", 1...100), ("max_in_flight", 1...256),
+            ("retention_days", 1...90), ("weight", 1...100), ("max_in_flight", 1...256),
             ("max_queued", 1...10_000_000),
         ]
         var policy = JSONObject()
