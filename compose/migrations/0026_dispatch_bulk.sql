@@ -436,3 +436,65 @@ begin
 end
 $$;
 drop function dispatch.clean_up(int);
+
+-- What is due for each endpoint.
+create index webhook_deliveries_waiting
+  on dispatch.webhook_deliveries (tenant_id, webhook_code, next_attempt_at) where status = 'pending';
+drop index dispatch.webhook_deliveries_due;
+drop function dispatch.take_webhooks(int, interval);
+
+-- Takes due deliveries for `p_lease`, each with where it goes and what signs it: `p_limit` at most, and
+-- no more than brings what is under way here to `p_endpoint_max` of one endpoint and `p_tenant_max` of
+-- one tenant. `p_tenants` and `p_codes` name the endpoint of each delivery that is under way.
+--
+-- It costs one look for each endpoint for which something waits, however much that is.
+create function dispatch.take_webhooks(
+  p_limit int, p_endpoint_max int, p_tenant_max int, p_tenants uuid[], p_codes text[],
+  p_lease interval
+) returns table (tenant_id uuid, tenant text, id uuid, webhook_code text, event text, body text,
+                 attempts int, url text, key_id text, sealed bytea)
+language plpgsql set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+  return query with recursive endpoints as (
+    (select d.tenant_id, d.webhook_code from dispatch.webhook_deliveries d
+      where d.status = 'pending' order by d.tenant_id, d.webhook_code limit 1)
+    union all
+    select n.tenant_id, n.webhook_code from endpoints e cross join lateral (
+      select d.tenant_id, d.webhook_code from dispatch.webhook_deliveries d
+       where d.status = 'pending' and (d.tenant_id, d.webhook_code) > (e.tenant_id, e.webhook_code)
+       order by d.tenant_id, d.webhook_code limit 1) n),
+  candidates as (
+    select d.tenant_id, d.id, d.next_attempt_at,
+           row_number() over (partition by d.tenant_id order by d.next_attempt_at)
+             + (select count(*) from unnest(p_tenants) u (id) where u.id = d.tenant_id) as n
+      from endpoints e cross join lateral (
+        select x.tenant_id, x.id, x.next_attempt_at from dispatch.webhook_deliveries x
+         where x.status = 'pending' and x.tenant_id = e.tenant_id
+           and x.webhook_code = e.webhook_code and x.next_attempt_at <= now()
+           and (x.lease_until is null or x.lease_until < now())
+         order by x.next_attempt_at limit greatest(0, p_endpoint_max - (
+           select count(*) from unnest(p_tenants, p_codes) u (id, code)
+            where u.id = e.tenant_id and u.code = e.webhook_code))) d),
+  due as (
+    select d.tenant_id, d.id from candidates c
+      join dispatch.webhook_deliveries d on d.tenant_id = c.tenant_id and d.id = c.id
+     where c.n <= p_tenant_max and d.status = 'pending'
+       and (d.lease_until is null or d.lease_until < now())
+     order by c.next_attempt_at limit p_limit for update of d skip locked),
+  taken as (
+    update dispatch.webhook_deliveries d
+       set lease_until = now() + p_lease, attempts = d.attempts + 1
+      from due where d.tenant_id = due.tenant_id and d.id = due.id
+    returning d.*)
+  select t.tenant_id, n.code, t.id, t.webhook_code, t.event,
+         jsonb_build_object('id', t.id, 'type', t.event,
+           'timestamp', platform.rfc3339(t.created_at), 'data', t.body)::text,
+         t.attempts, w.url, s.key_id, s.sealed
+    from taken t
+    join dispatch.webhooks w on w.tenant_id = t.tenant_id and w.code = t.webhook_code
+    join platform.tenants n on n.id = t.tenant_id
+    join platform.secrets s
+      on s.tenant_id = t.tenant_id and s.kind = 'webhook' and s.ref = t.webhook_code;
+end
+$$;
