@@ -154,3 +154,48 @@ count() { sql "select count(*) from dispatch.message_requests where channel_code
     [[ $(sql "select keep >= interval '97 days' from platform.partitioned where table_name = 'dispatch.attempts'") == t ]]
     sql "delete from dispatch.message_requests where channel_code = '$channel'"
 }
+
+@test "a cancellation key reaches what waits behind 10,000 that were sent, in batches, and says whether there are more" {
+    local channel=$TAG-key
+    another_channel "$channel" "$LOCAL" C0KEY
+    rows 10100 "$channel" "status, finished_at, cancellation_key" "'sent', now(), '$TAG-key'"
+    rows 1200 "$channel" "status, next_attempt_at, job_due_at, cancellation_key" \
+        "'dispatched', now() + interval '1 hour', now() + interval '1 hour', '$TAG-key'"
+    local cancelled=0 calls=0
+    while ((calls++ < 10)); do
+        admin POST /v1/message-requests/cancel "{\"cancellation_key\": \"$TAG-key\"}"
+        [[ $STATUS == 200 ]]
+        cancelled=$((cancelled + $(field .cancelled)))
+        [[ $(field .more) == true ]] || break
+    done
+    [[ $cancelled == 1200 && $(count "$channel" "status = 'cancelled'") == 1200 ]]
+    # A batch takes no more than it may.
+    rows 3 "$channel" "status, next_attempt_at, job_due_at, cancellation_key" \
+        "'dispatched', now() + interval '1 hour', now() + interval '1 hour', '$TAG-two'"
+    local answer
+    answer=$(sql "select dispatch.cancel_key('$(tenant_id)', '$TAG-two', null, 2, 'test', null, 'r')")
+    [[ $(jq -c '[.cancelled, .last != null]' <<<"$answer") == '[2,true]' ]]
+    answer=$(sql "select dispatch.cancel_key('$(tenant_id)', '$TAG-two', null, 2, 'test', null, 'r')")
+    [[ $(jq -c '[.cancelled, .last != null]' <<<"$answer") == '[1,false]' ]]
+    sql "delete from dispatch.message_requests where channel_code = '$channel'"
+}
+
+@test "a preview counts all, however many causes there are; a replay goes in batches" {
+    local channel=$TAG-causes
+    another_channel "$channel" "$LOCAL" C0CAUSES '{"rate": {"per_second": 1000, "burst": 100}}'
+    rows 750 "$channel" "status, finished_at, last_error" "'failed', now(), 'cause_' || n % 250"
+    local filter="{\"channel_code\": \"$channel\"}"
+    admin POST /v1/message-requests/replay "{\"filter\": $filter, \"dry_run\": true}"
+    [[ $STATUS == 200 && $(field .count) == 750 && $(field .per_call) == 10000 ]]
+    [[ $(field '.causes | length') == 200 && $(field '.causes[0].count') == 3 ]]
+    local answer
+    answer=$(sql "select dispatch.replay('$(tenant_id)', '$filter', 50, null, 100, 'test', null, 'r')")
+    [[ $(jq -c '[.replayed, .last != null]' <<<"$answer") == '[100,true]' ]]
+    admin POST /v1/message-requests/replay "{\"filter\": $filter, \"per_second\": 50}"
+    [[ $STATUS == 202 && $(field .replayed) == 650 && $(field .more) == false && $(field .last_at) != null ]]
+    [[ $(count "$channel" "status = 'failed'") == 0 ]]
+    # One call takes each of them once, and spreads them all.
+    [[ $(sql "select max(generation) || ' ' || count(distinct next_attempt_at) from dispatch.message_requests
+        where channel_code = '$channel'") == "2 "* ]]
+    sql "delete from dispatch.message_requests where channel_code = '$channel'"
+}

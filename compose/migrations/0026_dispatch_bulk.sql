@@ -498,3 +498,103 @@ begin
       on s.tenant_id = t.tenant_id and s.kind = 'webhook' and s.ref = t.webhook_code;
 end
 $$;
+
+-- What can still be stopped by its key.
+drop index dispatch.message_requests_cancellation;
+create index message_requests_cancellation
+  on dispatch.message_requests (tenant_id, cancellation_key, id)
+  where cancellation_key is not null
+    and status in ('accepted', 'dispatched', 'sending', 'retry_wait', 'unknown');
+drop function dispatch.cancel_key(uuid, text, int, text, text, text);
+
+-- Stops requests of a cancellation key that have not ended, `p_limit` at most, behind the one named.
+-- Returns {cancelled, requested, too_late, last}: how many of each (too late: ended at this moment), and
+-- the last one of them; null when there are no more.
+create function dispatch.cancel_key(
+  p_tenant uuid, p_key text, p_after uuid, p_limit int, p_actor text, p_reason text,
+  p_request text
+) returns jsonb language plpgsql as $$
+declare
+  target uuid;
+  outcome text;
+  looked int := 0;
+  counts jsonb := '{"cancelled": 0, "requested": 0, "too_late": 0}';
+begin
+  for target in
+    select id from dispatch.message_requests
+     where tenant_id = p_tenant and cancellation_key = p_key
+       and status in ('accepted', 'dispatched', 'sending', 'retry_wait', 'unknown')
+       and not cancel_requested
+       and id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
+     order by id limit p_limit
+  loop
+    outcome := dispatch.cancel(p_tenant, target, p_actor, p_reason, p_request)->>'result';
+    if counts ? outcome then
+      counts := jsonb_set(counts, array[outcome], to_jsonb((counts->>outcome)::int + 1));
+    end if;
+    looked := looked + 1;
+  end loop;
+  return counts || jsonb_build_object('last', case when looked = p_limit then target end);
+end
+$$;
+drop function dispatch.replay(uuid, jsonb, float8, int, text, text, text);
+
+-- Sends once more what a filter names, `p_limit` at most, behind the request named, spread to
+-- `p_per_second`; what is asked for later queues behind it. Returns {replayed, last_at, last}: when the
+-- last one leaves, and which one it is; null when there are no more.
+create function dispatch.replay(
+  p_tenant uuid, p jsonb, p_per_second float8, p_after uuid, p_limit int, p_actor text,
+  p_reason text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  m dispatch.message_requests;
+  at timestamptz;
+  ids uuid[];
+  count int := 0;
+begin
+  insert into dispatch.policies (tenant_id) values (p_tenant) on conflict do nothing;
+  select greatest(now(), replay_until) into at
+    from dispatch.policies where tenant_id = p_tenant for update;
+  select array_agg(f.id) into ids from (
+    select x.id from dispatch.replayable(p_tenant, p) x
+     where x.id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
+     order by x.id limit p_limit) f;
+  for m in
+    select r.* from dispatch.message_requests r
+     where r.tenant_id = p_tenant and r.id = any (ids)
+       and r.status in ('failed', 'cancelled', 'expired')
+     order by r.id for update
+  loop
+    perform dispatch.renew(m, at);
+    at := at + interval '1 second' / p_per_second;
+    count := count + 1;
+  end loop;
+  update dispatch.policies set replay_until = at where tenant_id = p_tenant;
+  if count > 0 then
+    perform platform.note_audit(p_tenant, p_actor, 'message_request.replay', 'filter', p,
+      jsonb_build_object('replayed', count, 'per_second', p_per_second), p_reason, p_request);
+  end if;
+  return jsonb_build_object('replayed', count, 'last', ids[p_limit],
+    'last_at', case when count > 0
+      then platform.rfc3339(at - interval '1 second' / p_per_second) end);
+end
+$$;
+
+-- What failed, by cause: {count, causes: [{status, error, channel_code, count, oldest_at, newest_at,
+-- sample}]}, the most frequent `p_limit` causes first; `count` is that of all.
+drop function dispatch.causes(uuid, jsonb);
+create function dispatch.causes(p_tenant uuid, p jsonb, p_limit int) returns jsonb
+language sql stable as $$
+  with grouped as (
+    select m.status, m.last_error as error, m.channel_code, count(*) as count,
+           min(m.finished_at) as oldest, max(m.finished_at) as newest, min(m.id::text) as sample
+      from dispatch.replayable(p_tenant, p) m
+     group by m.status, m.last_error, m.channel_code)
+  select jsonb_build_object(
+    'count', (select coalesce(sum(g.count), 0) from grouped g),
+    'causes', (select coalesce(jsonb_agg(jsonb_build_object('status', f.status, 'error', f.error,
+        'channel_code', f.channel_code, 'count', f.count,
+        'oldest_at', platform.rfc3339(f.oldest), 'newest_at', platform.rfc3339(f.newest),
+        'sample', f.sample) order by f.count desc, f.error), '[]')
+      from (select * from grouped g order by g.count desc limit p_limit) f))
+$$;
