@@ -235,6 +235,52 @@ released() {
     [[ $STATUS == 422 && $(field '.errors[0].pointer') == /quiet_hours/tz ]]
 }
 
+@test "quiet hours go by the day of the week and by dates, and end at the first moment that is allowed" {
+    local berlin='"tz": "Europe/Berlin"' quiet
+    # quiet_at TIME: for how long the channel is quiet from then on; nothing when it is not.
+    quiet_at() { psql -qtAX "$DATABASE_URL" -c "select dispatch.quiet_ms(c, '$1') / 1000
+        from dispatch.channels c where c.code = '$TAG-week'"; }
+    # Nights of workdays, the whole weekend; a holiday on a Thursday, and a Saturday that is a workday.
+    quiet='{"quiet_hours": {'"$berlin"', "windows": [
+        {"day": "mon", "from": "20:00", "to": "07:00"}, {"day": "fri", "from": "20:00", "to": "00:00"},
+        {"day": "sat", "from": "00:00", "to": "00:00"}, {"day": "sun", "from": "00:00", "to": "00:00"},
+        {"day": "mon", "from": "00:00", "to": "07:00"}],
+        "exceptions": [{"date": "2026-12-24", "windows": [{"from": "12:00", "to": "00:00"}]},
+                       {"date": "2026-11-14", "windows": []}]}}'
+    another_channel "$TAG-week" "$LOCAL" C0WEEK "$quiet"
+    [[ $(field '.quiet_hours.windows | length') == 5 && $(field '.quiet_hours.exceptions[1].date') == 2026-11-14 ]]
+    # From Friday evening to Monday at seven, whichever window that is.
+    [[ $(quiet_at '2026-11-20 21:00+01') == $((58 * 3600)) ]]
+    [[ $(quiet_at '2026-11-20 19:59+01') == "" && $(quiet_at '2026-11-23 07:00+01') == "" ]]
+    # A Monday's night belongs to it; Tuesday's is not quiet.
+    [[ $(quiet_at '2026-11-24 06:00+01') == 3600 && $(quiet_at '2026-11-24 21:00+01') == "" ]]
+    [[ $(quiet_at '2026-12-24 13:00+01') == $((11 * 3600)) && $(quiet_at '2026-12-24 11:00+01') == "" ]]
+    # The Saturday that is none: Friday's window ends at midnight.
+    [[ $(quiet_at '2026-11-13 23:00+01') == 3600 && $(quiet_at '2026-11-14 12:00+01') == "" ]]
+    # The clock goes back on the night to Sunday, 25 October, and forward on 29 March: an hour more, one less.
+    [[ $(quiet_at '2026-10-24 00:00+02') == $((56 * 3600)) && $(quiet_at '2026-03-28 00:00+01') == $((54 * 3600)) ]]
+    # Every day alike, as before; and what is neither is refused.
+    another_channel "$TAG-week" "$LOCAL" C0WEEK '{"quiet_hours": {'"$berlin"', "from": "22:00", "to": "07:00"}}'
+    [[ $(quiet_at '2026-11-24 23:00+01') == $((8 * 3600)) && $(field .quiet_hours.windows) == null ]]
+    for quiet in '"windows": []' "$berlin" "$berlin, \"from\": \"22:00\"" \
+        "$berlin, \"windows\": [{\"day\": \"odd\", \"from\": \"22:00\", \"to\": \"23:00\"}]" \
+        "$berlin, \"windows\": [], \"exceptions\": [{\"date\": \"2026-13-01\", \"windows\": []}]"; do
+        admin PUT "/v1/channels/$TAG-week" "{\"workspace_code\": \"$LOCAL\", \"provider_channel_id\": \"C\",
+            \"quiet_hours\": {$quiet}}"
+        [[ $STATUS == 422 && $(field '.errors[0].pointer') == /quiet_hours/* ]] || { echo "$quiet: $BODY" && return 1; }
+    done
+    # A message waits for its window's end and then goes.
+    local there
+    there=$(date -u -d '+4 seconds' +%H:%M:%S)
+    another_channel "$TAG-week" "$LOCAL" C0WEEK "{\"quiet_hours\": {\"tz\": \"UTC\", \"windows\": [
+        {\"day\": \"mon\", \"from\": \"00:00\", \"to\": \"00:00\"}]}}"
+    psql -q "$DATABASE_URL" -c "update dispatch.channels set quiet_windows = jsonb_build_array(jsonb_build_object(
+        'day', to_char(now() at time zone 'utc', 'dy'), 'from', '00:00', 'to', '$there')) where code = '$TAG-week'"
+    sends "quiet week" "$TAG-week"
+    never sent 15
+    becomes sent 60
+}
+
 @test "templates: versions stay, variables are strict, a preview shows the message" {
     local path=/v1/templates/$TAG-t
     admin PUT "$path" '{"text": "Hello {{name}}, order {{ order }}."}'

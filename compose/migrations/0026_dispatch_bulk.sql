@@ -1,5 +1,5 @@
 -- What concerns very many messages at once is done in batches, each a short statement of its own: the
--- end of a pause, retention, cancelling by key, replays.
+-- end of a pause, retention, cancelling by key, replays. And quiet hours may differ by the day.
 
 -- The open requests of a tenant, in the order of their keys: batches go through them by it.
 create index message_requests_open_keys on dispatch.message_requests (tenant_id, id)
@@ -222,8 +222,57 @@ begin
 end
 $$;
 
--- Makes or changes a channel, and tells messaging of it. `p_quiet` {tz, from, to} sets its quiet
--- hours, {} ends them, null keeps them. Returns {created, channel}, {missing: workspace} or
+alter table dispatch.channels
+  -- Beside a daily window from quiet_from to quiet_to, or in its place: [{day: mon…sun, from, to}].
+  add column quiet_windows jsonb,
+  -- [{date, windows: [{from, to}]}]: what holds on that day and nothing else.
+  add column quiet_exceptions jsonb;
+
+-- Milliseconds until the quiet hours of a channel end, however many windows follow each other; null
+-- outside of them. A window whose end is not after its beginning goes on into the next day and belongs
+-- to the one on which it begins. Where all is quiet for more than a week this is looked at again then.
+create or replace function dispatch.quiet_ms(c dispatch.channels, p_at timestamptz) returns bigint
+language plpgsql stable as $$
+declare
+  w record;
+  quiet_until timestamptz := p_at;
+begin
+  for w in
+    select (d.day + x."from") at time zone c.quiet_tz as begins,
+           (d.day + x."to" + case when x."to" <= x."from" then interval '1 day' else interval '0' end)
+             at time zone c.quiet_tz as ends
+      from (select (p_at at time zone c.quiet_tz)::date + n as day from generate_series(-1, 8) n) d
+     cross join lateral jsonb_to_recordset(coalesce(
+       (select e->'windows' from jsonb_array_elements(c.quiet_exceptions) e
+         where e->>'date' = d.day::text limit 1),
+       case when c.quiet_from is not null
+         then jsonb_build_array(jsonb_build_object('from', c.quiet_from, 'to', c.quiet_to))
+         else (select jsonb_agg(q) from jsonb_array_elements(c.quiet_windows) q
+                where q->>'day' = to_char(d.day, 'dy')) end, '[]')) as x ("from" time, "to" time)
+     order by begins
+  loop
+    exit when w.begins > quiet_until;
+    quiet_until := greatest(quiet_until, w.ends);
+  end loop;
+  return case when quiet_until > p_at
+    then ceil(extract(epoch from quiet_until - p_at) * 1000)::bigint end;
+end
+$$;
+
+create or replace function dispatch.channel_json(c dispatch.channels) returns jsonb
+language sql stable as $$
+  select jsonb_build_object('code', c.code, 'workspace_code', c.workspace_code,
+    'provider_channel_id', c.provider_channel_id, 'unknown_policy', c.unknown_policy,
+    'rate', jsonb_build_object('per_second', c.rate_per_second, 'burst', c.rate_burst),
+    'quiet_hours', case when c.quiet_tz is not null then jsonb_strip_nulls(jsonb_build_object(
+      'tz', c.quiet_tz, 'from', to_char(c.quiet_from, 'HH24:MI'),
+      'to', to_char(c.quiet_to, 'HH24:MI'), 'windows', c.quiet_windows,
+      'exceptions', c.quiet_exceptions)) end,
+    'created_at', platform.rfc3339(c.created_at), 'updated_at', platform.rfc3339(c.updated_at))
+$$;
+
+-- Makes or changes a channel, and tells messaging of it. `p_quiet` {tz, from, to} or {tz, windows,
+-- exceptions} sets its quiet hours, {} ends them, null keeps them. Returns {created, channel}, {missing: workspace} or
 -- {missing: tz}.
 create or replace function dispatch.put_channel(
   p_tenant uuid, p_tenant_code text, p_code text, p_workspace text, p_provider_channel text,
@@ -258,7 +307,8 @@ begin
   if p_quiet is not null then
     update dispatch.channels
        set quiet_tz = p_quiet->>'tz', quiet_from = (p_quiet->>'from')::time,
-           quiet_to = (p_quiet->>'to')::time
+           quiet_to = (p_quiet->>'to')::time, quiet_windows = p_quiet->'windows',
+           quiet_exceptions = p_quiet->'exceptions'
      where tenant_id = p_tenant and code = p_code
     returning * into c;
     perform dispatch.end_hold(p_tenant, 'channel', p_code, 'quiet_hours', null);
