@@ -118,12 +118,55 @@ released() {
     [[ $(field .thread_ts) == null ]]
     sends "third $TAG" "$SLACK" '{"thread_key": "k1"}' && becomes sent
     [[ $(field .thread_ts) == "$ts" ]]
+    none_violated
     stand_in '{"fault": "error", "code": "no_text"}'
     sends "root 2 $TAG" "$SLACK" '{"thread_key": "k2"}' && becomes failed
     sends "reply 2 $TAG" "$SLACK" '{"thread_key": "k2", "on_root_failed": "fail"}' && becomes failed
     [[ $(field .error) == root_failed && $(field '.attempts | length') == 0 ]]
     sends "into nothing" "$SLACK" '{"thread_ts": "1.000009"}' && becomes failed
     [[ $(field .error) == thread_not_found ]]
+}
+
+@test "slack: every body that is sent is one that Slack's reference pages allow" {
+    slack
+    local blocks='[{"type": "header", "text": {"type": "plain_text", "text": "h"}}, {"type": "divider"},
+        {"type": "section", "block_id": "b", "text": {"type": "mrkdwn", "text": "t"}, "fields": [{"type": "plain_text", "text": "f"}]},
+        {"type": "context", "elements": [{"type": "mrkdwn", "text": "c"}, {"type": "image", "image_url": "https://example.com/i.png", "alt_text": "i"}]},
+        {"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "b"}, "action_id": "a"}]}]'
+    sends "text $TAG" "$SLACK" && becomes sent
+    sends "blocks $TAG" "$SLACK" "{\"blocks\": $blocks}" && becomes sent
+    sends "root $TAG" "$SLACK" '{"thread_key": "shapes"}' && becomes sent
+    sends "reply $TAG" "$SLACK" "{\"thread_key\": \"shapes\", \"blocks\": $blocks}" && becomes sent
+    admin PUT "/v1/templates/$TAG-shapes" '{"text": "Hello {{name}}", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "{{name}}"}}]}'
+    agent POST /v1/message-requests "{\"channel_code\": \"$SLACK\", \"template_code\": \"$TAG-shapes\", \"variables\": {\"name\": \"Ann\"}}"
+    [[ $STATUS == 202 ]]
+    ID=$(field .id)
+    becomes sent
+    [[ $(calls chat.postMessage) == 5 ]]
+    none_violated
+    # Who looks finds what is not allowed.
+    local body
+    while read -r body; do
+        stand_in '{"reset": true}'
+        curl -sS --max-time 5 -H 'Content-Type: application/json' -H 'Authorization: Bearer xoxb-good' \
+            -d "$body" "$SLACK_STAND_IN_URL/api/chat.postMessage" >/dev/null
+        ! none_violated >/dev/null || { echo "nothing found in $body" && return 1; }
+    done <<'BODIES'
+{"channel": "C0X"}
+{"channel": "C0X", "text": 7}
+{"channel": "C0X", "text": "x", "mrkdwn": "yes"}
+{"channel": "C0X", "text": "x", "priority": 1}
+{"channel": "C0X", "text": "x", "thread_ts": "1503435956"}
+{"channel": "C0X", "text": "x", "metadata": {"event_type": "x"}}
+{"channel": "C0X", "text": "x", "blocks": []}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "paragraph"}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "section"}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "section", "text": "plain"}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "header", "text": {"type": "mrkdwn", "text": "x"}}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "context", "elements": []}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "divider", "block_id": "b"}, {"type": "divider", "block_id": "b"}]}
+BODIES
+    stand_in '{"reset": true}'
 }
 
 @test "slack: a queued message goes where its channel points when it is sent" {
