@@ -388,6 +388,19 @@ BODIES
     [[ $(field .retention_days) == 30 ]]
 }
 
+@test "the jobs of a queue that are shown as waiting or delayed are those that are counted so" {
+    sends "later $TAG" "$LOCAL" '{"send_at": "2099-01-01T00:00:00Z"}' && becomes dispatched
+    shown() { agent GET "/v1/queues/$SWITCHBOARD_TENANT/jobs?state=$1&limit=200"; jq -r .items[].id <<<"$BODY"; }
+    shown delayed | grep -qx "$ID"
+    ! shown waiting | grep -qx "$ID" || return 1
+    agent GET /v1/queues
+    local delayed
+    delayed=$(field '.items[0].delayed')
+    [[ $(shown delayed | wc -l) == "$delayed" ]]
+    admin POST "/v1/message-requests/$ID/cancel"
+    [[ $STATUS == 200 ]]
+}
+
 @test "a tenant's queue is counted by state, with the age of what has waited longest" {
     local counts
     sends "counted $TAG" && becomes sent

@@ -21,11 +21,20 @@ struct QueueRoutes {
         var statuses: [String] {
             switch self {
             case .waiting: ["accepted", "dispatched"]
-            case .delayed: ["retry_wait"]
+            case .delayed: ["accepted", "dispatched", "retry_wait"]
             case .active: ["sending"]
             case .failed: ["failed"]
             case .completed: ["sent"]
             case .unknown: ["unknown"]
+            }
+        }
+
+        /// Whether a request of that state is due; nil where that says nothing.
+        var isReady: Bool? {
+            switch self {
+            case .waiting: true
+            case .delayed: false
+            case .active, .failed, .completed, .unknown: nil
             }
         }
     }
@@ -70,6 +79,7 @@ struct QueueRoutes {
                         throw Problem.invalid("/query/state", "is no state of a job")
                     }
                     filter.statuses = state.statuses
+                    filter.isReady = state.isReady
                 }
                 let page = try Page.read(request)
                 let items = try await requests.list(
