@@ -61,7 +61,7 @@ final class Sender {
             keeper.wake()
             webhooks.wake()
         }
-        let sweeper = SendSweeper(parts, reading: { worker.reading }, wake: changed)
+        let sweeper = SendSweeper(parts, worker: worker, wake: changed)
         self.sweeper = sweeper
         let committed: @LoopActor () -> Void = {
             changed()

@@ -388,6 +388,41 @@ BODIES
     [[ $(field .retention_days) == 30 ]]
 }
 
+@test "a process that sends is paused, drains and goes on" {
+    stand_in '{"reset": true}'
+    slack
+    agent GET /v1/workers
+    local worker
+    worker=$(field '.items[-1].id')
+    [[ $(field '.items | length') == 1 && $(field '.items[0].state') == running ]]
+    admin PUT "/v1/workers/$worker" '{"state": "paused"}'
+    [[ $STATUS == 403 ]]
+    as_service PUT "/v1/workers/$worker" '{"state": "odd"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /state ]]
+    as_service PUT /v1/workers/nobody '{"state": "paused"}'
+    [[ $STATUS == 404 ]]
+    # What it has in hand ends, although it takes nothing more.
+    stand_in '{"fault": "slow", "delay_ms": 8500}'
+    sends "in hand $TAG" "$SLACK" && becomes sending
+    local inHand=$ID
+    as_service PUT "/v1/workers/$worker" '{"state": "paused", "reason": "an upgrade"}'
+    [[ $STATUS == 200 && $(field .is_paused) == true ]]
+    is() { agent GET /v1/workers && [[ $(field '.items[0].state') == "$1" && $(field '.items[0].in_flight') == "${2:-0}" ]]; }
+    for _ in {1..80}; do ! is paused 1 || break; sleep 0.1; done
+    is paused 1
+    sends "waits $TAG"
+    never sent 20
+    for _ in {1..150}; do ! is paused || break; sleep 0.1; done
+    is paused
+    agent GET "/v1/message-requests/$inHand"
+    [[ $(field .status) == sent ]]
+    as_service PUT "/v1/workers/$worker" '{"state": "running"}'
+    [[ $STATUS == 200 ]]
+    becomes sent 80
+    [[ $(psql -qtA "$DATABASE_URL" -c "select count(*) from platform.audit where subject = '$worker'
+        and action in ('worker.pause', 'worker.resume')") == 2 ]]
+}
+
 @test "the jobs of a queue that are shown as waiting or delayed are those that are counted so" {
     sends "later $TAG" "$LOCAL" '{"send_at": "2099-01-01T00:00:00Z"}' && becomes dispatched
     shown() { agent GET "/v1/queues/$SWITCHBOARD_TENANT/jobs?state=$1&limit=200"; jq -r .items[].id <<<"$BODY"; }
@@ -461,6 +496,7 @@ post /v1/message-requests/cancel
 get /v1/dead-letters
 get /v1/queues
 get /v1/queues/{tenant}/jobs
+put /v1/workers/{id}
 post /v1/pauses
 get /v1/pauses
 delete /v1/pauses/{id}

@@ -1,5 +1,6 @@
 -- What concerns very many messages at once is done in batches, each a short statement of its own: the
--- end of a pause, retention, cancelling by key, replays. And quiet hours may differ by the day.
+-- end of a pause, retention, cancelling by key, replays. Beside that quiet hours may differ by the day,
+-- and a process that sends can be told to take nothing more.
 
 -- The open requests of a tenant, in the order of their keys: batches go through them by it.
 create index message_requests_open_keys on dispatch.message_requests (tenant_id, id)
@@ -647,4 +648,43 @@ language sql stable as $$
         'oldest_at', platform.rfc3339(f.oldest), 'newest_at', platform.rfc3339(f.newest),
         'sample', f.sample) order by f.count desc, f.error), '[]')
       from (select * from grouped g order by g.count desc limit p_limit) f))
+$$;
+
+-- What a process that sends is told: to take nothing more, until it is told otherwise.
+alter table dispatch.workers add column is_paused boolean not null default false;
+
+-- A process that sends says that it lives; returns whether it is to pause.
+drop function dispatch.worker_seen(text, text, int, int, bigint, bigint);
+create function dispatch.worker_seen(
+  p_id text, p_state text, p_concurrency int, p_in_flight int, p_sent bigint, p_failed bigint
+) returns boolean language sql as $$
+  insert into dispatch.workers (id, state, concurrency, in_flight, sent, failed)
+  values (p_id, p_state, p_concurrency, p_in_flight, p_sent, p_failed)
+  on conflict (id) do update set seen_at = now(), state = excluded.state,
+    concurrency = excluded.concurrency, in_flight = excluded.in_flight, sent = excluded.sent,
+    failed = excluded.failed
+  returning is_paused
+$$;
+
+create function dispatch.worker_json(w dispatch.workers) returns jsonb language sql stable as $$
+  select jsonb_build_object('id', w.id, 'state', w.state, 'is_paused', w.is_paused,
+    'concurrency', w.concurrency, 'in_flight', w.in_flight, 'sent', w.sent, 'failed', w.failed,
+    'started_at', platform.rfc3339(w.started_at), 'seen_at', platform.rfc3339(w.seen_at),
+    'heartbeat_age_ms', (extract(epoch from now() - w.seen_at) * 1000)::bigint)
+$$;
+
+-- Tells a process to take nothing more, or to go on. Returns the process, or null.
+create function dispatch.set_worker(
+  p_tenant uuid, p_id text, p_paused boolean, p_actor text, p_reason text, p_request text
+) returns jsonb language plpgsql as $$
+declare
+  w dispatch.workers;
+begin
+  update dispatch.workers set is_paused = p_paused where id = p_id returning * into w;
+  if not found then return null; end if;
+  perform platform.note_audit(p_tenant, p_actor,
+    case when p_paused then 'worker.pause' else 'worker.resume' end, p_id, null,
+    dispatch.worker_json(w), p_reason, p_request);
+  return dispatch.worker_json(w);
+end
 $$;

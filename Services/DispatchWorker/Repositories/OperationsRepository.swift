@@ -172,16 +172,29 @@ struct OperationsRepository {
     func workers() async throws -> [JSON] {
         try await postgres.query(
             """
-            select to_jsonb(w) || jsonb_build_object(
-                'started_at', platform.rfc3339(w.started_at),
-                'seen_at', platform.rfc3339(w.seen_at),
-                'heartbeat_age_ms', (extract(epoch from now() - w.seen_at) * 1000)::bigint)
-                as answer
+            select dispatch.worker_json(w) as answer
               from dispatch.workers w order by w.started_at limit 200
             """,
             [],
             idempotent: true
         ).map { try JSON(stored: $0) }
+    }
+
+    /// Tells a process to take nothing more, or to go on; null when there is none of this id.
+    func setWorker(
+        _ tenant: Tenant,
+        _ id: String,
+        paused: Bool,
+        _ note: AuditNote
+    ) async throws -> JSON {
+        try await postgres.answer(
+            "select dispatch.set_worker($1, $2, $3, $4, $5, $6) as answer",
+            [
+                .uuid(tenant.id), .string(id), .bool(paused), .string(note.actor),
+                PostgresValue(note.reason), .string(note.requestID),
+            ],
+            idempotent: true
+        )
     }
 
     // MARK: What a tenant keeps

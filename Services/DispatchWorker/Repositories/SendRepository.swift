@@ -170,16 +170,16 @@ struct SendRepository {
         return (states, .milliseconds(oldest))
     }
 
-    /// Says that a process lives, and what it does.
-    func seen(_ worker: String, _ reading: WorkerReading) async throws {
-        _ = try await postgres.query(
-            "select dispatch.worker_seen($1, $2, $3, $4, $5, $6)",
+    /// Says that a process lives, and what it does; true when it is to pause.
+    func seen(_ worker: String, _ reading: WorkerReading) async throws -> Bool {
+        try await postgres.query(
+            "select dispatch.worker_seen($1, $2, $3, $4, $5, $6) as answer",
             [
                 .string(worker), .string(reading.state), .int(reading.concurrency),
                 .int(reading.inFlight), .int(reading.sent), .int(reading.failed),
             ],
             idempotent: true
-        )
+        ).one().bool("answer")
     }
 
     /// Delivers through the embedded transport, once per request and generation; answers the ts.

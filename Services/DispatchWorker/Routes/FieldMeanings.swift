@@ -77,6 +77,7 @@ enum FieldMeanings {
         "cancelled": "How many were stopped.",
         "requested": "How many are being sent, or may have been: stopped if they were not.",
         "too_late": "How many ended while the call came to them.",
+        "state": "What it is to do.",
         "kind": "What of it.",
         "weight": "The tenant's share of each round, against the others.",
         "max_in_flight": "How many of its messages one process sends at once.",

@@ -12,7 +12,7 @@ struct QueueRoutes {
     /// Called when a tenant is to be served otherwise.
     let policyChanged: @LoopActor () -> Void
 
-    var routes: [Route] { [queues, jobs, workers, putPolicy, policy] }
+    var routes: [Route] { [queues, jobs, workers, putWorker, putPolicy, policy] }
 
     /// States of a job and the states of the requests behind it.
     enum JobState: String, Sendable, CaseIterable {
@@ -107,6 +107,42 @@ struct QueueRoutes {
                     ["items": .array(try await repository.workers()), "next_cursor": .null]
                 )
             }
+        )
+    }
+
+    private var putWorker: Route {
+        Route(
+            .put,
+            "/v1/workers/{id}",
+            access: .service,
+            summary: "Have a process that sends take nothing more, or go on",
+            description: "Within some seconds. What it has in hand ends: it is drained once it is "
+                + "`paused` with `in_flight` 0. A process that starts is not paused. It sends for "
+                + "all tenants, so only a service may do this; a tenant's own sending stops with a "
+                + "pause.",
+            tag: "Operations",
+            requestSchema: JSONFields.schema(QueueRoutes.workerBody),
+            responses: [200: RouteResponse("The process.", schema: Schemas.reference("Worker"))],
+            handler: ErrorMapping.mapped { request in
+                let (paused, reason) = try request.read(QueueRoutes.workerBody)
+                let worker = try await repository.setWorker(
+                    try Tenant(request),
+                    request.parameters["id"],
+                    paused: paused,
+                    AuditNote(request, reason: reason)
+                )
+                guard let found = worker.present else { throw Problem.notFound }
+                return .json(200, found)
+            }
+        )
+    }
+
+    private enum WorkerState: String, CaseIterable { case running, paused }
+
+    private static func workerBody(_ fields: inout JSONFields) -> (paused: Bool, reason: String?) {
+        (
+            fields.choice("state", of: WorkerState.self) == .paused,
+            fields.optionalString("reason", length: 1...500)
         )
     }
 

@@ -22,17 +22,17 @@ final class SendSweeper {
     private let cleaner: Cleaner
     private let metrics: SendMetrics
     private let logger: Logger
-    private let reading: @LoopActor () -> WorkerReading
+    private let worker: SendMessageWorker
     /// The name of this process among those that send.
     private let name = "dispatch-worker-\(UUID().text)"
-    private var worker: Task<Void, Never>?
+    private var sweeping: Task<Void, Never>?
 
     /// - Parameters:
-    ///   - reading: what the worker does now.
+    ///   - worker: what takes jobs here: it is told of pauses, and tells what it does.
     ///   - wake: called when something that waited can go.
     init(
         _ parts: SendParts,
-        reading: @escaping @LoopActor () -> WorkerReading,
+        worker: SendMessageWorker,
         wake: @escaping @LoopActor () -> Void
     ) {
         repository = parts.repository
@@ -42,20 +42,20 @@ final class SendSweeper {
         cleaner = Cleaner(sweeps, logger: parts.logger)
         metrics = parts.metrics
         logger = parts.logger
-        self.reading = reading
+        self.worker = worker
     }
 
     /// Starts sweeping.
     func start() {
-        worker = Task { await run() }
+        sweeping = Task { await run() }
         releaser.start()
         cleaner.start()
     }
 
     /// Ends after what is under way.
     func stop() async {
-        worker?.cancel()
-        await worker?.value
+        sweeping?.cancel()
+        await sweeping?.value
         await releaser.stop()
         await cleaner.stop()
     }
@@ -105,7 +105,8 @@ final class SendSweeper {
     }
 
     private func showSigns() async throws {
-        try await repository.seen(name, reading())
+        let isToPause = try await repository.seen(name, worker.reading)
+        if worker.pause(isToPause) { _ = try await repository.seen(name, worker.reading) }
         let counts = try await repository.counts()
         metrics.queue(counts.states, oldest: counts.oldest)
     }
@@ -113,7 +114,7 @@ final class SendSweeper {
 
 /// What a process that sends does at the moment.
 struct WorkerReading: Sendable {
-    /// `running` or `stopping`.
+    /// `running`, `paused` or `stopping`.
     let state: String
     let concurrency: Int
     let inFlight: Int
