@@ -112,6 +112,7 @@ final class Application {
     private func committed() {
         runtime.relay.wake()
         sender?.keeper.wake()
+        sender?.sweeper.wake()
     }
 
     private func settled(_ tenant: Tenant, _ id: UUID) async {

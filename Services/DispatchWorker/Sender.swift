@@ -19,7 +19,7 @@ final class Sender {
     let parts: SendParts
     let worker: SendMessageWorker
     let keeper: JobKeeper
-    private let sweeper: SendSweeper
+    let sweeper: SendSweeper
     private let consumer: StreamConsumer
     private let blocking: RedisBlockingConnection
     private let timers: TimerRunner
@@ -58,12 +58,17 @@ final class Sender {
             logger: logger
         )
         self.webhooks = webhooks
-        let committed: @LoopActor () -> Void = { [weak runtime] in
+        let changed: @LoopActor () -> Void = { [weak runtime] in
             runtime?.relay.wake()
             keeper.wake()
             webhooks.wake()
         }
-        sweeper = SendSweeper(parts, reading: { worker.reading }, wake: committed)
+        let sweeper = SendSweeper(parts, worker: worker, wake: changed)
+        self.sweeper = sweeper
+        let committed: @LoopActor () -> Void = {
+            changed()
+            sweeper.wake()
+        }
         blocking = RedisBlockingConnection(configuration.service.redis)
         consumer = Sender.consumer(runtime, redis, blocking, projector)
         let verifier = UnknownVerifier(parts, requests: requests, wake: committed)

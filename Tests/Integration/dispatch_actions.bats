@@ -118,6 +118,7 @@ released() {
     [[ $(field .thread_ts) == null ]]
     sends "third $TAG" "$SLACK" '{"thread_key": "k1"}' && becomes sent
     [[ $(field .thread_ts) == "$ts" ]]
+    none_violated
     stand_in '{"fault": "error", "code": "no_text"}'
     sends "root 2 $TAG" "$SLACK" '{"thread_key": "k2"}' && becomes failed
     sends "reply 2 $TAG" "$SLACK" '{"thread_key": "k2", "on_root_failed": "fail"}' && becomes failed
@@ -180,6 +181,48 @@ released() {
     sends "alone $TAG" "$SLACK" && becomes unknown
     admin POST "/v1/message-requests/$ID/mark-sent" '{"reason": "seen"}'
     [[ $STATUS == 200 && $(field .status) == sent ]]
+}
+
+@test "slack: every body that is sent is one that Slack's reference pages allow" {
+    slack
+    local blocks='[{"type": "header", "text": {"type": "plain_text", "text": "h"}}, {"type": "divider"},
+        {"type": "section", "block_id": "b", "text": {"type": "mrkdwn", "text": "t"}, "fields": [{"type": "plain_text", "text": "f"}]},
+        {"type": "context", "elements": [{"type": "mrkdwn", "text": "c"}, {"type": "image", "image_url": "https://example.com/i.png", "alt_text": "i"}]},
+        {"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "b"}, "action_id": "a"}]}]'
+    sends "text $TAG" "$SLACK" && becomes sent
+    sends "blocks $TAG" "$SLACK" "{\"blocks\": $blocks}" && becomes sent
+    sends "root $TAG" "$SLACK" '{"thread_key": "shapes"}' && becomes sent
+    sends "reply $TAG" "$SLACK" "{\"thread_key\": \"shapes\", \"blocks\": $blocks}" && becomes sent
+    admin PUT "/v1/templates/$TAG-shapes" '{"text": "Hello {{name}}", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "{{name}}"}}]}'
+    agent POST /v1/message-requests "{\"channel_code\": \"$SLACK\", \"template_code\": \"$TAG-shapes\", \"variables\": {\"name\": \"Ann\"}}"
+    [[ $STATUS == 202 ]]
+    ID=$(field .id)
+    becomes sent
+    [[ $(calls chat.postMessage) == 5 ]]
+    none_violated
+    # Who looks finds what is not allowed.
+    local body
+    while read -r body; do
+        stand_in '{"reset": true}'
+        curl -sS --max-time 5 -H 'Content-Type: application/json' -H 'Authorization: Bearer xoxb-good' \
+            -d "$body" "$SLACK_STAND_IN_URL/api/chat.postMessage" >/dev/null
+        ! none_violated >/dev/null || { echo "nothing found in $body" && return 1; }
+    done <<'BODIES'
+{"channel": "C0X"}
+{"channel": "C0X", "text": 7}
+{"channel": "C0X", "text": "x", "mrkdwn": "yes"}
+{"channel": "C0X", "text": "x", "priority": 1}
+{"channel": "C0X", "text": "x", "thread_ts": "1503435956"}
+{"channel": "C0X", "text": "x", "metadata": {"event_type": "x"}}
+{"channel": "C0X", "text": "x", "blocks": []}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "paragraph"}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "section"}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "section", "text": "plain"}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "header", "text": {"type": "mrkdwn", "text": "x"}}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "context", "elements": []}]}
+{"channel": "C0X", "text": "x", "blocks": [{"type": "divider", "block_id": "b"}, {"type": "divider", "block_id": "b"}]}
+BODIES
+    stand_in '{"reset": true}'
 }
 
 @test "slack: a queued message goes where its channel points when it is sent" {
@@ -336,6 +379,52 @@ fails_with() {
     [[ $STATUS == 422 && $(field '.errors[0].pointer') == /quiet_hours/tz ]]
 }
 
+@test "quiet hours go by the day of the week and by dates, and end at the first moment that is allowed" {
+    local berlin='"tz": "Europe/Berlin"' quiet
+    # quiet_at TIME: for how long the channel is quiet from then on; nothing when it is not.
+    quiet_at() { psql -qtAX "$DATABASE_URL" -c "select dispatch.quiet_ms(c, '$1') / 1000
+        from dispatch.channels c where c.code = '$TAG-week'"; }
+    # Nights of workdays, the whole weekend; a holiday on a Thursday, and a Saturday that is a workday.
+    quiet='{"quiet_hours": {'"$berlin"', "windows": [
+        {"day": "mon", "from": "20:00", "to": "07:00"}, {"day": "fri", "from": "20:00", "to": "00:00"},
+        {"day": "sat", "from": "00:00", "to": "00:00"}, {"day": "sun", "from": "00:00", "to": "00:00"},
+        {"day": "mon", "from": "00:00", "to": "07:00"}],
+        "exceptions": [{"date": "2026-12-24", "windows": [{"from": "12:00", "to": "00:00"}]},
+                       {"date": "2026-11-14", "windows": []}]}}'
+    another_channel "$TAG-week" "$LOCAL" C0WEEK "$quiet"
+    [[ $(field '.quiet_hours.windows | length') == 5 && $(field '.quiet_hours.exceptions[1].date') == 2026-11-14 ]]
+    # From Friday evening to Monday at seven, whichever window that is.
+    [[ $(quiet_at '2026-11-20 21:00+01') == $((58 * 3600)) ]]
+    [[ $(quiet_at '2026-11-20 19:59+01') == "" && $(quiet_at '2026-11-23 07:00+01') == "" ]]
+    # A Monday's night belongs to it; Tuesday's is not quiet.
+    [[ $(quiet_at '2026-11-24 06:00+01') == 3600 && $(quiet_at '2026-11-24 21:00+01') == "" ]]
+    [[ $(quiet_at '2026-12-24 13:00+01') == $((11 * 3600)) && $(quiet_at '2026-12-24 11:00+01') == "" ]]
+    # The Saturday that is none: Friday's window ends at midnight.
+    [[ $(quiet_at '2026-11-13 23:00+01') == 3600 && $(quiet_at '2026-11-14 12:00+01') == "" ]]
+    # The clock goes back on the night to Sunday, 25 October, and forward on 29 March: an hour more, one less.
+    [[ $(quiet_at '2026-10-24 00:00+02') == $((56 * 3600)) && $(quiet_at '2026-03-28 00:00+01') == $((54 * 3600)) ]]
+    # Every day alike, as before; and what is neither is refused.
+    another_channel "$TAG-week" "$LOCAL" C0WEEK '{"quiet_hours": {'"$berlin"', "from": "22:00", "to": "07:00"}}'
+    [[ $(quiet_at '2026-11-24 23:00+01') == $((8 * 3600)) && $(field .quiet_hours.windows) == null ]]
+    for quiet in '"windows": []' "$berlin" "$berlin, \"from\": \"22:00\"" \
+        "$berlin, \"windows\": [{\"day\": \"odd\", \"from\": \"22:00\", \"to\": \"23:00\"}]" \
+        "$berlin, \"windows\": [], \"exceptions\": [{\"date\": \"2026-13-01\", \"windows\": []}]"; do
+        admin PUT "/v1/channels/$TAG-week" "{\"workspace_code\": \"$LOCAL\", \"provider_channel_id\": \"C\",
+            \"quiet_hours\": {$quiet}}"
+        [[ $STATUS == 422 && $(field '.errors[0].pointer') == /quiet_hours/* ]] || { echo "$quiet: $BODY" && return 1; }
+    done
+    # A message waits for its window's end and then goes.
+    local there
+    there=$(date -u -d '+4 seconds' +%H:%M:%S)
+    another_channel "$TAG-week" "$LOCAL" C0WEEK "{\"quiet_hours\": {\"tz\": \"UTC\", \"windows\": [
+        {\"day\": \"mon\", \"from\": \"00:00\", \"to\": \"00:00\"}]}}"
+    psql -q "$DATABASE_URL" -c "update dispatch.channels set quiet_windows = jsonb_build_array(jsonb_build_object(
+        'day', to_char(now() at time zone 'utc', 'dy'), 'from', '00:00', 'to', '$there')) where code = '$TAG-week'"
+    sends "quiet week" "$TAG-week"
+    never sent 15
+    becomes sent 60
+}
+
 @test "templates: versions stay, variables are strict, a preview shows the message" {
     local path=/v1/templates/$TAG-t
     admin PUT "$path" '{"text": "Hello {{name}}, order {{ order }}."}'
@@ -400,6 +489,54 @@ fails_with() {
     [[ $(field .retention_days) == 30 ]]
 }
 
+@test "a process that sends is paused, drains and goes on" {
+    stand_in '{"reset": true}'
+    slack
+    agent GET /v1/workers
+    local worker
+    worker=$(field '.items[-1].id')
+    [[ $(field '.items | length') == 1 && $(field '.items[0].state') == running ]]
+    admin PUT "/v1/workers/$worker" '{"state": "paused"}'
+    [[ $STATUS == 403 ]]
+    as_service PUT "/v1/workers/$worker" '{"state": "odd"}'
+    [[ $STATUS == 422 && $(field '.errors[0].pointer') == /state ]]
+    as_service PUT /v1/workers/nobody '{"state": "paused"}'
+    [[ $STATUS == 404 ]]
+    # What it has in hand ends, although it takes nothing more.
+    stand_in '{"fault": "slow", "delay_ms": 8500}'
+    sends "in hand $TAG" "$SLACK" && becomes sending
+    local inHand=$ID
+    as_service PUT "/v1/workers/$worker" '{"state": "paused", "reason": "an upgrade"}'
+    [[ $STATUS == 200 && $(field .is_paused) == true ]]
+    is() { agent GET /v1/workers && [[ $(field '.items[0].state') == "$1" && $(field '.items[0].in_flight') == "${2:-0}" ]]; }
+    for _ in {1..80}; do ! is paused 1 || break; sleep 0.1; done
+    is paused 1
+    sends "waits $TAG"
+    never sent 20
+    for _ in {1..150}; do ! is paused || break; sleep 0.1; done
+    is paused
+    agent GET "/v1/message-requests/$inHand"
+    [[ $(field .status) == sent ]]
+    as_service PUT "/v1/workers/$worker" '{"state": "running"}'
+    [[ $STATUS == 200 ]]
+    becomes sent 80
+    [[ $(psql -qtA "$DATABASE_URL" -c "select count(*) from platform.audit where subject = '$worker'
+        and action in ('worker.pause', 'worker.resume')") == 2 ]]
+}
+
+@test "the jobs of a queue that are shown as waiting or delayed are those that are counted so" {
+    sends "later $TAG" "$LOCAL" '{"send_at": "2099-01-01T00:00:00Z"}' && becomes dispatched
+    shown() { agent GET "/v1/queues/$SWITCHBOARD_TENANT/jobs?state=$1&limit=200"; jq -r .items[].id <<<"$BODY"; }
+    shown delayed | grep -qx "$ID"
+    ! shown waiting | grep -qx "$ID" || return 1
+    agent GET /v1/queues
+    local delayed
+    delayed=$(field '.items[0].delayed')
+    [[ $(shown delayed | wc -l) == "$delayed" ]]
+    admin POST "/v1/message-requests/$ID/cancel"
+    [[ $STATUS == 200 ]]
+}
+
 @test "a tenant's queue is counted by state, with the age of what has waited longest" {
     local counts
     sends "counted $TAG" && becomes sent
@@ -433,19 +570,6 @@ SQL
     [[ $(jq .age <<<"$counts") -ge $((900 * 86400 * 1000)) ]]
 }
 
-@test "what ended long ago is deleted, in batches; what is younger stays" {
-    sends "old $TAG" && becomes sent
-    local old=$ID
-    sends "young $TAG" && becomes sent
-    psql -q "$DATABASE_URL" -c "update dispatch.message_requests
-        set finished_at = now() - interval '4000 days' where id = '$old'"
-    psql -qtA "$DATABASE_URL" -c "select dispatch.clean_up(500)" >/dev/null
-    agent GET "/v1/message-requests/$old"
-    [[ $STATUS == 404 ]]
-    agent GET "/v1/message-requests/$ID"
-    [[ $STATUS == 200 ]]
-}
-
 @test "every route of the dispatcher is in the published document" {
     ask "" GET /openapi.json
     local route
@@ -473,6 +597,7 @@ post /v1/message-requests/cancel
 get /v1/dead-letters
 get /v1/queues
 get /v1/queues/{tenant}/jobs
+put /v1/workers/{id}
 post /v1/pauses
 get /v1/pauses
 delete /v1/pauses/{id}

@@ -131,7 +131,8 @@ late_by() {
     holding=$(in_background "begin; select 1 from dispatch.message_requests where id = '${ids[0]}' for update;
         select pg_sleep(1.5); commit")
     sleep 0.4
-    ending=$(in_background "select dispatch.end_pause('$tenant', '$pause', 'test', 'r')")
+    ending=$(in_background "select dispatch.end_pause('$tenant', '$pause', 'test', 'r'); commit;
+        select dispatch.release_held(1000)")
     sleep 0.4
     putting=$(in_background "select * from dispatch.postpone_many(
         '[{\"tenant_id\": \"$tenant\", \"id\": \"${ids[1]}\", \"generation\": 1, \"wait_ms\": 1000},
@@ -167,11 +168,12 @@ late_by() {
 
 @test "slack: the metrics count what became of attempts, limits and what is unknown" {
     slack
-    local sent limited unknown observed
+    local sent limited unknown observed waited
     sent=$(metric 'dispatch_attempts_total{provider="slack",status="sent"}')
     limited=$(metric dispatch_rate_limited_total)
     unknown=$(metric dispatch_unknown_total)
     observed=$(metric dispatch_send_seconds_count)
+    waited=$(metric dispatch_wait_seconds_count)
     sends "metrics $TAG 1" "$SLACK" && becomes sent
     stand_in '{"fault": "ratelimited", "retry_after": 1}'
     sends "metrics $TAG 2" "$SLACK" && becomes sent 100
@@ -181,6 +183,7 @@ late_by() {
     [[ $(metric dispatch_rate_limited_total) == $((limited + 1)) ]]
     [[ $(metric dispatch_unknown_total) == $((unknown + 1)) ]]
     [[ $(metric dispatch_send_seconds_count) == $((observed + 4)) ]]
+    [[ $(metric dispatch_wait_seconds_count) == $((waited + 4)) ]]
     becomes sent 200
 }
 
@@ -221,7 +224,7 @@ attention() {
     stand_in '{"fault": "hang"}'
     sends "gauges $TAG sending" "$SLACK" && becomes sending
     counted() { sql "select count(*) from dispatch.message_requests where status in ($1)"; }
-    shown() { metric "dispatch_requests{status=\"$1\"}"; }
+    shown() { metric "dispatch_jobs{state=\"$1\""; }
     agree() {
         [[ $(shown waiting) == $(counted "'accepted', 'dispatched'") && $(shown waiting) -ge 3 ]] &&
             [[ $(shown unknown) == $(counted "'unknown'") && $(shown unknown) -ge 1 ]] &&
@@ -229,6 +232,10 @@ attention() {
             [[ $(metric dispatch_oldest_due_seconds | jq '. > 1 and . < 60') == true ]]
     }
     within 12 agree
+    # The bucket of this tenant has them.
+    local bucket
+    bucket=$(sql "select right(id::text, 1) from platform.tenants where code = '$SWITCHBOARD_TENANT'")
+    [[ $(metric "dispatch_jobs{state=\"waiting\",tenant_bucket=\"$bucket\"}") -ge 3 ]]
     stand_in '{"reset": true}'
     admin DELETE "/v1/pauses/$pause"
 }

@@ -101,3 +101,9 @@ outbox() {
     agent GET "/v1/local-outbox?channel_code=$1&limit=200"
     jq -r '.items | reverse | .[] | .text as $text | range(.repeats + 1) | $text' <<<"$BODY"
 }
+# Nothing was posted to the stand-in that Slack's reference pages do not allow.
+none_violated() {
+    local found
+    found=$(curl -sS --fail --max-time 5 "$SLACK_STAND_IN_URL/_deliveries" | jq -c .violations)
+    [[ $found == '[]' ]] || { echo "violations: $found" && return 1; }
+}

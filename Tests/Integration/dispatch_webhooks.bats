@@ -96,6 +96,42 @@ signed() {
     [[ $STATUS == 204 ]]
 }
 
+@test "an endpoint that hangs holds up neither its tenant's others nor other tenants" {
+    [[ -n $SLACK_STAND_IN_URL ]] || skip "SLACK_STANDIN_URL is not set"
+    stand_in '{"reset": true}'
+    local n slow=$TAG-slow other=$TAG-prompt key began
+    # hook NAME KEY: an endpoint that hears of what is sent.
+    hook() { ask "$2" PUT "/v1/webhooks/$1" "{\"url\": \"$SLACK_STAND_IN_URL/hook/$1\",
+        \"secret\": \"planted-webhook-secret\", \"events\": [\"message_request.sent\"]}" && [[ $STATUS == 201 ]]; }
+    key=$("$SWITCHBOARD_BIN/messaging" keys create --tenant "$other" --role admin | tail -n 1)
+    ask "$key" PUT /v1/workspaces/w '{"provider": "local"}'
+    ask "$key" PUT /v1/channels/c '{"workspace_code": "w", "provider_channel_id": "C"}'
+    for n in 1 2 3; do
+        stand_in "{\"fault\": \"hang\", \"method\": \"/hook/$slow-$n\", \"count\": 1000}"
+        hook "$slow-$n" "$SWITCHBOARD_ADMIN_KEY"
+    done
+    hook "$other" "$key"
+    for n in {1..10}; do sends "slow $n"; done
+    becomes sent
+    hang() { [[ $(hooks "$slow-1" | jq length) -ge 2 ]]; }
+    for n in {1..50}; do ! hang || break; sleep 0.1; done
+    hang
+    # Three of them hang with all that one tenant may have under way.
+    began=$SECONDS
+    ask "$key" POST /v1/message-requests '{"channel_code": "c", "text": "prompt"}'
+    [[ $STATUS == 202 ]]
+    has_hooks "$other" 1 50
+    ((SECONDS - began < 8))
+    for n in 2 3; do admin DELETE "/v1/webhooks/$slow-$n"; done
+    # One that hangs leaves its tenant's others their places.
+    hook "$TAG-quick" "$SWITCHBOARD_ADMIN_KEY"
+    sleep 11
+    sends "quick" && becomes sent
+    has_hooks "$TAG-quick" 1 50
+    admin DELETE "/v1/webhooks/$slow-1"
+    admin DELETE "/v1/webhooks/$TAG-quick"
+}
+
 @test "webhooks cannot reach inside: every form of an inner address is refused" {
     local url
     while read -r url; do

@@ -9,14 +9,6 @@ struct StandInWatch {
     /// A post that is on its way while the limit is told to another one cannot know of it.
     static let underWay: Duration = .milliseconds(500)
 
-    /// The arguments of `chat.postMessage` as its reference page lists them, the token aside, which
-    /// goes into the header.
-    static let arguments: Set<String> = [
-        "as_user", "attachments", "blocks", "channel", "current_draft_last_updated_ts",
-        "icon_emoji", "icon_url", "link_names", "markdown_text", "metadata", "mrkdwn", "parse",
-        "reply_broadcast", "text", "thread_ts", "unfurl_links", "unfurl_media", "username",
-    ]
-
     /// Looks at a post.
     mutating func note(_ request: StandInRequest) {
         guard case .success(let arguments) = request.arguments() else { return }
@@ -28,11 +20,9 @@ struct StandInWatch {
             add("\(channel): called before Retry-After was over")
         }
         if request.query["token"] != nil { add("a token in the query") }
-        for name in arguments.keys where !StandInWatch.arguments.contains(name) {
-            add("\(name) is no argument of chat.postMessage")
-        }
-        let length = arguments["text"]?.stringValue?.unicodeScalars.count ?? 0
-        if length > 4_000 { add("a text of \(length) characters") }
+        // A form has everything as text.
+        guard request.isJSON else { return }
+        for violation in StandInShapes.violations(in: arguments) { add(violation) }
     }
 
     /// A post was answered 429.

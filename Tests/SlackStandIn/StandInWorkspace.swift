@@ -85,9 +85,11 @@ final class StandInWorkspace {
     }
 
     /// An endpoint of somebody's own: keeps what it gets with what proves whose it is.
+    ///
+    /// A fault is of all of them (`hook`) or of one, by its path.
     private func hook(_ request: StandInRequest) -> StandInReaction {
         let names = ["webhook-id", "webhook-timestamp", "webhook-signature"]
-        let fault = take { $0.method == "hook" }
+        let fault = take { $0.method == "hook" || $0.method == request.path }
         hooks.append([
             "path": .string(request.path),
             "body": .string(String(decoding: request.body, as: UTF8.self)),
@@ -96,8 +98,11 @@ final class StandInWorkspace {
         ])
         let answer = StandInAnswer.json(["ts": .string("hook.\(hooks.count)")])
         guard let fault else { return .answer(answer) }
-        return fault.kind == .serverError
-            ? .answer(StandInAnswer(status: 503, body: Array("{}".utf8))) : .reset
+        switch fault.kind {
+        case .serverError: return .answer(StandInAnswer(status: 503, body: Array("{}".utf8)))
+        case .hang: return .hang
+        default: return .reset
+        }
     }
 
     private func react(

@@ -32,7 +32,7 @@ struct ChannelDraft: Sendable {
     let policy: UnknownPolicy?
     let perSecond: Double?
     let burst: Int?
-    /// `{tz, from, to}`, `{}` for none; nil keeps them.
+    /// As ``QuietHours`` reads them, `{}` for none; nil keeps them.
     let quietHours: JSON?
 }
 

@@ -132,6 +132,8 @@ struct MessageRequestRepository {
         var error: String?
         /// A piece of the text.
         var query: String?
+        /// Whether it may be sent now, as far as it knows itself: due, and no attempt was in vain.
+        var isReady: Bool?
         var from: Int64?
         var to: Int64?
     }
@@ -155,6 +157,8 @@ struct MessageRequestRepository {
                and ($7::uuid is null or m.id < $7)
                and ($9::text is null or m.template_code = $9)
                and ($10::text is null or m.last_error = $10)
+               and ($11::boolean is null
+                    or (m.status <> 'retry_wait' and m.next_attempt_at <= now()) = $11)
              order by m.id desc limit $8
             """,
             [
@@ -163,7 +167,7 @@ struct MessageRequestRepository {
                 PostgresValue(filter.query), filter.from.map { .time(milliseconds: $0) } ?? .null,
                 filter.to.map { .time(milliseconds: $0) } ?? .null, PostgresValue(after),
                 .int(Int64(limit + 1)), PostgresValue(filter.templateCode),
-                PostgresValue(filter.error),
+                PostgresValue(filter.error), filter.isReady.map { .bool($0) } ?? .null,
             ],
             idempotent: true
         )

@@ -9,8 +9,6 @@ internal import PostgresClient
 struct SendRepository {
     /// How long a sender owns a request unless it renews; `SEND_LEASE_MS` sets another.
     nonisolated static let leaseDefault: Duration = .seconds(60)
-    /// How many rows one sweep settles.
-    static let sweepLimit = 200
 
     let postgres: PostgresClient
     let lease: Duration
@@ -150,75 +148,60 @@ struct SendRepository {
         ).one().bool("answer")
     }
 
-    /// What one sweep settled.
-    struct Sweep: Sendable {
-        let unknown: Int
-        let expired: Int
-        let pausesEnded: Int
+    /// How many requests of some tenants are in a state.
+    struct StateCount: Sendable {
+        /// `waiting`, `retry_wait`, `sending` or `unknown`.
+        let state: String
+        /// The last digit of the tenants' ids, from `0` to `f`: few series, however many tenants.
+        let tenantBucket: String
+        let count: Int
     }
 
-    /// Settles leases, deadlines and pauses that ran out, and counts them.
-    func sweep() async throws -> Sweep {
-        let row = try await postgres.query(
+    /// How many requests are in each state, by bucket of tenants (none left out), and how old the
+    /// oldest due one is.
+    func counts() async throws -> (states: [StateCount], oldest: Duration) {
+        let rows = try await postgres.query(
             """
-            select dispatch.expire_leases($1) as unknown, dispatch.expire_deadlines($1) as expired,
-                   dispatch.end_expired_pauses() as pauses
-            """,
-            [.int(Int64(SendRepository.sweepLimit))],
-            idempotent: true
-        ).one()
-        return Sweep(
-            unknown: try row.int("unknown"),
-            expired: try row.int("expired"),
-            pausesEnded: try row.int("pauses")
-        )
-    }
-
-    /// How many requests are in each state, over all tenants, and how old the oldest due one is.
-    func counts() async throws -> (states: [(status: String, count: Int)], oldest: Duration) {
-        let row = try await postgres.query(
-            """
-            select count(*) filter (where status in ('accepted', 'dispatched')) as waiting,
-                   count(*) filter (where status = 'retry_wait') as retry_wait,
-                   count(*) filter (where status = 'sending') as sending,
-                   count(*) filter (where status = 'unknown') as unknown,
-                   coalesce(extract(epoch from now() - min(greatest(created_at, send_at))
-                     filter (where next_attempt_at <= now() and status <> 'unknown')) * 1000,
-                     0)::bigint as oldest
-              from (select * from dispatch.message_requests
-                     where status not in ('sent', 'failed', 'cancelled', 'expired')
-                     limit 100000) m
+            select b.bucket, s.state, count(m.state) as count,
+                   coalesce(max(m.age), 0)::bigint as oldest
+              from (select to_hex(n) as bucket from generate_series(0, 15) n) b
+             cross join unnest(array['waiting', 'retry_wait', 'sending', 'unknown']) s (state)
+              left join (
+                select right(x.tenant_id::text, 1) as bucket,
+                       case when x.status in ('accepted', 'dispatched') then 'waiting'
+                            else x.status end as state,
+                       case when x.next_attempt_at <= now() and x.status <> 'unknown'
+                         then extract(epoch from now() - greatest(x.created_at, x.send_at)) * 1000
+                       end as age
+                  from (select * from dispatch.message_requests
+                         where status not in ('sent', 'failed', 'cancelled', 'expired')
+                         limit 100000) x) m on m.bucket = b.bucket and m.state = s.state
+             group by b.bucket, s.state
             """,
             [],
             idempotent: true
-        ).one()
-        let states = try ["waiting", "retry_wait", "sending", "unknown"]
-            .map { (status: $0, count: try row.int($0)) }
-        return (states, .milliseconds(try row.int64("oldest")))
+        )
+        let states = try rows.map { row in
+            StateCount(
+                state: try row.string("state"),
+                tenantBucket: try row.string("bucket"),
+                count: try row.int("count")
+            )
+        }
+        let oldest = try rows.map { try $0.int64("oldest") }.max() ?? 0
+        return (states, .milliseconds(oldest))
     }
 
-    /// How many rows one clean-up deletes.
-    static let cleanUpLimit = 500
-
-    /// Deletes ended requests that nobody keeps any more; the number tells whether more are left.
-    func cleanUp() async throws -> Int {
+    /// Says that a process lives, and what it does; true when it is to pause.
+    func seen(_ worker: String, _ reading: WorkerReading) async throws -> Bool {
         try await postgres.query(
-            "select dispatch.clean_up($1) as gone",
-            [.int(SendRepository.cleanUpLimit)],
-            idempotent: true
-        ).one().int("gone")
-    }
-
-    /// Says that a process lives, and what it does.
-    func seen(_ worker: String, _ reading: WorkerReading) async throws {
-        _ = try await postgres.query(
-            "select dispatch.worker_seen($1, $2, $3, $4, $5, $6)",
+            "select dispatch.worker_seen($1, $2, $3, $4, $5, $6) as answer",
             [
                 .string(worker), .string(reading.state), .int(reading.concurrency),
                 .int(reading.inFlight), .int(reading.sent), .int(reading.failed),
             ],
             idempotent: true
-        )
+        ).one().bool("answer")
     }
 
     /// Delivers through the embedded transport; answers the ts.

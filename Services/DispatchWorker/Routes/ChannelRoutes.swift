@@ -20,7 +20,9 @@ struct ChannelRoutes {
             access: .role(.admin),
             summary: "Make or change a channel",
             description: "What is not named keeps its value. In its quiet hours (local times, "
-                + "which may cross midnight) only priority 0 leaves; `{}` ends them.",
+                + "which may cross midnight) only priority 0 leaves: `from` and `to` of every day, or "
+                + "`windows` by the day of the week, and other windows on the dates of `exceptions`. "
+                + "`{}` ends them.",
             tag: "Configuration",
             requestSchema: JSONFields.schema(draft),
             responses: [
@@ -66,18 +68,8 @@ struct ChannelRoutes {
             policy: fields.optionalChoice("unknown_policy", of: UnknownPolicy.self),
             perSecond: rate?.perSecond,
             burst: rate?.burst,
-            quietHours: fields.optionalObject("quiet_hours", ChannelRoutes.quietHours)
+            quietHours: fields.optionalObject("quiet_hours", QuietHours.document)
         )
-    }
-
-    private static func quietHours(_ fields: inout JSONFields) -> JSON {
-        var hours: JSONObject = [:]
-        for (name, pattern) in [("tz", TextPattern.visible), ("from", .clock), ("to", .clock)] {
-            hours[name] = JSON(fields.optionalString(name, length: 1...64, pattern: pattern))
-        }
-        let given = hours.members.filter { !$0.value.isNull }
-        if !given.isEmpty, given.count < 3 { fields.fault("tz", "goes with from and to") }
-        return .object(JSONObject(given.map { ($0.key, $0.value) }))
     }
 
     private var find: Route {

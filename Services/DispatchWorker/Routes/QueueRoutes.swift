@@ -12,7 +12,7 @@ struct QueueRoutes {
     /// Called when a tenant is to be served otherwise.
     let policyChanged: @LoopActor () -> Void
 
-    var routes: [Route] { [queues, jobs, workers, putPolicy, policy] }
+    var routes: [Route] { [queues, jobs, workers, putWorker, putPolicy, policy] }
 
     /// States of a job and the states of the requests behind it.
     enum JobState: String, Sendable, CaseIterable {
@@ -21,11 +21,20 @@ struct QueueRoutes {
         var statuses: [String] {
             switch self {
             case .waiting: ["accepted", "dispatched"]
-            case .delayed: ["retry_wait"]
+            case .delayed: ["accepted", "dispatched", "retry_wait"]
             case .active: ["sending"]
             case .failed: ["failed"]
             case .completed: ["sent"]
             case .unknown: ["unknown"]
+            }
+        }
+
+        /// Whether a request of that state is due; nil where that says nothing.
+        var isReady: Bool? {
+            switch self {
+            case .waiting: true
+            case .delayed: false
+            case .active, .failed, .completed, .unknown: nil
             }
         }
     }
@@ -70,6 +79,7 @@ struct QueueRoutes {
                         throw Problem.invalid("/query/state", "is no state of a job")
                     }
                     filter.statuses = state.statuses
+                    filter.isReady = state.isReady
                 }
                 let page = try Page.read(request)
                 let items = try await requests.list(
@@ -100,6 +110,42 @@ struct QueueRoutes {
         )
     }
 
+    private var putWorker: Route {
+        Route(
+            .put,
+            "/v1/workers/{id}",
+            access: .service,
+            summary: "Have a process that sends take nothing more, or go on",
+            description: "Within some seconds. What it has in hand ends: it is drained once it is "
+                + "`paused` with `in_flight` 0. A process that starts is not paused. It sends for "
+                + "all tenants, so only a service may do this; a tenant's own sending stops with a "
+                + "pause.",
+            tag: "Operations",
+            requestSchema: JSONFields.schema(QueueRoutes.workerBody),
+            responses: [200: RouteResponse("The process.", schema: Schemas.reference("Worker"))],
+            handler: ErrorMapping.mapped { request in
+                let (paused, reason) = try request.read(QueueRoutes.workerBody)
+                let worker = try await repository.setWorker(
+                    try Tenant(request),
+                    request.parameters["id"],
+                    paused: paused,
+                    AuditNote(request, reason: reason)
+                )
+                guard let found = worker.present else { throw Problem.notFound }
+                return .json(200, found)
+            }
+        )
+    }
+
+    private enum WorkerState: String, CaseIterable { case running, paused }
+
+    private static func workerBody(_ fields: inout JSONFields) -> (paused: Bool, reason: String?) {
+        (
+            fields.choice("state", of: WorkerState.self) == .paused,
+            fields.optionalString("reason", length: 1...500)
+        )
+    }
+
     private var putPolicy: Route {
         Route(
             .put,
@@ -110,7 +156,8 @@ struct QueueRoutes {
                 "`weight` is its share of each round over all tenants, `max_in_flight` how "
                 + "many of its messages one process sends at once (three processes send three times "
                 + "as many), `max_queued` how many may wait before no more are accepted (429 "
-                + "`tenant_backlog`). What is left out stays.",
+                + "`tenant_backlog`). Requests are kept for 90 days at most, as long as their attempts. "
+                + "What is left out stays.",
             tag: "Configuration",
             requestSchema: JSONFields.schema(QueueRoutes.policyBody),
             responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
@@ -143,7 +190,7 @@ struct QueueRoutes {
 
     private static func policyBody(_ fields: inout JSONFields) -> JSONObject {
         let ranges = [
-            ("retention_days", 1...3650), ("weight", 1...100), ("max_in_flight", 1...256),
+            ("retention_days", 1...90), ("weight", 1...100), ("max_in_flight", 1...256),
             ("max_queued", 1...10_000_000),
         ]
         var policy = JSONObject()

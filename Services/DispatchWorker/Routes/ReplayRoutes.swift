@@ -36,7 +36,7 @@ struct ReplayRoutes {
                     if let value = request.query[name] { filter[name] = .string(value) }
                 }
                 let causes = try await repository.causes(try Tenant(request), .object(filter))
-                return .json(200, ["items": .array(causes), "next_cursor": .null])
+                return .json(200, ["items": causes["causes"] ?? [], "next_cursor": .null])
             }
         )
     }
@@ -49,23 +49,29 @@ struct ReplayRoutes {
             summary: "Send what a filter names once more, as new generations",
             description: "With `dry_run` nothing changes and the answer counts by cause. A replay "
                 + "is spread to `per_second`, behind the replays before it; one call takes "
-                + "\(OperationsRepository.bulkLimit) requests.",
+                + "\(OperationsRepository.bulkMax) requests at most and says whether there are `more`.",
             tag: "Operations",
             idempotency: .replayed,
             requestSchema: JSONFields.schema(ReplayRoutes.order),
             responses: [
-                200: RouteResponse("What would be replayed.", schema: Schemas.free),
-                202: RouteResponse("What is replayed.", schema: Schemas.free),
+                200: RouteResponse(
+                    "What would be replayed.",
+                    schema: Schemas.reference("ReplayPreview")
+                ),
+                202: RouteResponse("What is replayed.", schema: Schemas.reference("Replay")),
             ],
             handler: ErrorMapping.mapped { request in
                 let order = try request.read(ReplayRoutes.order)
                 let tenant = try Tenant(request)
                 guard !order.isDryRun else {
                     let causes = try await repository.causes(tenant, order.filter)
-                    let count = causes.reduce(0) { $0 + ($1["count"]?.intValue ?? 0) }
                     return .json(
                         200,
-                        ["dry_run": true, "count": .int(count), "causes": .array(causes)]
+                        [
+                            "dry_run": true, "count": causes["count"] ?? 0,
+                            "per_call": .int(Int64(OperationsRepository.bulkMax)),
+                            "causes": causes["causes"] ?? [],
+                        ]
                     )
                 }
                 let answer = try await repository.replay(
@@ -122,10 +128,14 @@ struct ReplayRoutes {
             "/v1/message-requests/cancel",
             access: .role(.operator),
             summary: "Stop all requests of a cancellation key",
+            description: "One call stops \(OperationsRepository.bulkMax) at most, and says whether "
+                + "there are `more`: then call again.",
             tag: "Operations",
             idempotency: .replayed,
             requestSchema: JSONFields.schema(ReplayRoutes.cancellation),
-            responses: [200: RouteResponse("How many of each.", schema: Schemas.free)],
+            responses: [
+                200: RouteResponse("How many of each.", schema: Schemas.reference("Cancellation"))
+            ],
             handler: ErrorMapping.mapped { request in
                 let (key, reason) = try request.read(ReplayRoutes.cancellation)
                 let counts = try await repository.cancel(

@@ -7,6 +7,7 @@ enum Schemas {
     static let uuid: JSON = ["type": "string", "format": "uuid"]
     static let time: JSON = ["type": "string", "format": "date-time"]
     static let free: JSON = ["type": "object"]
+    static let count: JSON = ["type": "integer", "minimum": 0]
 
     static func object(_ properties: JSONObject, required: [String] = []) -> JSON {
         var schema: JSONObject = [
@@ -68,6 +69,27 @@ enum Schemas {
         "Queue": ["type": "object", "required": ["tenant", "waiting", "delayed", "active"]],
         "Worker": ["type": "object", "required": ["id", "state", "heartbeat_age_ms"]],
         "Cause": ["type": "object", "required": ["status", "error", "count"]],
+        "ReplayPreview": [
+            "type": "object", "required": ["dry_run", "count", "per_call", "causes"],
+            "properties": [
+                "dry_run": ["const": true], "count": count, "per_call": count,
+                "causes": ["type": "array", "items": reference("Cause")],
+            ],
+        ],
+        "Replay": [
+            "type": "object", "required": ["replayed", "last_at", "more"],
+            "properties": [
+                "replayed": count, "last_at": ["type": ["string", "null"]],
+                "more": ["type": "boolean"],
+            ],
+        ],
+        "Cancellation": [
+            "type": "object", "required": ["cancelled", "requested", "too_late", "more"],
+            "properties": [
+                "cancelled": count, "requested": count, "too_late": count,
+                "more": ["type": "boolean"],
+            ],
+        ],
         "Webhook": ["type": "object", "required": ["code", "url", "events"]],
         "Policy": ["type": "object", "required": ["retention_days"]],
         "LocalDelivery": [

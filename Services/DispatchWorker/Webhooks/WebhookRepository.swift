@@ -34,6 +34,8 @@ struct WebhookRepository {
         let attempts: Int
         let url: String
         let secret: SealedSecret
+
+        var endpoint: Endpoint { Endpoint(tenantID: tenantID, code: code) }
     }
 
     /// The place of a webhook's secret.
@@ -104,11 +106,33 @@ struct WebhookRepository {
         ).one().int("gone") > 0
     }
 
-    /// Takes what is due.
-    func take(limit: Int) async throws -> [Delivery] {
+    /// An endpoint of a tenant.
+    struct Endpoint: Sendable, Hashable {
+        let tenantID: UUID
+        let code: String
+    }
+
+    /// How many deliveries may be under way at once.
+    struct Places: Sendable {
+        let all: Int
+        let ofEndpoint: Int
+        let ofTenant: Int
+    }
+
+    /// Takes what is due, as far as there are places.
+    ///
+    /// - Parameter underWay: the endpoint of each delivery that is under way here.
+    func take(_ places: Places, underWay: [Endpoint]) async throws -> [Delivery] {
         let rows = try await postgres.query(
-            "select * from dispatch.take_webhooks($1, $2 * interval '1 ms')",
-            [.int(limit), .int(WebhookRepository.leaseMilliseconds)]
+            """
+            select * from dispatch.take_webhooks($1, $2, $3, $4::uuid[], $5::text[],
+              $6 * interval '1 ms')
+            """,
+            [
+                .int(places.all - underWay.count), .int(places.ofEndpoint), .int(places.ofTenant),
+                .uuids(underWay.map(\.tenantID)), .strings(underWay.map(\.code)),
+                .int(WebhookRepository.leaseMilliseconds),
+            ]
         )
         return try rows.map { row in
             Delivery(

@@ -8,13 +8,14 @@ internal import Platform
 
 /// Delivers events to the tenants' endpoints, each until it was taken.
 ///
-/// Apart from the sending of messages: a slow endpoint keeps nobody waiting but itself.
+/// Apart from the sending of messages. An endpoint that is slow keeps two places, and the endpoints of
+/// one tenant half of them: the others' deliveries go on meanwhile.
 @LoopActor
 final class WebhookSender {
     /// Between two looks when nobody wakes it.
     static let pollInterval: Duration = .seconds(1)
     /// Deliveries at once.
-    static let concurrency = 8
+    static let places = WebhookRepository.Places(all: 8, ofEndpoint: 2, ofTenant: 4)
     /// The first pause after a failure; it doubles up to the longest one.
     nonisolated static let waitMin: Duration = .seconds(5)
     nonisolated static let waitMax: Duration = .seconds(3600)
@@ -26,7 +27,8 @@ final class WebhookSender {
     private let allowedHosts: AllowedHosts
     private let logger: Logger
     private let wakeup = Wakeup()
-    private var running = 0
+    /// The endpoints of what is under way, each once for each delivery.
+    private var underWay: [WebhookRepository.Endpoint] = []
     private var isStopped = false
     private var worker: Task<Void, Never>?
 
@@ -69,10 +71,10 @@ final class WebhookSender {
     }
 
     private func claim() async throws {
-        let room = WebhookSender.concurrency - running
-        guard room > 0 else { return }
-        for delivery in try await repository.take(limit: room) {
-            running += 1
+        let places = WebhookSender.places
+        guard underWay.count < places.all else { return }
+        for delivery in try await repository.take(places, underWay: underWay) {
+            underWay.append(delivery.endpoint)
             begin(delivery)
         }
     }
@@ -85,7 +87,7 @@ final class WebhookSender {
                 // Its lease runs out, and it comes again.
                 logger.warning("a webhook was not recorded", metadata: ["error": "\(error)"])
             }
-            running -= 1
+            if let index = underWay.firstIndex(of: delivery.endpoint) { underWay.remove(at: index) }
             wake()
         }
     }

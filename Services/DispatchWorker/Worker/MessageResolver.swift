@@ -84,7 +84,8 @@ struct MessageResolver {
             content: content ?? MessageContent(document),
             channel: channel,
             hasThread: document["has_thread"] == true,
-            trace: document["traceparent"]?.stringValue.flatMap { TraceParent(text: $0) }
+            trace: document["traceparent"]?.stringValue.flatMap { TraceParent(text: $0) },
+            due: .now() + .milliseconds(min(0, document["due_ms"]?.intValue ?? 0))
         )
         return .message(message)
     }

@@ -111,6 +111,8 @@ struct ResolvedMessage: Sendable {
     var hasThread = false
     /// The step that accepted it.
     var trace: TraceParent?
+    /// Since when it has been due.
+    var due = MonotonicTime.now()
 }
 
 extension JSON {

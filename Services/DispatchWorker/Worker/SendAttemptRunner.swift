@@ -182,6 +182,7 @@ final class SendAttemptRunner {
             )
             return .notOurs(later: beginning.wait)
         }
+        metrics.began(after: .now() - run.message.due)
         run.message.content.threadTS = beginning.threadTS
         guard await slots.mayPost(run.message, after: .now() - run.claimed) else {
             return .slotGone

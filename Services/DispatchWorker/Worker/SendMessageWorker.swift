@@ -33,6 +33,7 @@ final class SendMessageWorker {
     private var sent = 0
     private var failed = 0
     private var isStopped = false
+    private var isPaused = false
     private var lastTrouble = MonotonicTime(nanoseconds: 0)
     /// Called when a message has ended for which others of its thread may wait.
     private let threadEnded: @LoopActor () -> Void
@@ -74,7 +75,7 @@ final class SendMessageWorker {
     /// What it does now.
     var reading: WorkerReading {
         WorkerReading(
-            state: isStopped ? "stopping" : "running",
+            state: isStopped ? "stopping" : isPaused ? "paused" : "running",
             concurrency: concurrency,
             inFlight: running,
             sent: sent,
@@ -84,6 +85,17 @@ final class SendMessageWorker {
 
     /// Starts taking jobs.
     func start() async { await fair?.start() }
+
+    /// Takes nothing more while it is paused; what is under way goes on.
+    ///
+    /// - Returns: false when that is no news.
+    func pause(_ paused: Bool) -> Bool {
+        guard paused != isPaused else { return false }
+        isPaused = paused
+        logger.notice(paused ? "paused: nothing more is taken" : "jobs are taken again")
+        if paused { fair?.pause() } else { fair?.resume() }
+        return true
+    }
 
     /// Takes nothing more and waits for what is under way, `limit` at most.
     func stop(within limit: Duration) async {

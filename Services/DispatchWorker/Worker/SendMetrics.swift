@@ -4,6 +4,9 @@ internal import Telemetry
 /// What the dispatcher counts.
 @LoopActor
 struct SendMetrics {
+    /// Bounds of waits, in seconds: 10 ms to an hour.
+    static let waits: [Double] = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600]
+
     private let registry = PrometheusRegistry.shared
     private let unknown = PrometheusRegistry.shared.counter(
         "dispatch_unknown_total",
@@ -12,6 +15,11 @@ struct SendMetrics {
     private let took = PrometheusRegistry.shared.histogram(
         "dispatch_send_seconds",
         "Time that the provider took to answer."
+    )
+    private let waited = PrometheusRegistry.shared.histogram(
+        "dispatch_wait_seconds",
+        "Time from when a message was due to the beginning of its attempt.",
+        buckets: SendMetrics.waits
     )
     private let skipped = PrometheusRegistry.shared.counter(
         "dispatch_skipped_total",
@@ -50,6 +58,9 @@ struct SendMetrics {
         if status == "unknown" { unknown.increment() }
     }
 
+    /// Counts an attempt that begins, by how long its message has been due.
+    func began(after wait: Duration) { waited.observe(wait) }
+
     /// Counts a limit that the provider told us of.
     func limited() {
         registry.counter("dispatch_rate_limited_total", "429 answers of providers.").increment()
@@ -60,14 +71,16 @@ struct SendMetrics {
         refusedWorkspaces.increment()
     }
 
-    /// Shows how many requests are in a state, and how old the oldest one is that is due.
-    func queue(_ counts: [(status: String, count: Int)], oldest: Duration) {
-        for (status, count) in counts {
+    /// Shows how many requests are in each state, by bucket of tenants, and how old the oldest one is
+    /// that is due.
+    func queue(_ counts: [SendRepository.StateCount], oldest: Duration) {
+        for count in counts {
             registry.gauge(
-                "dispatch_requests",
-                "Requests that have not ended, by state, 100,000 at most.",
-                ["status": status]
-            ).set(count)
+                "dispatch_jobs",
+                "Requests that have not ended, by state and by the last digit of the tenant's id; "
+                    + "100,000 at most.",
+                ["state": count.state, "tenant_bucket": count.tenantBucket]
+            ).set(count.count)
         }
         registry.gauge(
             "dispatch_oldest_due_seconds",
