@@ -206,7 +206,7 @@ final class Application {
                     presence: live.presence
                 ),
                 MessageOperationsHandler(
-                    threads: threads,
+                    correction: ThreadCorrection(threads: threads),
                     committed: { [live] in await live.changed($0, $1) }
                 ),
                 SendMessageHandler(
@@ -228,13 +228,14 @@ final class Application {
 
     private var threadRoutes: [Route] {
         let threads = ThreadRepository(postgres: runtime.postgres)
+        let correction = ThreadCorrection(threads: threads)
         return ThreadRoutes(
             threads: threads,
-            correction: ThreadCorrection(threads: threads),
+            correction: correction,
             committed: { [live] in await live.changed($0, $1) }
         ).routes
             + MessageChangeRoutes(
-                threads: threads,
+                correction: correction,
                 committed: { [live] in await live.changed($0, $1) }
             ).routes
     }

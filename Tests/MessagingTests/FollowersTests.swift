@@ -158,7 +158,7 @@ struct FollowersTests {
             let first = try await room.replies("on its way")
             let second = try await room.replies("and paid")
             #expect(try await room.timed() == [message])
-            _ = try await ThreadRepository(postgres: postgres)
+            _ = try await ThreadCorrection(threads: ThreadRepository(postgres: postgres))
                 .change(room.world.caller, message: message, text: nil)
             #expect(try await room.timed() == Set(first))
             try await room.assign(first[0], "on its way")

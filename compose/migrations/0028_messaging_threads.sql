@@ -204,7 +204,8 @@ begin
 end
 $$;
 
--- As in 0011; what followed the message joins its thread with it.
+-- As in 0011; what followed the message joins its thread with it, and a new thread says which one came
+-- nearest.
 create or replace function messaging.auto_assign(
   p_tenant uuid, p_code text, p_message uuid, p_choice text, p_choice_thread uuid, p_score float8,
   p_seen bigint, p_force bool, p_title text, p_algorithm text, p_terms bytea, p_mentions text[],
@@ -235,7 +236,7 @@ begin
   end if;
   update messaging.messages q set thread_id = s.thread, thread_state = 'assigned',
          method = s.method, score = s.score, algorithm = p_algorithm, created_thread = s.created,
-         explanation = case s.method when 'similar' then p_explanation end,
+         explanation = case when s.method in ('similar', 'new_thread') then p_explanation end,
          follows = null, waiting = null
    where q.tenant_id = p_tenant and q.id = p_message and q.thread_id is null
    returning q.* into m;
@@ -377,17 +378,46 @@ begin
 end
 $$;
 
--- As in 0005; what followed a deleted message does not wait for it.
+-- ---------------------------------------------------------------- A text that is gone
+
+-- What the thread of a message is made of once its text is p_text (null: once it is deleted), as
+-- reshape_plan says it; null when there is no such message.
+create function messaging.change_plan(p_tenant uuid, p_message uuid, p_text text) returns jsonb
+language sql stable as $$
+  select jsonb_build_object('thread_version', c.thread_version, 'threads',
+    case when m.thread_id is null then '{}' else jsonb_build_object(m.thread_id::text,
+      (select coalesce(jsonb_agg(jsonb_build_object('author', z.sender_id, 'text',
+          left(case when z.id = m.id then p_text else z.text end, 2000)) order by z.seq), '[]')
+        from (select x.id, x.seq, x.text, x.sender_id from messaging.messages x
+               where x.tenant_id = p_tenant and x.thread_id = m.thread_id
+                 and x.deleted_at is null and (p_text is not null or x.id <> m.id)
+               order by x.seq desc limit 20) z)) end)
+  from messaging.messages m join messaging.conversations c
+    on c.tenant_id = m.tenant_id and c.id = m.conversation_id
+  where m.tenant_id = p_tenant and m.id = p_message and m.deleted_at is null
+$$;
+
+drop function messaging.change_message(uuid, uuid, text, text, text);
+
+-- Writes a message's text anew, or deletes it (p_text null): its row stays, so that numbers have no
+-- holes, its text does not, and no score rests on it any more; what followed a deleted one does not
+-- wait for it. What was handed to delivery stays as it went out. p_features holds, by thread, what its
+-- scores are computed from afterwards; it was made on thread_version p_seen, and when that has changed
+-- nothing is written (unless p_force).
+-- outcome: 'done' (answer = message_json; of a deleted one only its conversation_id) | 'not_found'
+--          | 'delivered' | 'stale'
 create or replace function messaging.change_message(
-  p_tenant uuid, p_message uuid, p_text text, p_actor text, p_request_id text,
+  p_tenant uuid, p_message uuid, p_text text, p_actor text, p_request_id text, p_seen bigint,
+  p_force bool, p_features jsonb,
   out outcome text, out answer jsonb
 ) language plpgsql as $$
 declare
+  c messaging.conversations;
   m messaging.messages;
   was jsonb;
 begin
-  perform 1 from messaging.conversations c
-   where c.tenant_id = p_tenant and c.id = (select conversation_id from messaging.messages
+  select x.* into c from messaging.conversations x
+   where x.tenant_id = p_tenant and x.id = (select conversation_id from messaging.messages
      where tenant_id = p_tenant and id = p_message) for update;
   select * into m from messaging.messages
    where tenant_id = p_tenant and id = p_message and deleted_at is null;
@@ -398,6 +428,7 @@ begin
     answer := messaging.message_json(m);
     return;
   end if;
+  if c.thread_version <> p_seen and not p_force then outcome := 'stale'; return; end if;
   was := messaging.text_trace(m.text);
   update messaging.messages q set text = coalesce(p_text, ''),
          edited_at = case when p_text is null then q.edited_at else now() end,
@@ -405,11 +436,13 @@ begin
          answer = case when p_text is null then jsonb_set(q.answer, '{message,text}', '""')
            else q.answer end
    where q.tenant_id = p_tenant and q.id = p_message returning * into m;
-  update messaging.conversations set version = version + 1, updated_at = now()
+  update messaging.conversations set version = version + 1, updated_at = now(),
+         thread_version = thread_version + case when m.thread_id is null then 0 else 1 end
    where tenant_id = p_tenant and id = m.conversation_id;
+  perform messaging.settle_features(p_tenant, m.thread_id,
+    case when p_text is null then -1 else 0 end, p_features -> m.thread_id::text)
+   where m.thread_id is not null;
   if p_text is null then
-    update messaging.threads set message_count = message_count - 1, updated_at = now()
-     where tenant_id = p_tenant and id = m.thread_id;
     delete from platform.timers
      where tenant_id = p_tenant and ref_id = p_message and kind = 'rate_deferred';
     perform messaging.leave_followers(m);
@@ -420,5 +453,146 @@ begin
   perform platform.note_audit(p_tenant, p_actor,
     'message.' || case when p_text is null then 'delete' else 'edit' end, p_message::text, was,
     case when p_text is not null then messaging.text_trace(p_text) end, null, p_request_id);
+end
+$$;
+
+-- ---------------------------------------------------------------- Why a thread is new
+
+comment on column messaging.messages.explanation is
+  '{words, mentions, recency, turn}, which make the score together. Of a new thread it is the score of
+   the thread that came nearest, which `nearest` {thread_id, score} names; null where there was none.';
+
+-- As in 0011; a new thread says which one came nearest.
+create or replace function messaging.assignment_json(m messaging.messages, p_already bool) returns jsonb
+language sql stable as $$
+  select case when m.thread_id is not null then jsonb_build_object(
+    'success', true, 'already_assigned', p_already, 'thread_id', m.thread_id,
+    'created_thread', m.created_thread, 'method', m.method, 'score', coalesce(m.score, 0),
+    'algorithm', m.algorithm,
+    'explanation', case when m.method in ('similar', 'new_thread') then m.explanation end) end
+$$;
+
+-- As in 0021; so does what is kept of it.
+create or replace function messaging.post_message(
+  p_tenant uuid, p_code text, p_conversation uuid, p_message uuid, p_sender_kind text,
+  p_sender_id text, p_text text, p_external text, p_reply_to uuid, p_thread uuid, p_choice text,
+  p_choice_thread uuid, p_score float8, p_seen bigint, p_force bool, p_title text,
+  p_algorithm text, p_terms bytea, p_mentions text[], p_deferred interval, p_control text,
+  p_debounce interval, p_debounce_max interval, p_debounce_count int, p_key text, p_method text,
+  p_path text, p_body_hash bytea, p_actor text, p_attachments jsonb default null,
+  p_provider_thread text default null, p_explanation jsonb default null,
+  out outcome text, out answer jsonb, out snapshot jsonb, out bot jsonb
+) language plpgsql as $$
+declare
+  known record;
+  c messaging.conversations;
+  m messaging.messages;
+  s record;
+begin
+  if p_key is not null then
+    select * into known from platform.idempotency_look(
+      p_tenant, p_key, p_method, p_path, p_body_hash);
+    if known.state not in ('new', 'expired') then
+      outcome := case known.state when 'done' then 'replayed' else known.state end;
+      answer := known.result;
+      return;
+    end if;
+  end if;
+  select * into c from messaging.conversations
+   where tenant_id = p_tenant and id = p_conversation for update;
+  if not found then
+    outcome := 'not_found';
+  else
+    if p_external is not null then
+      select q.answer into answer from messaging.messages q
+       where q.tenant_id = p_tenant and q.channel_code = c.channel_code
+         and q.external_id = p_external;
+      if found then outcome := 'duplicate'; end if;
+    end if;
+    if c.state = 'closed' and outcome is null then
+      if p_sender_kind <> 'contact' then
+        outcome := 'closed';
+      else
+        c := messaging.reopen(c, p_code, p_actor);
+        if c.state = 'closed' then
+          outcome := 'elsewhere';
+          answer := messaging.contact_of(c);
+        end if;
+      end if;
+    end if;
+  end if;
+  if outcome is null then
+    select * into s from messaging.settle_thread(c, p_thread, p_reply_to,
+      p_choice, p_choice_thread, p_score, p_seen, p_force, p_title)
+     where p_deferred is null or p_thread is not null;
+    if s.outcome = 'invalid' then
+      outcome := 'invalid';
+      answer := jsonb_build_object('pointer', s.pointer, 'detail', s.detail);
+    elsif s.outcome = 'stale' then
+      outcome := 'stale_choice';
+      snapshot := messaging.conversation_snapshot(p_tenant, p_conversation);
+    end if;
+  end if;
+  if outcome is not null then
+    if p_key is not null and outcome = 'duplicate' then
+      perform platform.idempotency_keep(
+        p_tenant, p_key, p_method, p_path, p_body_hash, answer, 200);
+    end if;
+    return;
+  end if;
+  insert into messaging.messages
+    (tenant_id, id, conversation_id, seq, channel_code, direction, sender_kind, sender_id, text,
+     attachments, external_id, reply_to, provider_thread, thread_id, thread_state, method, score,
+     algorithm, explanation, created_thread, by_job, created_by)
+  values (p_tenant, p_message, c.id, c.next_seq, c.channel_code,
+    case p_sender_kind when 'contact' then 'in' else 'out' end, p_sender_kind, p_sender_id, p_text,
+    p_attachments, p_external, p_reply_to, p_provider_thread, s.thread,
+    case when s.thread is not null then 'assigned' when p_choice = 'async' then 'pending'
+      else 'deferred' end,
+    s.method, s.score, case when s.thread is not null then p_algorithm end,
+    case when s.method in ('similar', 'new_thread') then p_explanation end,
+    coalesce(s.created, false), coalesce(p_choice = 'async', false), p_actor)
+  returning * into m;
+  if m.thread_id is not null then
+    perform messaging.touch_thread(p_tenant, m.thread_id, p_terms, p_sender_id, p_mentions);
+  else
+    perform platform.set_timer('messaging', p_tenant, p_code, 'rate_deferred', m.id, 0,
+      now() + p_deferred, jsonb_build_object('conversation_id', c.id));
+  end if;
+  perform messaging.emit(p_tenant, p_code, c.id, c.version + 1, jsonb_build_array(
+    jsonb_build_array('message.created', jsonb_build_object('message_id', m.id, 'seq', m.seq,
+      'conversation_id', c.id, 'sender_kind', p_sender_kind, 'sender_id', p_sender_id,
+      'direction', m.direction)))
+    || case when m.thread_state = 'pending' then '[]' else jsonb_build_array(
+    jsonb_build_array('message.' || m.thread_state, jsonb_build_object('message_id', m.id,
+      'conversation_id', c.id, 'thread_id', m.thread_id, 'method', m.method))) end);
+  update messaging.conversations set next_seq = next_seq + 1, version = version + 1,
+         updated_at = now(),
+         last_user_seq = case when p_sender_kind = 'contact' then m.seq else last_user_seq end,
+         handoff_until = case when p_sender_kind = 'agent' then null else handoff_until end,
+         thread_version = thread_version + case when m.thread_id is null then 0 else 1 end
+   where tenant_id = p_tenant and id = c.id;
+  if p_sender_kind = 'contact' then
+    bot := messaging.feed_bot(c, p_code, m.seq, p_control, p_attachments is not null, p_debounce,
+      p_debounce_max, p_debounce_count);
+  else
+    bot := jsonb_build_object(
+      'status', case when c.owner_kind = 'bot' then 'off' else 'human' end);
+  end if;
+  perform platform.note_audit(p_tenant, p_actor, 'message.post', m.id::text, null,
+    jsonb_build_object('conversation_id', c.id, 'thread_id', m.thread_id), null, null);
+  outcome := 'created';
+  answer := jsonb_build_object('message', messaging.message_json(m),
+    'assignment', messaging.assignment_json(m, false), 'bot', bot);
+  bot := bot || jsonb_build_object(
+    'conversation_id', c.id, 'is_last', p_attachments is not null);
+  if p_external is not null then
+    update messaging.messages q set answer = post_message.answer
+     where q.tenant_id = p_tenant and q.id = m.id;
+  end if;
+  if p_key is not null then
+    perform platform.idempotency_keep(
+      p_tenant, p_key, p_method, p_path, p_body_hash, answer, 201);
+  end if;
 end
 $$;
