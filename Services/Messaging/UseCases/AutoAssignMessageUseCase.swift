@@ -7,6 +7,7 @@ internal import HTTPServer
 internal import JSON
 internal import Logging
 internal import PostgresClient
+internal import Tracing
 
 /// Assigns a stored message to a thread, once, whoever asks how often.
 ///
@@ -80,13 +81,16 @@ final class AutoAssignMessageUseCase {
         let problem = error as? Problem
         guard problem?.status != 404 else { return error }
         let isAway = (error as? PostgresError)?.isUnavailable == true
+        var metadata: Logger.Metadata = [
+            "message_id": "\(id.text)", "conversation_id": "\(room.stringValue ?? "-")",
+            "reason": "\(problem?.detail ?? "\(error)")", "request_id": "\(caller.requestID)",
+        ]
+        // What no request asked for is in a trace only where it is recorded, and the logger knows.
+        if let trace = caller.trace { metadata["trace_id"] = "\(trace.traceID)" }
         logger.log(
             level: problem == nil && !isAway ? .error : .notice,
             "a message was not assigned",
-            metadata: [
-                "message_id": "\(id.text)", "conversation_id": "\(room.stringValue ?? "-")",
-                "reason": "\(problem?.detail ?? "\(error)")", "request_id": "\(caller.requestID)",
-            ]
+            metadata: metadata
         )
         guard problem == nil, !isAway else { return error }
         var fault = Problem.internalError
@@ -122,24 +126,36 @@ final class AutoAssignMessageUseCase {
             let author = known["sender_id"]?.stringValue,
             let conversation = known["conversation_id"]?.stringValue.flatMap(UUID.init(text:))
         else { throw Problem.internalError }
-        if let delay = await limiter.delay(conversation: conversation, member: id.text) {
+        let admission = await limiter.admit(
+            conversation: conversation,
+            member: NewMessage.member(id)
+        )
+        if let delay = admission.delay {
             throw Problem.tooManyRequests(
                 AutoAssignMessageUseCase.failure(id, "rate limit of the room is reached"),
                 retryAfterMilliseconds: Int(delay.milliseconds)
             )
         }
-        let assignment = try await queue.run(conversation) {
-            try await place(
-                caller,
-                id,
-                text,
-                TextFeatures(text, author: author),
-                ThreadSnapshot(known["snapshot"] ?? .null)
-            )
+        let outcome: Outcome
+        do {
+            outcome = try await queue.run(conversation) {
+                try await place(
+                    caller,
+                    id,
+                    text,
+                    TextFeatures(text, author: author),
+                    ThreadSnapshot(known["snapshot"] ?? .null)
+                )
+            }
+        } catch {
+            // A lost statement was sent twice: how the second ended says nothing of the first.
+            limiter.settle(admission, error is Problem ? .nothing : .unknown)
+            throw error
         }
+        limiter.settle(admission, outcome.name == "assigned" ? .assigned : .nothing)
         try await FaultPoints.reached("message.assigned")
         await committed(caller, conversation)
-        return assignment
+        return outcome.answer
     }
 
     private func place(
@@ -148,7 +164,7 @@ final class AutoAssignMessageUseCase {
         _ text: String,
         _ features: TextFeatures,
         _ first: ThreadSnapshot
-    ) async throws -> [UInt8] {
+    ) async throws -> Outcome {
         var snapshot = first
         for round in 1...PostMessage.choicesMax {
             let choice = ThreadChoice.choose(
@@ -171,7 +187,7 @@ final class AutoAssignMessageUseCase {
                 )
             )
             switch result.outcome.name {
-            case "assigned", "already": return result.outcome.answer
+            case "assigned", "already": return result.outcome
             case "not_found": throw Problem.notFound
             default: snapshot = result.snapshot ?? snapshot
             }
