@@ -100,7 +100,7 @@ final class AutoAssignMessageUseCase {
 
     private func end(_ caller: Caller, _ id: UUID, _ hold: MessageLock.Hold) async {
         if case .open = hold { try? await messages.endProcessing(caller, id) }
-        await lock.release(id, hold)
+        await lock.release(hold)
     }
 
     /// Whether somebody works on the message at this instant.
@@ -118,7 +118,11 @@ final class AutoAssignMessageUseCase {
         _ known: JSON?
     ) async throws -> [UInt8] {
         guard let known else { throw Problem.notFound }
-        if case .taken = hold { return try await waitForOther(caller, id) }
+        switch hold {
+        case .taken: return try await waitForOther(caller, id)
+        case .refused: throw Problem.unavailable("no lock can be had: Redis is away")
+        case .held, .open: break
+        }
         if let assignment = known["assignment"], !assignment.isNull {
             return assignment.serialized()
         }
@@ -142,6 +146,7 @@ final class AutoAssignMessageUseCase {
                 try await place(
                     caller,
                     id,
+                    hold,
                     text,
                     TextFeatures(text, author: author),
                     ThreadSnapshot(known["snapshot"] ?? .null)
@@ -161,6 +166,7 @@ final class AutoAssignMessageUseCase {
     private func place(
         _ caller: Caller,
         _ id: UUID,
+        _ hold: MessageLock.Hold,
         _ text: String,
         _ features: TextFeatures,
         _ first: ThreadSnapshot
@@ -175,6 +181,8 @@ final class AutoAssignMessageUseCase {
                 now: snapshot.now
             )
             try await FaultPoints.reached("message.before_assign")
+            // It stood still for longer than the lock lasts, and somebody else may be at it.
+            if hold.isLost { throw AutoAssignMessageUseCase.beingProcessed(id) }
             let result = try await messages.assign(
                 caller,
                 id,
@@ -205,13 +213,14 @@ final class AutoAssignMessageUseCase {
             }
             try await EventLoop.shared.sleep(for: AutoAssignMessageUseCase.lockPoll)
         }
-        var problem = Problem.conflict(
-            "already_processing",
-            AutoAssignMessageUseCase.failure(id, "already being processed")
-        )
+        throw AutoAssignMessageUseCase.beingProcessed(id)
+    }
+
+    private nonisolated static func beingProcessed(_ id: UUID) -> Problem {
+        var problem = Problem.conflict("already_processing", failure(id, "already being processed"))
         problem.retryable = true
         problem.retryAfterMilliseconds = 1000
-        throw problem
+        return problem
     }
 
     nonisolated static func failure(_ id: UUID, _ reason: String) -> String {

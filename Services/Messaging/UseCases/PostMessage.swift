@@ -112,7 +112,7 @@ final class PostMessage {
             return await written(post)
         }
         limiter.settle(admission, RoomLimiter.Use(posted: result))
-        await lock.release(message.id, hold)
+        await lock.release(hold)
         return try result.get()
     }
 

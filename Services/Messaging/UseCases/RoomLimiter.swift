@@ -8,17 +8,20 @@ internal import Telemetry
 
 /// At most so many assignments of a room in a window (`rate_limit:room:<conversation>`).
 ///
-/// Without Redis it is open, and says so: a message must not wait for a counter. What took a place
+/// Without Redis it is open, and says so, unless the policy is another. What took a place
 /// for nothing gives it back, so that repeats and refusals cost a room nothing; a process that dies
 /// in between leaves the place taken for a window, never the other way round.
 @LoopActor
 struct RoomLimiter {
     /// What is committed later than this after it was let in counts from its commit.
     static let lateAfter: Duration = .milliseconds(100)
+    /// How long an assignment waits that is not to be made without Redis.
+    static let refusedFor: Duration = .seconds(5)
 
     let limiter: (any RateLimiter)?
     let limit: Int
     let window: Duration
+    var policy = RedisPolicy.proceed
 
     /// What the limit said of an assignment.
     enum Admission: Sendable {
@@ -67,10 +70,7 @@ struct RoomLimiter {
 
     /// Counts an assignment of `member` in a room, if there is a place.
     func admit(conversation: UUID, member: String) async -> Admission {
-        guard let limiter else {
-            Degradation.note("rate_limit")
-            return .open
-        }
+        guard let limiter else { return without() }
         let key = "rate_limit:room:\(conversation.text)"
         do {
             let verdict = try await limiter.admit(
@@ -85,9 +85,13 @@ struct RoomLimiter {
             guard let place = verdict.place else { return .open }
             return .counted(Place(key: key, member: member, place: place, since: .now()))
         } catch {
-            Degradation.note("rate_limit")
-            return .open
+            return without()
         }
+    }
+
+    private func without() -> Admission {
+        Degradation.note("rate_limit")
+        return policy == .proceed ? .open : .later(RoomLimiter.refusedFor)
     }
 
     /// Says what an admission was for; nobody waits for what follows from that.
