@@ -34,3 +34,9 @@ limited() {
     echo "$output"
     [[ $status == 0 && $output == *"each with an end"* ]]
 }
+
+@test "where the policy says so, an assignment waits for Redis in place of going on without" {
+    run limited waits MESSAGE_LOCK_WITHOUT_REDIS=refuse RATE_LIMIT_WITHOUT_REDIS=refuse
+    echo "$output"
+    [[ $status == 0 && $output == *"it waited for Redis"* ]]
+}

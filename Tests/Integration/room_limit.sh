@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The limit of a room's assignments, through the service.
 #
-#     room_limit.sh costs|repeats|kills
+#     room_limit.sh costs|repeats|kills|waits
 #
-# Needs the environment of `compose/local run`, with MAX_ASSIGNMENTS_PER_WINDOW=5 and, but for `kills`,
-# with a RATE_LIMIT_WINDOW_MS of some seconds.
+# Needs the environment of `compose/local run`, with MAX_ASSIGNMENTS_PER_WINDOW=5; the first two a
+# RATE_LIMIT_WINDOW_MS of some seconds, the last a policy of `refuse` for lock and limit.
 set -euo pipefail
 # shellcheck source=stack.bash
 source "$(dirname "${BASH_SOURCE[0]}")/stack.bash"
@@ -128,6 +128,24 @@ kills() {
     done < <(redis --scan --pattern 'rate_limit:*' && redis --scan --pattern 'rl:*')
     ((keys >= 16)) || fail "only $keys counters: the test shows nothing"
     echo "$keys counters over $round kills, each with an end"
+}
+
+waits() {
+    local message
+    messaging GET /health
+    [[ $(field '.policies | "\(.message_lock) \(.rate_limit)"') == "refuse refuse" ]] ||
+        fail "health shows other policies"
+    open_conversation "$CHANNEL"
+    take_away redis
+    posts '{}'
+    [[ $STATUS == 201 && $(field .message.thread_state) == deferred ]] ||
+        fail "a message was assigned without a limit"
+    message=$(field .message.id)
+    messaging POST "/v1/messages/$message/auto-assign"
+    [[ $STATUS == 503 ]] || fail "a message was assigned without a lock"
+    bring_back redis
+    eventually 30 has_thread "$message" || fail "the timer did not assign it"
+    echo "it waited for Redis"
 }
 
 "$1"
