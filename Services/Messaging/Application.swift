@@ -22,6 +22,7 @@ final class Application {
     private let assignments: AssignmentQueue
     private let bot: BotApplication
     private let live: LiveApplication
+    private let budget: CacheBudget
 
     init(_ configuration: MessagingConfiguration) {
         self.configuration = configuration
@@ -33,14 +34,20 @@ final class Application {
             postgres: runtime.postgres,
             secrets: configuration.service.secretBox
         )
-        let live = LiveApplication(runtime, configuration)
+        let budget = CacheBudget(
+            redis: runtime.cacheRedis,
+            megabytes: configuration.cacheMegabytes
+        )
+        self.budget = budget
+        let live = LiveApplication(runtime, configuration, budget)
         self.live = live
         let guards = Application.guards(runtime, configuration)
         let bot = BotApplication(
             configuration,
             runtime,
             stores: guards.conversations,
-            settings: settings
+            settings: settings,
+            budget: budget
         )
         self.bot = bot
         bot.onEnded { await live.changed($0.tenant, [$0.conversationID]) }
@@ -85,11 +92,17 @@ final class Application {
             limiter: (any RateLimiter)?
         ) {
             self.conversations = conversations
-            message = MessageLock(store: locks, ttl: configuration.messageLock)
+            message = MessageLock(
+                store: locks,
+                ttl: configuration.messageLock,
+                instance: configuration.instance,
+                policy: configuration.lockPolicy
+            )
             room = RoomLimiter(
                 limiter: limiter,
                 limit: configuration.rateLimit,
-                window: configuration.rateWindow
+                window: configuration.rateWindow,
+                policy: configuration.ratePolicy
             )
         }
     }
@@ -125,6 +138,7 @@ final class Application {
             committed: { [self] in await committed($0, $1, $2) }
         )
         try await runtime.start()
+        budget.start()
         deferred.start()
         await assignments.start()
         bot.start()
@@ -135,8 +149,9 @@ final class Application {
             title: "Switchboard messaging",
             schemas: Schemas.components,
             meanings: FieldMeanings.all,
-            health: { ["policies": Application.policies] },
+            health: { [configuration] in ["policies": configuration.redisPolicies] },
             stop: { [self] in
+                await budget.stop()
                 await deferred.stop()
                 await assignments.stop()
                 await bot.stop()
@@ -206,7 +221,7 @@ final class Application {
                     presence: live.presence
                 ),
                 MessageOperationsHandler(
-                    threads: threads,
+                    correction: ThreadCorrection(threads: threads),
                     committed: { [live] in await live.changed($0, $1) }
                 ),
                 SendMessageHandler(
@@ -228,13 +243,14 @@ final class Application {
 
     private var threadRoutes: [Route] {
         let threads = ThreadRepository(postgres: runtime.postgres)
+        let correction = ThreadCorrection(threads: threads)
         return ThreadRoutes(
             threads: threads,
-            correction: ThreadCorrection(threads: threads),
+            correction: correction,
             committed: { [live] in await live.changed($0, $1) }
         ).routes
             + MessageChangeRoutes(
-                threads: threads,
+                correction: correction,
                 committed: { [live] in await live.changed($0, $1) }
             ).routes
     }
@@ -248,10 +264,4 @@ final class Application {
         guard let said else { return }
         await self.bot.committed(caller, conversation, said, isLast: said["is_last"] == true)
     }
-
-    /// What becomes of each operation while Redis is away.
-    private static let policies: JSON = [
-        "message_lock": "proceed", "rate_limit": "proceed", "conversation_lock": "postgres",
-        "ai_job_status": "postgres", "events": "wait_in_outbox",
-    ]
 }

@@ -1,5 +1,7 @@
 internal import Coordination
 internal import EventLoop
+internal import FoundationEssentials
+internal import JSON
 internal import Platform
 internal import RedisClient
 
@@ -7,6 +9,8 @@ internal import RedisClient
 struct MessagingConfiguration: Sendable {
     /// What all services have.
     let service: ServiceConfiguration
+    /// The name of this process.
+    let instance = "messaging-\(UUID().text.prefix(8))"
     /// How assignments of a room are counted.
     let rateAlgorithm: RateLimitAlgorithm
     /// How long an assignment counts.
@@ -36,6 +40,12 @@ struct MessagingConfiguration: Sendable {
     let presenceGrace: Duration
     /// How long a list of messages is kept in the cache.
     let messageCache: Duration
+    /// What the Redis of caches may use before they stop writing, in MiB; 0: a share of its limit.
+    let cacheMegabytes: Int
+    /// What becomes of the lock of a message while Redis is away.
+    let lockPolicy: RedisPolicy
+    /// What becomes of the limit of a room while Redis is away.
+    let ratePolicy: RedisPolicy
 
     /// For how long a process has a job of assignment without a sign of life.
     let assignmentLease: Duration
@@ -72,6 +82,9 @@ struct MessagingConfiguration: Sendable {
             default: 150_000,
             in: 120_000...180_000
         )
+        cacheMegabytes = settings.integer("CACHE_MEMORY_MB", default: 0, in: 0...1_000_000)
+        lockPolicy = settings.choice("MESSAGE_LOCK_WITHOUT_REDIS", default: .proceed)
+        ratePolicy = settings.choice("RATE_LIMIT_WITHOUT_REDIS", default: .proceed)
         assignmentLease = settings.milliseconds(
             "ASSIGNMENT_JOB_LEASE_MS",
             default: 10_000,

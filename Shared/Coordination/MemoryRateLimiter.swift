@@ -6,7 +6,14 @@ public final class MemoryRateLimiter: RateLimiter {
     /// Above this many keys those without a live hit are dropped.
     public static let sweepAbove = 10_000
 
-    private var hits: [String: [(member: String, at: MonotonicTime)]] = [:]
+    /// A hit, in the order in which they count.
+    private struct Hit {
+        let member: String
+        var at: MonotonicTime
+        var stamp: Int64
+    }
+
+    private var hits: [String: [Hit]] = [:]
     private let algorithm: RateLimitAlgorithm
     private let now: @LoopActor () -> MonotonicTime
 
@@ -38,14 +45,57 @@ public final class MemoryRateLimiter: RateLimiter {
         case .fixedWindow: if let first = live.first, first.at + window <= now { live = [] }
         }
         defer { hits[key] = live.isEmpty ? nil : live }
-        if algorithm == .slidingLog, live.contains(where: { $0.member == member }) {
-            return RateVerdict(admitted: true, count: live.count)
-        }
-        guard live.count < limit else {
+        let known = algorithm == .slidingLog ? live.firstIndex { $0.member == member } : nil
+        guard known != nil || live.count < limit else {
             let wait = live.first.map { $0.at + window - now } ?? window
             return RateVerdict(admitted: false, count: live.count, retryAfter: wait)
         }
-        live.append((member, now))
-        return RateVerdict(admitted: true, count: live.count)
+        let before = known.map { live.remove(at: $0).stamp }
+        let stamp = max(now.nanoseconds, before.map { $0 + 1 } ?? .min)
+        live.append(Hit(member: member, at: now, stamp: stamp))
+        return RateVerdict(
+            admitted: true,
+            count: live.count,
+            place: RatePlace(stamp: stamp, before: before)
+        )
+    }
+
+    /// Takes a hit back.
+    public func giveBack(
+        _ key: String,
+        member: String,
+        _ place: RatePlace,
+        window: Duration
+    ) async throws(CoordinationError) {
+        guard var live = hits[key],
+            let index = live.firstIndex(where: {
+                $0.member == member && $0.stamp == place.stamp
+            })
+        else { return }
+        var hit = live.remove(at: index)
+        if let before = place.before {
+            hit.at = MonotonicTime(nanoseconds: before)
+            hit.stamp = before
+            live.insert(hit, at: live.firstIndex { $0.at > hit.at } ?? live.count)
+        } else if algorithm == .fixedWindow, index == 0, !live.isEmpty {
+            // The window goes on, although the hit that began it is gone.
+            live[0].at = hit.at
+        }
+        hits[key] = live.isEmpty ? nil : live
+    }
+
+    /// Puts a hit off.
+    public func putOff(
+        _ key: String,
+        member: String,
+        window: Duration
+    ) async throws(CoordinationError) {
+        guard algorithm == .slidingLog else { return }
+        var live = hits[key] ?? []
+        let before = live.firstIndex { $0.member == member }.map { live.remove(at: $0).stamp }
+        let now = now()
+        let stamp = max(now.nanoseconds, before.map { $0 + 1 } ?? .min)
+        live.append(Hit(member: member, at: now, stamp: stamp))
+        hits[key] = live
     }
 }

@@ -25,16 +25,33 @@ public struct ThreadChoice: Sendable, Hashable {
     /// The whole score; 0 where none decided.
     public var score: Double { parts?.total ?? 0 }
 
-    private init(_ method: AssignmentMethod, _ thread: UUID?, _ parts: ThreadScore? = nil) {
+    /// With a new thread: which of the others came closest; nil where there were none.
+    public let nearest: Near?
+
+    /// A thread, and how well the message fits it.
+    public struct Near: Sendable, Hashable {
+        /// The thread.
+        public let thread: UUID
+        /// Its score.
+        public let parts: ThreadScore
+    }
+
+    private init(
+        _ method: AssignmentMethod,
+        _ thread: UUID?,
+        _ parts: ThreadScore? = nil,
+        nearest: Near? = nil
+    ) {
         self.method = method
         self.thread = thread
         self.parts = parts
+        self.nearest = nearest
     }
 
     /// The same choice; a new thread gets this id, so that messages behind it can join it.
     public func naming(_ newThread: @autoclosure () -> UUID) -> ThreadChoice {
         guard method == .newThread else { return self }
-        return ThreadChoice(method, newThread())
+        return ThreadChoice(method, newThread(), nearest: nearest)
     }
 
     /// Chooses in this order: the thread that is named, the thread of the message replied to, the
@@ -52,20 +69,20 @@ public struct ThreadChoice: Sendable, Hashable {
     ) -> ThreadChoice {
         if let explicit { return ThreadChoice(.explicit, explicit) }
         if let replyThread { return ThreadChoice(.reply, replyThread) }
-        var best: (thread: UUID, parts: ThreadScore)?
+        var best: Near?
         for (thread, parts) in zip(threads, ThreadScore.scores(features, threads, now: now)) {
-            let score = parts.total
-            guard score >= ThreadScore.threshold else { continue }
             if let current = best {
+                let (score, most) = (parts.total, current.parts.total)
                 let isBetter =
-                    score > current.parts.total
-                    || (score == current.parts.total
-                        && thread.id.uuidString < current.thread.uuidString)
+                    score > most
+                    || (score == most && thread.id.uuidString < current.thread.uuidString)
                 if !isBetter { continue }
             }
-            best = (thread.id, parts)
+            best = Near(thread: thread.id, parts: parts)
         }
-        guard let best else { return ThreadChoice(.newThread, nil) }
+        guard let best, best.parts.total >= ThreadScore.threshold else {
+            return ThreadChoice(.newThread, nil, nearest: best)
+        }
         return ThreadChoice(.similar, best.thread, best.parts)
     }
 }

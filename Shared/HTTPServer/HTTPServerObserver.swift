@@ -1,4 +1,5 @@
 public import EventLoop
+public import Tracing
 
 /// A request that was answered.
 public struct AnsweredRequest: Sendable {
@@ -17,6 +18,8 @@ public struct AnsweredRequest: Sendable {
     /// Bytes of the answer's body; 0 for a stream.
     public let responseBytes: Int
     let id: RequestID
+    /// Its place in a trace, recorded or not.
+    public let trace: TraceParent
     /// Who asked, when that was found out.
     public let tenant: String?
 

@@ -2,6 +2,7 @@ internal import EventLoop
 internal import HTTPServer
 internal import Logging
 internal import Telemetry
+internal import Tracing
 
 /// One line and one measurement per request.
 @LoopActor
@@ -39,7 +40,8 @@ final class RequestLog: HTTPServerObserver {
             level: request.status >= 500 ? .warning : .debug,
             "answered",
             metadata: [
-                "request_id": "\(request.requestID)", "tenant": "\(request.tenant ?? "")",
+                "request_id": "\(request.requestID)", "trace_id": "\(request.trace.traceID)",
+                "tenant": "\(request.tenant ?? "")",
                 "route": "\(request.route)", "method": "\(request.method.name)",
                 "status": "\(request.status)", "duration_ms": "\(request.duration.milliseconds)",
             ]

@@ -2,6 +2,7 @@ internal import CoreMetrics
 public import EventLoop
 internal import JSON
 public import Logging
+internal import Tracing
 
 /// Logs and metrics of a process.
 public enum Telemetry {
@@ -32,7 +33,7 @@ public enum Telemetry {
                 handler.metadataProvider = provider
                 return handler
             },
-            metadataProvider: nil
+            metadataProvider: placeInTrace
         )
         MetricsSystem.bootstrap(registry)
         output.announceDrops { notice(service: service, lost: $0) }
@@ -44,6 +45,12 @@ public enum Telemetry {
         LoopMetrics.register(in: registry)
         ProcessMetrics.register(in: registry)
         warnOfStalls()
+    }
+
+    /// The trace that an entry belongs to, while somebody records it.
+    static let placeInTrace = Logger.MetadataProvider {
+        guard let span = Span.current else { return [:] }
+        return ["trace_id": .string(span.place.traceID)]
     }
 
     /// Waits until the log is written, at most `limit`; false when something is left.

@@ -26,11 +26,12 @@ short_leases() {
     [[ $status == 0 && $output == *"one thread, and both were told so"* ]]
 }
 
-@test "a fault inside is a 500 that names the message; the log has message, room, reason, request" {
+@test "a fault inside is a 500 that names the message; the log has message, room, reason, trace" {
     # shellcheck source=stack.bash
     source "$BATS_TEST_DIRNAME/stack.bash"
     prepare_channel "fault-$RANDOM$RANDOM"
-    local channel trace=trace-$RANDOM$RANDOM line
+    local channel trace line request=request-$RANDOM$RANDOM
+    trace=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     channel=$(sql "select code from messaging.channels order by updated_at desc limit 1")
     open_conversation "$channel"
     messaging POST "/v1/conversations/$CONVERSATION/messages" \
@@ -39,12 +40,17 @@ short_leases() {
     sql "update messaging.messages set thread_id = null, thread_state = 'pending', method = null
         where id = '$MESSAGE'"
     restart_with "message.before_assign:1:error" messaging
-    messaging POST "/v1/messages/$MESSAGE/auto-assign" "" -H "X-Request-Id: $trace"
+    messaging POST "/v1/messages/$MESSAGE/auto-assign" "" -H "X-Request-Id: $request" \
+        -H "traceparent: 00-$trace-00f067aa0ba902b7-00"
     [[ $STATUS == 500 ]]
     [[ $(field .detail) == \
         "[AutoAssignMessageUseCase] Failed to auto-assign message $MESSAGE: internal error" ]]
-    line=$(grep "a message was not assigned" "$(log_of messaging.1)" | grep "$trace")
+    line=$(grep "a message was not assigned" "$(log_of messaging.1)" | grep "$request")
     [[ $line == *"$MESSAGE"* && $line == *"$CONVERSATION"* && $line == *InjectedFault* ]]
+    [[ $line == *"\"trace_id\":\"$trace\""* ]]
+    # Every other line about the request as well.
+    grep -F "$request" "$(log_of messaging.1)" | jq -es --arg trace "$trace" \
+        'length > 1 and all(.trace_id == $trace)'
     # The fault is over: the caller's next try is a success.
     messaging POST "/v1/messages/$MESSAGE/auto-assign"
     [[ $STATUS == 200 ]]

@@ -130,3 +130,39 @@ ttl() {
     [[ $(field '[.items[].status] | unique | join(",")') == active ]]
     (($(field '.items[] | select(.name == "thread_query_cache") | .hits') > 0))
 }
+
+used_memory() { redis info memory | sed -n 's/^used_memory:\([0-9]*\).*/\1/p'; }
+keeps_lists() {
+    agent GET "$THREADS?limit=$((RANDOM % 100 + 1))"
+    [[ -n $(ttl threads:room) ]]
+}
+without_limit() {
+    redis config set maxmemory 0 >/dev/null
+    redis del filler >/dev/null
+}
+degraded_of() {
+    admin GET /health
+    field ".degraded.$1 // 0"
+}
+
+# bats test_tags=shared
+@test "caches leave a Redis that fills up to locks, limits and queues" {
+    local locks limits
+    locks=$(degraded_of lock) limits=$(degraded_of rate_limit)
+    redis config set maxmemory "$(($(used_memory) + 20000000))" >/dev/null
+    eventually 10 keeps_lists || { without_limit && return 1; }
+    # Full to nine tenths: nobody is refused yet.
+    head -c 5000000 /dev/zero | tr '\0' x | redis -x set filler >/dev/null
+    redis config set maxmemory "$(($(used_memory) * 10 / 9))" >/dev/null
+    sleep 1.5
+    open_conversation
+    THREADS=/v1/conversations/$CONVERSATION/threads
+    writes "one topic"
+    [[ $STATUS == 201 && $(titles) == "one topic" ]] || { without_limit && return 1; }
+    run keeps_lists
+    without_limit
+    ((status != 0))
+    (($(degraded_of cache_memory) > 0))
+    [[ $(degraded_of lock) == "$locks" && $(degraded_of rate_limit) == "$limits" ]]
+    eventually 10 keeps_lists
+}

@@ -193,7 +193,8 @@ at_once() {
     says_number() { says "topic$1"; }
     at_once 20 says_number
     [[ $(cat "$OUT"/[0-9]* | jq -rs 'map(.message.conversation_id) | unique | length') == 1 ]]
-    [[ $(cat "$OUT"/[0-9]* | jq -rs 'map(.message.seq) | sort == [range(1; 21)]') == true ]]
+    # A bot may have answered in between, which has numbers of its own.
+    [[ $(cat "$OUT"/[0-9]* | jq -rs 'map(.message.seq) | unique | length') == 20 ]]
 }
 
 @test "closed while twenty messages come in: all are stored, one open conversation at most" {

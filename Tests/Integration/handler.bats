@@ -105,6 +105,7 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
     lock_is_free
 }
 
+# bats test_tags=redis
 @test "the lock is in Redis for five minutes at most, names its job, and says nothing" {
     open_with "$SLOW"
     says "my secret is marzipan"
@@ -121,6 +122,7 @@ lock_key() { printf 'lock:conversation:{%s}:%s' "$SWITCHBOARD_TENANT" "$CONVERSA
     [[ $(jq -r .t <<<"$output") == "$lock" && $(jq -r .j <<<"$output") == "$job" ]]
 }
 
+# bats test_tags=redis
 @test "whatever ends a job takes its lock down: an answer, a failure, a cancel, a release, a word" {
     local broken end job
     broken=$(make_bot '{"provider": "simulated", "delay_ms": 0, "fail_rate": 1}')
@@ -147,6 +149,7 @@ ends_by_release() {
 }
 ends_by_stop() { says "stop" && job_is "$1" cancelled; }
 
+# bats test_tags=redis
 @test "an administrator releases a lock with a reason; its job is superseded, its message is not lost" {
     open_with "$SLOW"
     says "one"
@@ -217,6 +220,7 @@ ends_by_stop() { says "stop" && job_is "$1" cancelled; }
     bot_has_said 1
 }
 
+# bats test_tags=redis
 @test "a lock whose job is gone is listed as orphaned, and freed by cleanup" {
     open_with "$QUICK"
     local old new
@@ -632,6 +636,7 @@ gates() {
         '["Lin: I understand: two","Lin: I understand: one"]' ]]
 }
 
+# bats test_tags=redis
 @test "workers show signs of life, what they do and did, and who is lost" {
     local worker before=0 broken gone
     gone=gone-$RANDOM$RANDOM
@@ -666,6 +671,7 @@ has_done() { # WORKER "PROCESSED FAILED"
         and .in_flight >= 1") == true ]]
 }
 
+# bats test_tags=redis
 @test "the job is shown in Redis for an hour, without what was said" {
     open_with "$QUICK"
     says "my secret is nougat"
@@ -680,6 +686,7 @@ has_done() { # WORKER "PROCESSED FAILED"
     [[ $output != *nougat* ]]
 }
 
+# bats test_tags=redis
 @test "nothing that was said, and no token, is in a lock, a log or an event" {
     local canary=canary$RANDOM$RANDOM key keys
     open_with "$QUICK"
@@ -701,6 +708,7 @@ has_done() { # WORKER "PROCESSED FAILED"
     [[ $(sql "select count(*) from platform.audit where before::text like '%$canary%' or after::text like '%$canary%'") == 0 ]]
 }
 
+# bats test_tags=redis
 @test "a token of a core AI is never written into Redis, not even where its bot answers" {
     local canary=canary$RANDOM$RANDOM core bot
     redis-cli -u "$REDIS_URL" --no-auth-warning MONITOR >"$BATS_TEST_TMPDIR/monitor" 3>&- &
@@ -735,6 +743,7 @@ has_done() { # WORKER "PROCESSED FAILED"
     done
 }
 
+# bats test_tags=redis
 @test "every lock in Redis has its end" {
     open_with "$SLOW"
     says "one"
@@ -748,6 +757,7 @@ has_done() { # WORKER "PROCESSED FAILED"
     done
 }
 
+# bats test_tags=redis
 @test "a job is read from the database when Redis has forgotten it, for thirty days" {
     open_with "$QUICK"
     handles "<USER>Hello</USER><br>"

@@ -237,6 +237,9 @@ all_events_read() {
         [[ $(field '.policies | length > 0') == true && $(field '.degraded | type') == object ]]
         [[ $(field '.outbox.pending >= 0 and .outbox.oldest_s >= 0') == true ]]
     done
+    messaging GET /health
+    [[ $(field '.policies | keys_unsorted | sort | join(" ")') == \
+        "ai_job_status caches conversation_lock events message_lock presence rate_limit realtime sessions" ]]
     engine GET /health
     [[ $(field .rr_provider) == redis && $(field '.stream.reports_lag | type') == number ]]
     for service in engine dispatch; do

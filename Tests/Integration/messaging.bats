@@ -93,16 +93,70 @@ setup() { open_conversation; }
     (($(field .retry_after_ms) > 0))
 }
 
-@test "parallel auto-assign of one message assigns it once" {
+# forget MESSAGE: as if it had been deferred; nobody but the caller assigns it.
+forget() {
+    sql "update messaging.messages set thread_id = null, thread_state = 'deferred', method = null,
+        created_thread = false where id = '$1'" >/dev/null
+    sql "delete from messaging.threads t where conversation_id = '$CONVERSATION' and not exists
+        (select 1 from messaging.messages m where m.tenant_id = t.tenant_id and m.thread_id = t.id)"
+}
+
+@test "100 at once want a message assigned that has no thread: one assigns it, all are told so" {
     says "topic"
     local message i pids=() folder=$BATS_TEST_TMPDIR
     message=$(field .message.id)
-    for i in {1..20}; do
-        (agent POST "/v1/messages/$message/auto-assign" && field .thread_id >"$folder/$i") &
+    forget "$message"
+    for i in {1..100}; do
+        (agent POST "/v1/messages/$message/auto-assign" "" --max-time 60 &&
+            printf '%s\n' "$STATUS $(field '"\(.thread_id) \(.already_assigned)"')" >"$folder/$i") &
         pids+=($!)
     done
     wait "${pids[@]}"
-    [[ $(sort -u "$folder"/* | wc -l) == 1 ]]
+    [[ $(cat "$folder"/* | cut -d' ' -f1,2 | sort -u | wc -l) == 1 ]]
+    [[ $(cat "$folder"/* | cut -d' ' -f1,3 | sort | uniq -c | xargs) == "1 200 false 99 200 true" ]]
+    [[ $(sql "select count(*) from messaging.threads
+        where conversation_id = '$CONVERSATION'") == 1 ]]
+    # The first was when it was posted.
+    [[ $(sql "select count(*) from platform.outbox where target = 'message.assigned'
+        and payload ->> 'message_id' = '$message'") == 2 ]]
+}
+
+@test "20 at once open a conversation for a contact that nobody knew: there is one" {
+    local i pids=() folder=$BATS_TEST_TMPDIR contact=new-$RANDOM$RANDOM
+    for i in {1..20}; do
+        (agent POST /v1/conversations \
+            "{\"channel_code\": \"$CHANNEL\", \"contact\": {\"external_id\": \"$contact\"}}" &&
+            printf '%s\n' "$STATUS $(field .id)" >"$folder/$i") &
+        pids+=($!)
+    done
+    wait "${pids[@]}"
+    [[ $(cat "$folder"/* | cut -d' ' -f2 | sort -u | wc -l) == 1 ]]
+    [[ $(cat "$folder"/* | cut -d' ' -f1 | sort | uniq -c | xargs) == "19 200 1 201" ]]
+    [[ $(sql "select count(*) || ' ' || count(distinct k.id) from messaging.contacts k
+        join messaging.conversations c on c.tenant_id = k.tenant_id and c.contact_id = k.id
+        where k.external_id = '$contact'") == "1 1" ]]
+}
+
+@test "a batch goes on after a message that the database cannot take now" {
+    local messages=() i trigger=away_$RANDOM$RANDOM
+    for i in 1 2 3; do
+        says "topic$i"
+        messages+=("$(field .message.id)")
+    done
+    for i in 0 1 2; do forget "${messages[$i]}"; done
+    sql "create function public.$trigger() returns trigger language plpgsql as
+            'begin raise exception ''injected'' using errcode = ''57P03''; end';
+        create trigger $trigger before update on messaging.messages for each row
+            when (new.id = '${messages[1]}') execute function public.$trigger()"
+    agent POST /v1/messages/auto-assign \
+        "$(jq -nc '{message_ids: $ARGS.positional}' --args "${messages[@]}")"
+    sql "drop function public.$trigger() cascade"
+    [[ $STATUS == 200 && $(field '[.results[].status] | tostring') == "[200,503,200]" ]]
+    [[ $(field '.results[1].error | "\(.code) \(.retryable)"') == "unavailable true" ]]
+    [[ $(field '[.results[].message_id] | tostring') == \
+        "$(jq -nc '$ARGS.positional' --args "${messages[@]}")" ]]
+    agent POST "/v1/messages/${messages[1]}/auto-assign"
+    [[ $STATUS == 200 && $(field .already_assigned) == false ]]
 }
 
 @test "a batch answers per message and names what is no message" {
@@ -146,11 +200,23 @@ setup() { open_conversation; }
     [[ $STATUS == 403 ]]
 }
 
+@test "what is said where no contact has written gets a thread all the same" {
+    agent POST "/v1/conversations/$CONVERSATION/replies" '{"text": "hi", "sender": {"kind": "agent", "id": "a"}}'
+    [[ $STATUS == 202 ]]
+    eventually 10 has_thread "$(field .message.id)"
+    [[ $(sql "select count(*) from platform.timers where ref_id = '$(field .id)'") == 0 ]]
+}
+has_thread() {
+    agent GET "/v1/messages/$1"
+    [[ $(field .thread_state) == assigned ]]
+}
+
 @test "a delivery's older news change nothing" {
     agent POST "/v1/conversations/$CONVERSATION/replies" '{"text": "hi", "sender": {"kind": "agent", "id": "a"}}'
     [[ $STATUS == 202 ]]
-    local request
-    request=$(field .message_request_id)
+    local request message
+    request=$(field .message_request_id) message=$(field .message.id)
+    eventually 10 has_thread "$message"
     as_service POST /v1/internal/delivery "{\"message_request_id\": \"$request\", \"generation\": 9, \"version\": 9, \"status\": \"sent\", \"provider_ts\": \"1.2\"}"
     [[ $(field .outcome) == applied ]]
     local version

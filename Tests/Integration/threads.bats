@@ -194,3 +194,39 @@ audit_of() {
     agent POST "/v1/conversations/$other/threads" '{"title": "x"}'
     [[ $STATUS == 404 ]]
 }
+
+# What the scores of a thread rest on.
+terms_of() { sql "select recent_terms::text from messaging.threads where id = '$1'"; }
+
+@test "a text that is written anew or deleted is no part of its thread's scores any more" {
+    thread_of "zebra crossing closed"
+    local crossing second
+    crossing=$(terms_of "$THREAD")
+    says "walnut cake recipe" "{\"thread_id\": \"$THREAD\"}"
+    second=$(field .message.id)
+    [[ $(terms_of "$THREAD") != "$crossing" ]]
+    agent PATCH "/v1/messages/$second" '{"text": "zebra crossing closed"}'
+    [[ $STATUS == 200 ]]
+    [[ $(terms_of "$THREAD") == "${crossing%\}},${crossing#\{}" ]]
+    says "walnut cake recipe"
+    [[ $(field .assignment.explanation.words) == 0 ]]
+    agent DELETE "/v1/messages/$(field .message.id)"
+    agent DELETE "/v1/messages/$second"
+    [[ $STATUS == 204 && $(terms_of "$THREAD") == "$crossing" ]]
+    agent DELETE "/v1/messages/$MESSAGE"
+    [[ $STATUS == 204 && $(sql "select message_count || ' ' || cardinality(recent_terms) || ' '
+        || cardinality(recent_authors) from messaging.threads where id = '$THREAD'") == "0 0 0" ]]
+}
+
+@test "a new thread says which other came nearest, and a repeat says the same" {
+    thread_of "where is my refund for order 12"
+    local refunds=$THREAD first
+    thread_of "do you open on Sunday" "{\"external_id\": \"near-$CONVERSATION\"}"
+    [[ $THREAD != "$refunds" && $(field .assignment.score) == 0 ]]
+    [[ $(field .assignment.explanation.nearest.thread_id) == "$refunds" ]]
+    [[ $(field '.assignment.explanation | .nearest.score < 0.24
+        and (.words + .mentions + .recency + .turn - .nearest.score | fabs < 0.003)') == true ]]
+    first=$(field .assignment.explanation)
+    agent POST "/v1/messages/$MESSAGE/auto-assign"
+    [[ $STATUS == 200 && $(field .explanation) == "$first" ]]
+}

@@ -61,7 +61,7 @@ struct AssignmentJobTests {
             let lock = MessageLock(store: store, ttl: .seconds(30))
             let hold = await lock.acquire(message)
             #expect(await locked.isMessageBeingProcessed(caller, message))
-            await lock.release(message, hold)
+            await lock.release(hold)
             #expect(await !locked.isMessageBeingProcessed(caller, message))
 
             // No store: the database says so, and no longer than the lock would have lasted.

@@ -149,10 +149,10 @@ struct MessageLockTests {
         #expect(holder.remaining <= .seconds(30) && holder.remaining > .seconds(29))
         let second = await lock.acquire(message)
         guard case .taken = second else { return #expect(Bool(false), "two hold it") }
-        await lock.release(message, second)
-        await lock.release(message, .held(token: "somebody else's"))
+        await lock.release(second)
+        await lock.release(.held(HeldLock(key: key, value: "somebody else's")))
         #expect(try await store.holder(of: key) != nil)
-        await lock.release(message, hold)
+        await lock.release(hold)
         #expect(try await store.holder(of: key) == nil)
     }
 

@@ -29,7 +29,8 @@ final class BotApplication {
         _ configuration: MessagingConfiguration,
         _ runtime: ServiceRuntime,
         stores: [any LockStore],
-        settings: ConfigurationRepository
+        settings: ConfigurationRepository,
+        budget: CacheBudget
     ) {
         self.runtime = runtime
         debounceCount = configuration.debounceCount
@@ -43,10 +44,10 @@ final class BotApplication {
         locks = MessageLockManager(
             stores: stores,
             ttl: configuration.conversationLock,
-            instance: "messaging-\(UUID().text.prefix(8))",
+            instance: configuration.instance,
             jobs: jobs
         )
-        memory = AnalysisCache(redis: runtime.cacheRedis)
+        memory = AnalysisCache(redis: runtime.cacheRedis, admits: { budget.admits() })
         providers = BotApplication.providers(runtime, configuration, memory)
         let mirror = JobMirror(redis: runtime.redis)
         runner = BotRunner(

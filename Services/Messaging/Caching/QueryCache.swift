@@ -55,8 +55,12 @@ final class QueryCache {
     private let store: (any GenerationCache)?
     private var flights: [Flight: [CheckedContinuation<Result<[UInt8], any Error>, Never>]] = [:]
 
-    init(store: (any GenerationCache)?) {
+    private let admits: @LoopActor () -> Bool
+
+    /// - Parameter admits: whether another value may be kept.
+    init(store: (any GenerationCache)?, admits: @escaping @LoopActor () -> Bool = { true }) {
         self.store = store
+        self.admits = admits
     }
 
     /// What is known; `nil` when the cache cannot be asked.
@@ -72,7 +76,7 @@ final class QueryCache {
 
     /// Keeps a value that was read in `generation`.
     func set(_ query: Query, _ value: [UInt8], generation: Int64, ttl: Duration) async {
-        guard let store, value.count <= QueryCache.valueBytesMax else { return }
+        guard let store, value.count <= QueryCache.valueBytesMax, admits() else { return }
         let factor = Double.random(in: 1 - QueryCache.jitter...1 + QueryCache.jitter)
         do {
             try await store.set(

@@ -18,7 +18,11 @@ final class LiveApplication {
     private let keys: KeyWatch
     private let bridge: EngineIOBridge
 
-    init(_ runtime: ServiceRuntime, _ configuration: MessagingConfiguration) {
+    init(
+        _ runtime: ServiceRuntime,
+        _ configuration: MessagingConfiguration,
+        _ budget: CacheBudget
+    ) {
         self.runtime = runtime
         let wakeUps = LiveWakeUps(
             redis: runtime.redis,
@@ -47,7 +51,10 @@ final class LiveApplication {
             logger: runtime.logger
         )
         keys = KeyWatch(runtime.authenticator, postgres: runtime.postgres)
-        cache = QueryCache(store: runtime.cacheRedis.map { RedisGenerationCache($0) })
+        cache = QueryCache(
+            store: runtime.cacheRedis.map { RedisGenerationCache($0) },
+            admits: { budget.admits() }
+        )
         runtime.relay.onPublished = { [weak self] in await self?.published($0) }
     }
 

@@ -3,15 +3,19 @@ internal import HTTPServer
 internal import JSON
 internal import Platform
 internal import PostgresClient
+internal import Tracing
 
 /// On whose behalf something is done: a tenant, and what the audit keeps of who did it.
 struct Caller: Sendable {
     private let of: Tenant
     private let note: AuditNote
+    /// Where the request has its place, for the log; nil where no request asked.
+    let trace: TraceParent?
 
-    init(_ tenant: Tenant, _ note: AuditNote) {
+    init(_ tenant: Tenant, _ note: AuditNote, trace: TraceParent? = nil) {
         of = tenant
         self.note = note
+        self.trace = trace
     }
 
     /// Something that no request asked for.
@@ -35,7 +39,7 @@ struct Caller: Sendable {
 extension Request {
     /// The tenant that the key, or the calling service, stands for.
     func caller() throws -> Caller {
-        Caller(try Tenant(self), AuditNote(self))
+        Caller(try Tenant(self), AuditNote(self), trace: context.traceparent)
     }
 }
 

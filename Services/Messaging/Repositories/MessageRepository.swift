@@ -97,7 +97,7 @@ struct MessageRepository {
                     .string(ThreadTitle.make(from: text)), .string(ThreadScore.algorithm),
                     .bytes(features.packedTerms), .strings(features.mentions),
                     .string(caller.actor),
-                    placed.choice.parts.map { .json($0.document.text) } ?? .null,
+                    placed.choice.explanation.map { .json($0.text) } ?? .null,
                 ],
                 idempotent: true
             ).one()

@@ -72,7 +72,7 @@ struct PlacedPosts: Sendable {
         writer.member("choice", post.name(of: choice))
         writer.member("choice_thread", choice?.thread?.text)
         writer.member("score", choice?.score)
-        if let parts = choice?.parts { writer.member("explanation", parts.document) }
+        if let explanation = choice?.explanation { writer.member("explanation", explanation) }
         writer.member("title", ThreadTitle.make(from: message.text))
         writer.member("terms", message.features.packedTerms.hexadecimal)
         writer.member("mentions", .array(message.features.mentions.map(JSON.string)))

@@ -113,7 +113,9 @@ struct AssignmentRoutes {
                 writer.member("status", 200)
                 writer.key("assignment")
                 writer.raw(assignment)
-            } catch let problem as Problem {
+            } catch {
+                // One result each, whatever happened to it: the others have theirs.
+                let problem = ErrorMapping.problem(error) ?? .internalError
                 writer.member("status", problem.status)
                 writer.member("error", AssignmentRoutes.error(problem))
             }

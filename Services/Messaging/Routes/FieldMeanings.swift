@@ -84,7 +84,9 @@ enum FieldMeanings {
         "created_thread": "Whether the thread was made for it.",
         "score": "How well it fits the thread, 0 to 1; 0 where no score decided.",
         "algorithm": "The version of the score.",
-        "explanation": "What the score is made of; null where no score decided.",
+        "explanation": "What the score is made of; null where no score decided. Of a new thread: "
+            + "the score of the thread that came nearest to it.",
+        "nearest": "With a new thread: the thread that came nearest, and its whole score.",
         "words": "What the words in common with the thread's last messages give, up to 0.7.",
         "mentions": "What the people give who are mentioned in both, up to 0.1.",
         "recency": "What it gives that the thread was written to just now, up to 0.1.",

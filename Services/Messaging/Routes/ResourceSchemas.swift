@@ -52,6 +52,10 @@ extension Schemas {
                 "type": ["object", "null"],
                 "properties": [
                     "words": part, "mentions": part, "recency": part, "turn": part,
+                    "nearest": [
+                        "type": "object",
+                        "properties": ["thread_id": uuid, "score": part],
+                    ],
                 ],
             ],
         ],

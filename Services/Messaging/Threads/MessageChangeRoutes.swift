@@ -6,7 +6,7 @@ internal import JSON
 /// Messages written anew or deleted.
 @LoopActor
 struct MessageChangeRoutes {
-    let threads: ThreadRepository
+    let correction: ThreadCorrection
     /// Called after a commit that changed a message.
     let committed: @LoopActor (Caller, UUID?) async -> Void
 
@@ -52,9 +52,7 @@ struct MessageChangeRoutes {
     private func change(_ request: Request, text: String?) async throws -> [UInt8] {
         let caller = try request.caller()
         let id = try request.id()
-        let answer = try ThreadCorrection.answer(
-            try await threads.change(caller, message: id, text: text)
-        )
+        let answer = try await correction.change(caller, message: id, text: text)
         await committed(caller, try JSON(parsing: answer)["conversation_id"]?.uuidValue)
         return answer
     }

@@ -17,16 +17,39 @@ struct ThreadCorrection {
     /// - Returns: `{thread, moved, from}`, as JSON.
     /// - Throws: a problem: 404, 409, 422.
     func execute(_ caller: Caller, _ reshape: ThreadReshape) async throws -> [UInt8] {
-        for round in 1...ThreadCorrection.plansMax {
-            guard let plan = try await threads.plan(caller, reshape) else {
-                throw Problem.notFound
-            }
-            let outcome = try await threads.reshape(
+        try await planned {
+            try await threads.plan(caller, reshape)
+        } write: { plan, isForced in
+            try await threads.reshape(caller, reshape, plan, isForced: isForced)
+        }
+    }
+
+    /// Writes a message's text anew, or deletes the message (`nil`); its thread forgets the old text.
+    ///
+    /// - Returns: the message as JSON; of a deleted one only its conversation.
+    /// - Throws: a problem: 404, 409.
+    func change(_ caller: Caller, message: UUID, text: String?) async throws -> [UInt8] {
+        try await planned {
+            try await threads.plan(caller, message: message, text: text)
+        } write: { plan, isForced in
+            try await threads.change(
                 caller,
-                reshape,
+                message: message,
+                text: text,
                 plan,
-                isForced: round == ThreadCorrection.plansMax
+                isForced: isForced
             )
+        }
+    }
+
+    /// Plans and writes, again where the threads have changed in between.
+    private func planned(
+        _ plan: @LoopActor () async throws -> ThreadPlan?,
+        write: @LoopActor (ThreadPlan, Bool) async throws -> Outcome
+    ) async throws -> [UInt8] {
+        for round in 1...ThreadCorrection.plansMax {
+            guard let plan = try await plan() else { throw Problem.notFound }
+            let outcome = try await write(plan, round == ThreadCorrection.plansMax)
             if outcome.name == "stale" { continue }
             return try ThreadCorrection.answer(outcome)
         }

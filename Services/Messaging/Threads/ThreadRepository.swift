@@ -100,14 +100,33 @@ struct ThreadRepository {
         )
     }
 
-    /// Writes a message's text anew; `nil` deletes the message.
-    func change(_ caller: Caller, message: UUID, text: String?) async throws -> Outcome {
+    /// What the thread of a message would hold once its text is `text`, or once it is deleted;
+    /// `nil` when there is no such message.
+    func plan(_ caller: Caller, message: UUID, text: String?) async throws -> ThreadPlan? {
+        let row = try await postgres.query(
+            "select messaging.change_plan($1, $2, $3) plan",
+            [.uuid(caller.tenant), .uuid(message), PostgresValue(text)],
+            idempotent: true
+        ).one()
+        return try row.optionalUTF8("plan")
+            .map { ThreadPlan(try JSON(parsing: $0, limits: .foreign)) }
+    }
+
+    /// Writes a message's text anew, or deletes the message (`nil`); rests on `plan` as `reshape` does.
+    func change(
+        _ caller: Caller,
+        message: UUID,
+        text: String?,
+        _ plan: ThreadPlan,
+        isForced: Bool
+    ) async throws -> Outcome {
         try Outcome(
             try await postgres.query(
-                "select * from messaging.change_message($1, $2, $3, $4, $5)",
+                "select * from messaging.change_message($1, $2, $3, $4, $5, $6, $7, $8)",
                 [
                     .uuid(caller.tenant), .uuid(message), PostgresValue(text),
-                    .string(caller.actor), .string(caller.requestID),
+                    .string(caller.actor), .string(caller.requestID), .int(plan.version),
+                    .bool(isForced), .json(plan.features.text),
                 ]
             ).one()
         )

@@ -7,6 +7,7 @@ internal import HTTPServer
 internal import JSON
 internal import Logging
 internal import PostgresClient
+internal import Tracing
 
 /// Assigns a stored message to a thread, once, whoever asks how often.
 ///
@@ -80,13 +81,16 @@ final class AutoAssignMessageUseCase {
         let problem = error as? Problem
         guard problem?.status != 404 else { return error }
         let isAway = (error as? PostgresError)?.isUnavailable == true
+        var metadata: Logger.Metadata = [
+            "message_id": "\(id.text)", "conversation_id": "\(room.stringValue ?? "-")",
+            "reason": "\(problem?.detail ?? "\(error)")", "request_id": "\(caller.requestID)",
+        ]
+        // What no request asked for is in a trace only where it is recorded, and the logger knows.
+        if let trace = caller.trace { metadata["trace_id"] = "\(trace.traceID)" }
         logger.log(
             level: problem == nil && !isAway ? .error : .notice,
             "a message was not assigned",
-            metadata: [
-                "message_id": "\(id.text)", "conversation_id": "\(room.stringValue ?? "-")",
-                "reason": "\(problem?.detail ?? "\(error)")", "request_id": "\(caller.requestID)",
-            ]
+            metadata: metadata
         )
         guard problem == nil, !isAway else { return error }
         var fault = Problem.internalError
@@ -96,7 +100,7 @@ final class AutoAssignMessageUseCase {
 
     private func end(_ caller: Caller, _ id: UUID, _ hold: MessageLock.Hold) async {
         if case .open = hold { try? await messages.endProcessing(caller, id) }
-        await lock.release(id, hold)
+        await lock.release(hold)
     }
 
     /// Whether somebody works on the message at this instant.
@@ -114,7 +118,11 @@ final class AutoAssignMessageUseCase {
         _ known: JSON?
     ) async throws -> [UInt8] {
         guard let known else { throw Problem.notFound }
-        if case .taken = hold { return try await waitForOther(caller, id) }
+        switch hold {
+        case .taken: return try await waitForOther(caller, id)
+        case .refused: throw Problem.unavailable("no lock can be had: Redis is away")
+        case .held, .open: break
+        }
         if let assignment = known["assignment"], !assignment.isNull {
             return assignment.serialized()
         }
@@ -122,33 +130,47 @@ final class AutoAssignMessageUseCase {
             let author = known["sender_id"]?.stringValue,
             let conversation = known["conversation_id"]?.stringValue.flatMap(UUID.init(text:))
         else { throw Problem.internalError }
-        if let delay = await limiter.delay(conversation: conversation, member: id.text) {
+        let admission = await limiter.admit(
+            conversation: conversation,
+            member: NewMessage.member(id)
+        )
+        if let delay = admission.delay {
             throw Problem.tooManyRequests(
                 AutoAssignMessageUseCase.failure(id, "rate limit of the room is reached"),
                 retryAfterMilliseconds: Int(delay.milliseconds)
             )
         }
-        let assignment = try await queue.run(conversation) {
-            try await place(
-                caller,
-                id,
-                text,
-                TextFeatures(text, author: author),
-                ThreadSnapshot(known["snapshot"] ?? .null)
-            )
+        let outcome: Outcome
+        do {
+            outcome = try await queue.run(conversation) {
+                try await place(
+                    caller,
+                    id,
+                    hold,
+                    text,
+                    TextFeatures(text, author: author),
+                    ThreadSnapshot(known["snapshot"] ?? .null)
+                )
+            }
+        } catch {
+            // A lost statement was sent twice: how the second ended says nothing of the first.
+            limiter.settle(admission, error is Problem ? .nothing : .unknown)
+            throw error
         }
+        limiter.settle(admission, outcome.name == "assigned" ? .assigned : .nothing)
         try await FaultPoints.reached("message.assigned")
         await committed(caller, conversation)
-        return assignment
+        return outcome.answer
     }
 
     private func place(
         _ caller: Caller,
         _ id: UUID,
+        _ hold: MessageLock.Hold,
         _ text: String,
         _ features: TextFeatures,
         _ first: ThreadSnapshot
-    ) async throws -> [UInt8] {
+    ) async throws -> Outcome {
         var snapshot = first
         for round in 1...PostMessage.choicesMax {
             let choice = ThreadChoice.choose(
@@ -159,6 +181,8 @@ final class AutoAssignMessageUseCase {
                 now: snapshot.now
             )
             try await FaultPoints.reached("message.before_assign")
+            // It stood still for longer than the lock lasts, and somebody else may be at it.
+            if hold.isLost { throw AutoAssignMessageUseCase.beingProcessed(id) }
             let result = try await messages.assign(
                 caller,
                 id,
@@ -171,7 +195,7 @@ final class AutoAssignMessageUseCase {
                 )
             )
             switch result.outcome.name {
-            case "assigned", "already": return result.outcome.answer
+            case "assigned", "already": return result.outcome
             case "not_found": throw Problem.notFound
             default: snapshot = result.snapshot ?? snapshot
             }
@@ -189,13 +213,14 @@ final class AutoAssignMessageUseCase {
             }
             try await EventLoop.shared.sleep(for: AutoAssignMessageUseCase.lockPoll)
         }
-        var problem = Problem.conflict(
-            "already_processing",
-            AutoAssignMessageUseCase.failure(id, "already being processed")
-        )
+        throw AutoAssignMessageUseCase.beingProcessed(id)
+    }
+
+    private nonisolated static func beingProcessed(_ id: UUID) -> Problem {
+        var problem = Problem.conflict("already_processing", failure(id, "already being processed"))
         problem.retryable = true
         problem.retryAfterMilliseconds = 1000
-        throw problem
+        return problem
     }
 
     nonisolated static func failure(_ id: UUID, _ reason: String) -> String {

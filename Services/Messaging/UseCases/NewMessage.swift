@@ -62,8 +62,14 @@ struct NewMessage: Sendable {
     /// A job finds its thread afterwards, or after this long a timer; `nil`: it has one at once.
     var laterAfter: Duration?
 
-    /// What the room's limit counts: the same for a repeat of the request.
-    var member: String { externalID ?? key?.key ?? id.text }
+    /// What the room's limit counts: the same for a repeat of the request, and of no other kind.
+    var member: String {
+        if let externalID { return "external:" + externalID }
+        return key.map { "key:" + $0.key } ?? NewMessage.member(id)
+    }
+
+    /// The same of a message that is stored.
+    static func member(_ id: UUID) -> String { "message:" + id.text }
 
     /// The same in another conversation, where what it refers to is not.
     func moved(to conversation: UUID) -> NewMessage {

@@ -101,23 +101,26 @@ final class PostMessage {
         let began = MonotonicTime.now()
         // Both are asked at the same time: one wait instead of two.
         async let held = lock.acquire(message.id)
-        let delay = await delay(message)
+        let admission = await admission(message)
         let hold = await held
         Span.past("message.guard", since: began)
-        let post = WaitingPost(PendingPost(caller: caller, message: message, delay: delay))
+        let post = WaitingPost(
+            PendingPost(caller: caller, message: message, delay: admission.delay)
+        )
         let result = await withSpan("message.write") {
             post.span = Span.current
             return await written(post)
         }
-        await lock.release(message.id, hold)
+        limiter.settle(admission, RoomLimiter.Use(posted: result))
+        await lock.release(hold)
         return try result.get()
     }
 
     /// A thread that the caller names is no automatic assignment and is not counted.
-    private func delay(_ message: NewMessage) async -> Duration? {
-        guard message.thread == nil else { return nil }
-        if let later = message.laterAfter { return later }
-        return await limiter.delay(
+    private func admission(_ message: NewMessage) async -> RoomLimiter.Admission {
+        guard message.thread == nil else { return .open }
+        if let later = message.laterAfter { return .later(later) }
+        return await limiter.admit(
             conversation: message.conversation,
             member: message.member
         )

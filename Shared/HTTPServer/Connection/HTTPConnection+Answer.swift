@@ -111,6 +111,7 @@ extension HTTPConnection {
                 requestBytes: progress.bodySize,
                 responseBytes: response.bytes.count,
                 id: progress.id,
+                trace: progress.traceparent,
                 tenant: principal?.tenant
             )
         )

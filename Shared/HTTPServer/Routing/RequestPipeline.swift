@@ -218,7 +218,10 @@ final class RequestPipeline {
             // The effect has happened: the caller must hear of it, even if a repeat will not.
             logger.error(
                 "an answer could not be kept for its idempotency key",
-                metadata: ["request_id": "\(request.context.requestID)", "error": "\(error)"]
+                metadata: [
+                    "request_id": "\(request.context.requestID)",
+                    "trace_id": "\(request.context.traceparent.traceID)", "error": "\(error)",
+                ]
             )
         }
         return (response, kept)

@@ -31,10 +31,14 @@ struct LockRecord: Sendable, Hashable {
     let takenAt: Int64
 
     var text: String {
-        let document: JSON = [
-            "t": .string(lockID), "o": .string(instance), "j": JSON(job), "at": .int(takenAt),
-        ]
-        return document.text
+        var writer = JSONWriter(capacity: 128)
+        writer.beginObject()
+        writer.member("t", lockID)
+        writer.member("o", instance)
+        writer.member("j", JSON(job))
+        writer.member("at", takenAt)
+        writer.endObject()
+        return String(decoding: writer.bytes, as: UTF8.self)
     }
 
     init(lockID: String, instance: String, job: String?, takenAt: Int64) {

@@ -26,10 +26,13 @@ final class AnalysisCache {
     )
 
     private let redis: RedisClient?
+    private let admits: @LoopActor () -> Bool
     private var writes: [UUID: Task<Void, Never>] = [:]
 
-    init(redis: RedisClient?) {
+    /// - Parameter admits: whether another answer may be remembered.
+    init(redis: RedisClient?, admits: @escaping @LoopActor () -> Bool = { true }) {
         self.redis = redis
+        self.admits = admits
     }
 
     /// The key of a question: everything that the answer depends on, and nothing of it readable.
@@ -72,7 +75,7 @@ final class AnalysisCache {
     ///
     /// - Parameter took: how long it took to get.
     func keep(_ key: String, _ answer: AIAnswer, took: Duration) {
-        guard let redis, writes.count < AnalysisCache.writesLimit else { return }
+        guard let redis, writes.count < AnalysisCache.writesLimit, admits() else { return }
         let document: JSON = [
             "text": .string(answer.text), "tokens": JSON(answer.tokens),
             "took_ms": .int(took.milliseconds),

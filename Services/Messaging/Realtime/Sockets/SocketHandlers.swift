@@ -118,7 +118,7 @@ struct NavigationHandler: SocketHandler {
 /// `message.edit`, `message.delete`: messages changed afterwards.
 @LoopActor
 struct MessageOperationsHandler: SocketHandler {
-    let threads: ThreadRepository
+    let correction: ThreadCorrection
     let committed: @LoopActor (Caller, UUID?) async -> Void
 
     var events: [String: SocketEvent] {
@@ -143,9 +143,7 @@ struct MessageOperationsHandler: SocketHandler {
         _ message: UUID,
         _ text: String?
     ) async throws -> [UInt8] {
-        let answer = try ThreadCorrection.answer(
-            try await threads.change(call.caller, message: message, text: text)
-        )
+        let answer = try await correction.change(call.caller, message: message, text: text)
         await committed(call.caller, try JSON(parsing: answer)["conversation_id"]?.uuidValue)
         return answer
     }
