@@ -202,8 +202,7 @@ final class Application {
                 ),
                 NavigationHandler(
                     sessions: live.sessions,
-                    conversations: conversations,
-                    presence: live.presence
+                    conversations: conversations
                 ),
                 MessageOperationsHandler(
                     threads: threads,

@@ -327,3 +327,153 @@ begin
   return true;
 end
 $$;
+
+-- A session follows several conversations: presence of each is made of the sessions that are in it.
+-- is_open: it only looks at it (navigation.open), and at one at a time; else it has joined it.
+create table messaging.session_rooms (
+  tenant_id uuid not null,
+  conversation_id uuid not null,
+  socket_id text not null,
+  is_open boolean not null,
+  since timestamptz not null default now(),
+  primary key (tenant_id, conversation_id, socket_id),
+  foreign key (tenant_id, socket_id) references messaging.user_sessions on delete cascade
+);
+create index session_rooms_of_socket on messaging.session_rooms (tenant_id, socket_id);
+insert into messaging.session_rooms (tenant_id, conversation_id, socket_id, is_open)
+select tenant_id, conversation_id, socket_id, false from messaging.user_sessions
+ where conversation_id is not null;
+drop index messaging.user_sessions_of_conversation;
+
+-- conversation_id: the last one that it came into, as long as it is in it.
+create or replace function messaging.session_json(s messaging.user_sessions) returns jsonb
+language sql stable as $$
+  select jsonb_build_object('socket_id', s.socket_id, 'session_id', s.session_id,
+    'user_id', s.user_id, 'conversation_id', s.conversation_id,
+    'conversation_ids', coalesce((select jsonb_agg(r.conversation_id order by r.since,
+        r.conversation_id)
+      from messaging.session_rooms r
+     where r.tenant_id = s.tenant_id and r.socket_id = s.socket_id), '[]'),
+    'created_at', messaging.instant(s.created_at),
+    'expires_at', messaging.instant(s.expires_at))
+$$;
+
+-- Makes a session, or goes on with the user's own, and has it come into p_conversation: besides those
+-- that it is in, or, when p_is_open, instead of the one that it looked at.
+-- outcome: 'created' | 'updated' (answer = session_json) | 'taken' (by another user)
+--          | 'unknown_conversation' | 'too_many_conversations'
+drop function messaging.register_user(uuid, text, text, uuid, interval, text);
+create function messaging.register_user(
+  p_tenant uuid, p_socket text, p_user text, p_conversation uuid, p_is_open boolean,
+  p_rooms_max int, p_ttl interval, p_actor text, out outcome text, out answer jsonb
+) language plpgsql as $$
+declare
+  s messaging.user_sessions;
+begin
+  if p_conversation is not null and not exists (select 1 from messaging.conversations
+    where tenant_id = p_tenant and id = p_conversation)
+  then
+    outcome := 'unknown_conversation';
+    return;
+  end if;
+  if p_conversation is not null and p_rooms_max <= (select count(*) from messaging.session_rooms
+    where tenant_id = p_tenant and socket_id = p_socket and conversation_id <> p_conversation)
+  then
+    outcome := 'too_many_conversations';
+    return;
+  end if;
+  insert into messaging.user_sessions as x
+    (tenant_id, socket_id, user_id, conversation_id, expires_at, created_by)
+  values (p_tenant, p_socket, p_user, p_conversation, now() + p_ttl, p_actor)
+  on conflict (tenant_id, socket_id) do update set
+    session_id = case when x.user_id = excluded.user_id and x.expires_at > now()
+      then x.session_id else excluded.session_id end,
+    created_at = case when x.user_id = excluded.user_id and x.expires_at > now()
+      then x.created_at else now() end,
+    user_id = excluded.user_id, created_by = excluded.created_by, last_seen_at = now(),
+    conversation_id = case when x.user_id = excluded.user_id and x.expires_at > now()
+      then coalesce(excluded.conversation_id, x.conversation_id)
+      else excluded.conversation_id end,
+    expires_at = excluded.expires_at
+    where x.user_id = excluded.user_id or x.expires_at <= now()
+  returning x.* into s;
+  if not found then outcome := 'taken'; return; end if;
+  outcome := case when s.created_at = now() then 'created' else 'updated' end;
+  -- A session that takes the place of one that ran out is in none of its conversations.
+  if outcome = 'created' or p_is_open then
+    delete from messaging.session_rooms
+     where tenant_id = p_tenant and socket_id = p_socket
+       and conversation_id is distinct from p_conversation and (outcome = 'created' or is_open);
+  end if;
+  if p_conversation is not null then
+    insert into messaging.session_rooms as r (tenant_id, conversation_id, socket_id, is_open)
+    values (p_tenant, p_conversation, p_socket, p_is_open)
+    on conflict (tenant_id, conversation_id, socket_id) do update
+      set is_open = r.is_open and excluded.is_open;
+  end if;
+  answer := messaging.session_json(s);
+end
+$$;
+
+-- Has a session leave a conversation: p_session's, or whichever the socket has when it is null.
+-- Answers the session as it is then, null when there is none.
+create function messaging.leave_conversation(
+  p_tenant uuid, p_socket text, p_session uuid, p_conversation uuid
+) returns jsonb language plpgsql as $$
+declare
+  s messaging.user_sessions;
+begin
+  update messaging.user_sessions x
+     set conversation_id = nullif(x.conversation_id, p_conversation)
+   where x.tenant_id = p_tenant and x.socket_id = p_socket and x.expires_at > now()
+     and (p_session is null or x.session_id = p_session)
+  returning * into s;
+  if not found then return null; end if;
+  delete from messaging.session_rooms
+   where tenant_id = p_tenant and socket_id = p_socket and conversation_id = p_conversation;
+  return messaging.session_json(s);
+end
+$$;
+
+-- Puts off the end of the sessions of a connection, each named by its socket and its own id; answers
+-- the sockets of those that have ended.
+create function messaging.touch_sessions(
+  p_tenant uuid, p_sockets text[], p_sessions uuid[], p_ttl interval
+) returns setof text language plpgsql as $$
+begin
+  -- In the order of their names: two connections that speak for the same do not wait for each other.
+  perform 1 from messaging.user_sessions s
+    join unnest(p_sockets, p_sessions) k (socket, session)
+      on s.socket_id = k.socket and s.session_id = k.session
+   where s.tenant_id = p_tenant and s.last_seen_at < now() - interval '1 minute'
+   order by s.socket_id for update of s;
+  update messaging.user_sessions s set last_seen_at = now(), expires_at = now() + p_ttl
+    from unnest(p_sockets, p_sessions) k (socket, session)
+   where s.tenant_id = p_tenant and s.socket_id = k.socket and s.session_id = k.session
+     and s.expires_at > now() and s.last_seen_at < now() - interval '1 minute';
+  return query select k.socket from unnest(p_sockets, p_sessions) k (socket, session)
+   where not exists (select 1 from messaging.user_sessions s where s.tenant_id = p_tenant
+     and s.socket_id = k.socket and s.session_id = k.session and s.expires_at > now());
+end
+$$;
+
+
+-- The sockets of those who are in a conversation; who of them is there is presence's affair.
+create or replace function messaging.sessions_in(p_tenant uuid, p_conversation uuid)
+returns table (user_id text, socket_id text) language sql stable as $$
+  select s.user_id, s.socket_id from messaging.session_rooms r
+    join messaging.user_sessions s on s.tenant_id = r.tenant_id and s.socket_id = r.socket_id
+   where r.tenant_id = p_tenant and r.conversation_id = p_conversation and s.expires_at > now()
+   order by s.user_id, s.socket_id limit 1000
+$$;
+
+-- The same for many conversations, named by their tenants and ids.
+create or replace function messaging.sessions_in_all(p_tenants uuid[], p_conversations uuid[])
+returns table (conversation_id uuid, user_id text, socket_id text) language sql stable as $$
+  select r.conversation_id, s.user_id, s.socket_id
+    from unnest(p_tenants, p_conversations) k (tenant, conversation)
+    join messaging.session_rooms r on r.tenant_id = k.tenant
+     and r.conversation_id = k.conversation
+    join messaging.user_sessions s on s.tenant_id = r.tenant_id and s.socket_id = r.socket_id
+     and s.expires_at > now()
+$$;

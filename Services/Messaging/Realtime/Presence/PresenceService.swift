@@ -17,9 +17,11 @@ final class PresenceService {
         self.ttl = ttl
     }
 
-    func beat(_ tenant: String, _ connection: PresenceConnection) async {
-        try? await own.beat(tenant: tenant, connection, ttl: ttl)
-        await attempt { try await $0.beat(tenant: tenant, connection, ttl: ttl) }
+    /// Notes a sign of life of connections, in one command.
+    func beat(_ tenant: String, _ connections: [PresenceConnection]) async {
+        guard !connections.isEmpty else { return }
+        try? await own.beat(tenant: tenant, connections, ttl: ttl)
+        await attempt { try await $0.beat(tenant: tenant, connections, ttl: ttl) }
     }
 
     func leave(_ tenant: String, _ connection: PresenceConnection) async {
