@@ -68,6 +68,12 @@ integrations_are() { [[ $(integrations "$1") == "$2" ]]; }
     [[ $status == 0 && $output == *"none is missing, none came twice"* ]]
 }
 
+@test "a Socket.IO client that polls one instance goes over to a WebSocket at the other" {
+    run timeout 100 python3 "$BATS_TEST_DIRNAME/socketio_relay.py"
+    echo "$output"
+    [[ $status == 0 && $output == *"with every event in order"* ]]
+}
+
 @test "Redis restarts: who is there stays, those of other instances too, and nobody hears of it" {
     joins_at messaging ben "$SOCKET-ben"
     python3 "$BATS_TEST_DIRNAME/socket_stays.py" "$SECOND_URL" anna "$CONVERSATION" 40 \

@@ -62,6 +62,7 @@ final class LiveApplication {
     }
 
     func stop() async {
+        bridge.stop()
         await keys.stop()
         await watch.stop()
         await hub.stop()
