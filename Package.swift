@@ -213,7 +213,7 @@ let package = Package(
             [
                 "messaging", "Coordination", "Domain", "EventLoop", "HTTPServer", "JSON",
                 "JobQueue",
-                "Platform", "PostgresClient", "TestSupport", logging,
+                "Platform", "PostgresClient", "RedisClient", "TestSupport", logging,
             ]
         ),
         tests("HTTPClientTests", ["HTTPClient", "EventLoop", "TestSupport"]),

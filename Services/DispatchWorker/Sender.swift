@@ -77,15 +77,16 @@ final class Sender {
             operations: OperationsRepository(postgres: runtime.postgres),
             wake: committed
         )
+        let prover = WorkspaceProver(parts, wake: committed)
         timers = TimerRunner(
             owner: "dispatch-worker",
             postgres: runtime.postgres,
             failed: { logger.warning("timer", metadata: ["error": "\($0)"]) },
             handler: { timer in
-                if timer.kind == WorkspaceProber.kind {
-                    try await prober.handle(timer)
-                } else {
-                    try await verifier.handle(timer)
+                switch timer.kind {
+                case WorkspaceProber.kind: try await prober.handle(timer)
+                case WorkspaceProver.kind: try await prover.handle(timer)
+                default: try await verifier.handle(timer)
                 }
             }
         )

@@ -217,8 +217,7 @@ final class Application {
                 ),
                 NavigationHandler(
                     sessions: live.sessions,
-                    conversations: conversations,
-                    presence: live.presence
+                    conversations: conversations
                 ),
                 MessageOperationsHandler(
                     correction: ThreadCorrection(threads: threads),

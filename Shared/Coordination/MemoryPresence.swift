@@ -22,12 +22,14 @@ public final class MemoryPresence: Presence {
     /// Notes a sign of life.
     public func beat(
         tenant: String,
-        _ connection: PresenceConnection,
+        _ connections: [PresenceConnection],
         ttl: Duration
     ) async throws(CoordinationError) {
         let now = now()
         if until.count >= MemoryPresence.sweepAbove { until = until.filter { $0.value > now } }
-        until[Key(tenant: tenant, connection: connection)] = now + ttl
+        for connection in connections {
+            until[Key(tenant: tenant, connection: connection)] = now + ttl
+        }
     }
 
     /// Forgets a connection.

@@ -6,12 +6,12 @@ public import EventLoop
 /// gone at once, one that crashed when its time has run out; the user is there while any is.
 @LoopActor
 public protocol Presence: AnyObject {
-    /// Notes a sign of life of a connection, good for `ttl` on the store's clock.
+    /// Notes a sign of life of connections, good for `ttl` on the store's clock.
     ///
     /// - Throws: ``CoordinationError`` when the store is away.
     func beat(
         tenant: String,
-        _ connection: PresenceConnection,
+        _ connections: [PresenceConnection],
         ttl: Duration
     ) async throws(CoordinationError)
 

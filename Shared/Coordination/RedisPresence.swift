@@ -13,7 +13,7 @@ public final class RedisPresence: Presence {
         self.redis = redis
     }
 
-    /// KEYS[1] the set; ARGV[1] the member, ARGV[2] milliseconds.
+    /// KEYS[1] the set; ARGV[1] milliseconds, the rest the members.
     ///
     /// Connections that ran out are dropped on the way, at most 100 at a time.
     private static let beating = RedisScript(
@@ -22,8 +22,8 @@ public final class RedisPresence: Presence {
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
         local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - 60000, 'LIMIT', 0, 100)
         if #old > 0 then redis.call('ZREM', KEYS[1], unpack(old)) end
-        redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-        redis.call('PEXPIRE', KEYS[1], math.max(ARGV[2] + 60000, redis.call('PTTL', KEYS[1])))
+        for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
+        redis.call('PEXPIRE', KEYS[1], math.max(ARGV[1] + 60000, redis.call('PTTL', KEYS[1])))
         return 1
         """
     )
@@ -49,14 +49,14 @@ public final class RedisPresence: Presence {
     /// Notes a sign of life.
     public func beat(
         tenant: String,
-        _ connection: PresenceConnection,
+        _ connections: [PresenceConnection],
         ttl: Duration
     ) async throws(CoordinationError) {
         _ = try await answered("presence") { () async throws(RedisError) in
             try await redis.run(
                 RedisPresence.beating,
                 keys: [key(tenant)],
-                arguments: [.string(connection.member), .int(ttl.milliseconds)]
+                arguments: [.int(ttl.milliseconds)] + connections.map { .string($0.member) }
             )
         }
     }

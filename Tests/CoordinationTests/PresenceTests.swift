@@ -23,8 +23,8 @@ struct PresenceTests {
         let tenant = TestRedis.tenant()
         let one = PresenceConnection(user: "anna", id: "1")
         let two = PresenceConnection(user: "anna", id: "2")
-        try await presence.beat(tenant: tenant, one, ttl: .seconds(90))
-        try await presence.beat(tenant: tenant, two, ttl: .seconds(90))
+        try await presence.beat(tenant: tenant, [one], ttl: .seconds(90))
+        try await presence.beat(tenant: tenant, [two], ttl: .seconds(90))
         try await presence.leave(tenant: tenant, one)
         #expect(try await isThere(presence, tenant, one, two))
         #expect(try await !isThere(presence, tenant, one))
@@ -41,9 +41,9 @@ struct PresenceTests {
         let tenant = TestRedis.tenant()
         let silent = PresenceConnection(user: "ben", id: "1")
         let alive = PresenceConnection(user: "eva", id: "1")
-        try await presence.beat(tenant: tenant, silent, ttl: .milliseconds(120))
+        try await presence.beat(tenant: tenant, [silent], ttl: .milliseconds(120))
         for _ in 0..<8 {
-            try await presence.beat(tenant: tenant, alive, ttl: .milliseconds(120))
+            try await presence.beat(tenant: tenant, [alive], ttl: .milliseconds(120))
             try await EventLoop.shared.sleep(for: .milliseconds(20))
         }
         #expect(try await !isThere(presence, tenant, silent))
@@ -59,7 +59,7 @@ struct PresenceTests {
         let tenant = TestRedis.tenant()
         let other = TestRedis.tenant()
         let odd = PresenceConnection(user: "a|b", id: "c")
-        try await presence.beat(tenant: tenant, odd, ttl: .seconds(90))
+        try await presence.beat(tenant: tenant, [odd], ttl: .seconds(90))
         #expect(try await isThere(presence, tenant, odd))
         #expect(try await !isThere(presence, other, odd))
         #expect(try await !isThere(presence, tenant, PresenceConnection(user: "a", id: "b|c")))
@@ -70,9 +70,8 @@ struct PresenceTests {
         let presence = try await kind.presence()
         let tenant = TestRedis.tenant()
         let connections = (0..<2500).map { PresenceConnection(user: "u\($0)", id: "c") }
-        for index in stride(from: 0, to: 2500, by: 500) {
-            try await presence.beat(tenant: tenant, connections[index], ttl: .seconds(90))
-        }
+        let there = stride(from: 0, to: 2500, by: 500).map { connections[$0] }
+        try await presence.beat(tenant: tenant, there, ttl: .seconds(90))
         let left = try await presence.remaining(tenant: tenant, connections)
         #expect(left.count == 2500)
         #expect(left.indices.filter { left[$0] > .zero } == [0, 500, 1000, 1500, 2000])

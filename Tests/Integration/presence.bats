@@ -65,15 +65,34 @@ key() { echo "session:{$SWITCHBOARD_TENANT}:$1"; }
     [[ $STATUS == 200 ]]
 }
 
+# ages SOCKET: its row was last looked at more than two minutes ago.
+ages() {
+    local entry
+    entry=$(redis get "$(key "$1")")
+    redis set "$(key "$1")" "$((${entry%% *} - 121000)) ${entry#* }" KEEPTTL
+}
+
 @test "a known socket needs no SQL; a session in the cache lasts a day, one that ended is gone" {
     joins anna "$SOCKET"
     local ttl
     ttl=$(redis ttl "$(key "$SOCKET")")
     ((ttl > 86390 && ttl <= 86400))
-    # With the row gone only the cache can know.
-    psql "$DATABASE_URL" -Xqc "delete from messaging.user_sessions where socket_id = '$SOCKET'"
+    redis expire "$(key "$SOCKET")" 100
+    # Behind the service's back: what is answered is what was read, and every use puts its end off.
+    sql "update messaging.user_sessions set user_id = 'ben' where socket_id = '$SOCKET'"
     agent GET "/v1/user-sessions/$SOCKET"
     [[ $STATUS == 200 && $(field .user_id) == anna ]]
+    ttl=$(redis ttl "$(key "$SOCKET")")
+    ((ttl > 86390))
+    # Not for longer than two minutes: then the row is looked at again.
+    ages "$SOCKET"
+    agent GET "/v1/user-sessions/$SOCKET"
+    [[ $STATUS == 200 && $(field .user_id) == ben ]]
+    # One whose end the cache did not hear of (Redis was away) is gone then, however often it is used.
+    sql "delete from messaging.user_sessions where socket_id = '$SOCKET'"
+    ages "$SOCKET"
+    agent GET "/v1/user-sessions/$SOCKET"
+    [[ $STATUS == 404 ]]
     # With the cache gone the row is read, and the cache filled.
     redis del "$(key "$SOCKET")"
     agent GET "/v1/user-sessions/$SOCKET"
@@ -87,6 +106,66 @@ key() { echo "session:{$SWITCHBOARD_TENANT}:$1"; }
     [[ $(redis set "$(key "$SOCKET")" stale NX) == "" ]]
     agent GET "/v1/user-sessions/$SOCKET"
     [[ $STATUS == 404 ]]
+}
+
+@test "a session lasts as long as it is used: its row's end is put off with the cache's" {
+    local left="select extract(epoch from expires_at - now())::int from messaging.user_sessions
+        where socket_id = '$SOCKET'"
+    joins anna "$SOCKET"
+    sql "update messaging.user_sessions set expires_at = now() + interval '1 minute',
+        last_seen_at = now() - interval '6 minutes' where socket_id = '$SOCKET'"
+    ages "$SOCKET"
+    agent GET "/v1/user-sessions/$SOCKET"
+    [[ $STATUS == 200 ]]
+    (($(sql "$left") > 86390))
+    # So it is by signs of life alone.
+    sql "update messaging.user_sessions set expires_at = now() + interval '1 minute',
+        last_seen_at = now() - interval '6 minutes' where socket_id = '$SOCKET'"
+    ages "$SOCKET"
+    agent POST /v1/presence/heartbeat "{\"user_id\": \"anna\", \"connection_id\": \"$SOCKET\"}"
+    (($(sql "$left") > 86390))
+}
+
+@test "who comes into a second conversation is still in the first, until it is left" {
+    local first=$CONVERSATION second
+    joins anna "$SOCKET"
+    open_conversation
+    second=$CONVERSATION
+    joins anna "$SOCKET"
+    [[ $(field '.conversation_ids | sort | join(" ")') == "$(printf '%s\n' "$first" "$second" |
+        sort | xargs)" ]]
+    there anna 1
+    CONVERSATION=$first there anna 1
+    agent DELETE "/v1/user-sessions/$SOCKET/conversations/$second"
+    [[ $STATUS == 200 && $(field '.conversation_ids | join(" ")') == "$first" ]]
+    [[ $(field .conversation_id) == null ]]
+    there anna ""
+    CONVERSATION=$first there anna 1
+    agent DELETE "/v1/user-sessions/$SOCKET-none/conversations/$first"
+    [[ $STATUS == 404 ]]
+    # Its end is the end of all.
+    agent DELETE "/v1/user-sessions/$SOCKET"
+    CONVERSATION=$first there anna ""
+}
+
+@test "a session is in a hundred conversations at most" {
+    joins anna "$SOCKET"
+    sql "insert into messaging.session_rooms (tenant_id, conversation_id, socket_id, is_open)
+        select tenant_id, gen_random_uuid(), socket_id, false
+          from messaging.user_sessions, generate_series(1, 99) where socket_id = '$SOCKET'"
+    joins anna "$SOCKET"
+    [[ $STATUS == 200 ]]
+    open_conversation
+    joins anna "$SOCKET"
+    [[ $STATUS == 409 && $(field .code) == too_many_conversations ]]
+}
+
+@test "over a WebSocket: joined, opened, left, and cut off without a goodbye" {
+    cd "$BATS_TEST_DIRNAME/../.." || return
+    PRESENCE_GRACE_MS=500 USER_PRESENCE_TTL_MS=3000 run compose/local run -- \
+        python3 Tests/Integration/socket_rooms.py
+    echo "$output"
+    [[ $status == 0 && $output == *"each room by itself"* ]]
 }
 
 @test "two tabs: the user stays until the last one closes" {

@@ -78,6 +78,9 @@ class Follower:
                 client.connect(
                     URL, headers=AUTHORIZED, transports=self.transports, wait_timeout=5
                 )
+                if self.transports is None:
+                    # On whichever instance its WebSocket came: the client does not go on polling.
+                    assert client.transport() == "websocket", client.transport()
                 sid = client.get_sid()
                 assert call("PUT", f"/v1/user-sessions/{sid}", {"user_id": "anna"})[0] == 201
                 since = self.events[-1] if self.events else 0
@@ -129,7 +132,7 @@ def main():
     room = conversation()
     followers = [
         Follower(room, transports)
-        for transports in (["websocket"], ["polling"], None)
+        for transports in (["websocket"], ["polling"], None, None)
         for _ in range(3)
     ]
     eventually(lambda: all(f.connections for f in followers), "not all came in")

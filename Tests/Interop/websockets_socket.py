@@ -7,84 +7,52 @@ then nothing has happened. What a follower has is compared with what was done.
 
 import json
 import os
-import urllib.request
+import subprocess
+import sys
 import uuid
+from pathlib import Path
 
-from websockets.sync.client import connect
-
-URL = os.environ["MESSAGING_URL"]
-KEY = os.environ["SWITCHBOARD_AGENT_KEY"]
-AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+sys.path.insert(0, str(Path(__file__).parent.parent / "Integration"))
+from socket_client import Socket, call, conversation  # noqa: E402
 
 
-def call(method, path, body=None, headers=AUTHORIZED):
-    request = urllib.request.Request(URL + path, method=method, headers=dict(headers))
-    if body is not None:
-        request.add_header("Content-Type", "application/json")
-        request.data = json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            text = answer.read()
-            return answer.status, json.loads(text) if text else None
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read() or b"null")
+ADMIN = {"Authorization": f"Bearer {os.environ['SWITCHBOARD_ADMIN_KEY']}"}
 
 
-class Socket:
-    """A connection, and what came by it that was no answer."""
-
-    def __init__(self, query=""):
-        url = URL.replace("http://", "ws://") + "/v1/socket" + query
-        self.connection = connect(url, additional_headers=AUTHORIZED, legacy=True)
-        self.events = []
-        self.number = 0
-
-    def ask(self, socket_id, kind, data):
-        self.number += 1
-        self.connection.send(
-            json.dumps({"type": kind, "id": self.number, "socket_id": socket_id, "data": data})
-        )
-        while True:
-            frame = json.loads(self.connection.recv(timeout=20))
-            if "ref" in frame:
-                assert frame["ref"] == self.number, frame
-                return frame
-            self.events.append(frame)
-
-    def wait_for(self, kind):
-        while not any(event["type"] == kind for event in self.events):
-            frame = json.loads(self.connection.recv(timeout=10))
-            assert "ref" not in frame, frame
-            self.events.append(frame)
-        return next(event for event in self.events if event["type"] == kind)
+def sql(query):
+    command = ["psql", os.environ["DATABASE_URL"], "-XAtqc", query]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def conversation():
-    channel = f"ws-{uuid.uuid4().hex[:12]}"
-    service = {
-        "Authorization": f"Bearer {os.environ['SERVICE_TOKEN']}",
-        "Switchboard-Tenant": os.environ["SWITCHBOARD_TENANT"],
-    }
-    body = {"code": channel, "kind": "local", "version": 1}
-    assert call("POST", "/v1/internal/channels", body, service)[0] == 200
-    body = {"channel_code": channel, "contact": {"external_id": "c1", "name": "Ben"}}
-    status, made = call("POST", "/v1/conversations", body)
-    assert status == 201, made
-    return made
+def remembering_bot():
+    """A bot whose AI is asked only after its memory was: each question counts there."""
+    core, bot = str(uuid.uuid4()), str(uuid.uuid4())
+    body = {"name": "AI", "api_endpoint": "http://127.0.0.1:9/v1", "meta_data": {"cache": True}}
+    assert call("PUT", f"/v1/core-ai/{core}", body, ADMIN)[0] in (200, 201)
+    body = {"name": "Lin", "core_ai_id": core}
+    assert call("PUT", f"/v1/bots/{bot}", body, ADMIN)[0] in (200, 201)
+    return bot
+
+
+def asked():
+    """How often an AI was asked, or its memory."""
+    _, answer = call("GET", "/v1/admin/integrations", headers=ADMIN)
+    cache = next(item for item in answer["items"] if item["name"] == "message_cache")
+    return cache["hits"] + cache["misses"]
 
 
 def state(made, message):
-    """Everything that a frame could have changed."""
+    """Everything that a frame could have changed; judgements and questions to the AI included."""
     path = f"/v1/conversations/{made['id']}"
     return [
         call("GET", p)[1]
         for p in (path, f"{path}/messages", f"{path}/threads", f"{path}/presence",
                   f"/v1/messages/{message}")
-    ]
+    ] + [sql(f"select count(*) from messaging.feedback where message_id = '{message}'"), asked()]
 
 
 def main():
-    made = conversation()
+    made = conversation(bot_id=remembering_bot())
     room = made["id"]
     mine = f"s-{uuid.uuid4().hex}"
     status, session = call("PUT", f"/v1/user-sessions/{mine}", {"user_id": "anna"})
@@ -117,6 +85,7 @@ def main():
         ), answer
     assert state(made, message) == before, "an unknown socket had an effect"
     assert stranger.events == []
+    questions = before[-1]
 
     follower = Socket(f"?conversation_id={room}&since=0")
     socket = Socket()
@@ -126,6 +95,8 @@ def main():
     sent = answers["message.send"]["data"]["message"]
     assert sent["sender"] == {"kind": "agent", "id": "anna"}, sent
     assert answers["coaching.request"]["data"]["advice"]
+    judged, questions_then = state(made, message)[-2:]
+    assert judged == "1" and questions_then > questions, "what would show an effect does not"
     _, messages = call("GET", f"/v1/conversations/{room}/messages")
     assert [m["text"] for m in messages["items"]] == [
         "hello from a socket", "the first one, edited",
@@ -135,9 +106,8 @@ def main():
     assert [u["user_id"] for u in users] == ["anna"], users
 
     # Who follows sees all of it, in order and without a hole.
-    follower.wait_for("message.updated")
-    while follower.events[-1]["data"].get("text") != "hello from a socket":
-        follower.events.append(json.loads(follower.connection.recv(timeout=10)))
+    while not any(e["data"].get("text") == "hello from a socket" for e in follower.events):
+        follower.take(10)
     numbers = [event["seq"] for event in follower.events]
     assert numbers == list(range(1, len(numbers) + 1)), numbers
     # And so does who joined.

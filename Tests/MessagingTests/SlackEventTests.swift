@@ -17,7 +17,7 @@ struct SlackEventTests {
 
     @Test("a person's words are a message, named by team, channel and timestamp")
     func message() {
-        let event = SlackEvent(
+        var event = SlackEvent(
             team: "T1",
             channel: "C1",
             user: "U1",
@@ -28,7 +28,9 @@ struct SlackEventTests {
         #expect(verdict([:]) == .message(event))
         #expect(verdict(["type": "app_mention"]) == .message(event))
         #expect(verdict(["thread_ts": "17.1"]) == .message(event))
-        #expect(verdict(["client_msg_id": "x", "blocks": [], "new": 1]) == .message(event))
+        #expect(verdict(["client_msg_id": "", "blocks": [], "new": 1]) == .message(event))
+        event.gesture = "x"
+        #expect(verdict(["client_msg_id": "x"]) == .message(event))
         #expect(event.externalID == "slack:T1:C1:17.1")
     }
 

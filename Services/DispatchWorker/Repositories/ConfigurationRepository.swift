@@ -20,6 +20,10 @@ enum UnknownPolicy: String, Sendable, CaseIterable {
 struct WorkspaceDraft: Sendable {
     let provider: Provider
     var teamID: String?
+    /// The team that Slack has just said the token is of; nil when it said nothing.
+    var provenTeamID: String?
+    /// The Slack app whose events are the workspace's; nil keeps it.
+    let appID: String?
     let baseURL: String?
     let token: Secret?
     let signingSecret: Secret?
@@ -75,12 +79,16 @@ struct ConfigurationRepository {
         }
         return try JSON(
             stored: try await postgres.query(
-                "select dispatch.put_workspace($1, $2, $3, $4, $5, $6::jsonb, $7, $8) as answer",
+                """
+                select dispatch.put_workspace($1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11)
+                  as answer
+                """,
                 [
                     .uuid(tenant.id), .string(code), .string(draft.provider.rawValue),
                     PostgresValue(draft.teamID), PostgresValue(draft.baseURL),
                     .json(JSON.array(secrets).text), .string(note.actor),
-                    .string(note.requestID),
+                    .string(note.requestID), .string(tenant.code),
+                    PostgresValue(draft.provenTeamID), PostgresValue(draft.appID),
                 ]
             ).one()
         )

@@ -54,6 +54,7 @@ enum FieldMeanings {
         "provider": "Where it is: Slack, the embedded outbox, or a webhook.",
         "token": "What is shown to the provider; sealed at rest, read back as `***`.",
         "team_id": "The workspace's id at Slack; learnt from the token where it is not given.",
+        "api_app_id": "The Slack app whose events are meant; those of any where it is not given.",
         "signing_secret": "Proves that an event comes from this workspace; read back as `***`.",
         "api_base_url": "Where the provider's API is, unless at its usual place.",
         "url": "Where it is called; outside addresses only.",

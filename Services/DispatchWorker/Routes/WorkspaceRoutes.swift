@@ -24,7 +24,9 @@ struct WorkspaceRoutes {
             access: .role(.admin),
             summary: "Make or change a workspace",
             description: "Its secrets are sealed at rest and read back as `***`; one that is not "
-                + "named keeps its value. A workspace that was paused goes on.",
+                + "named keeps its value. A workspace that was paused goes on. Events that are "
+                + "signed with the installation's secret come in only once `team_verified` is "
+                + "true: when Slack has said that the token is of the team.",
             tag: "Configuration",
             requestSchema: JSONFields.schema(draft),
             responses: [
@@ -35,7 +37,7 @@ struct WorkspaceRoutes {
                 let tenant = try Tenant(request)
                 let code = try request.code()
                 var draft = try request.read(draft)
-                draft.teamID = try await teamID(tenant, code, draft)
+                try await identify(tenant, code, &draft)
                 let answer = try await repository.put(
                     tenant,
                     workspace: code,
@@ -55,29 +57,36 @@ struct WorkspaceRoutes {
         WorkspaceDraft(
             provider: fields.choice("provider", of: Provider.self),
             teamID: fields.optionalString("team_id", length: 1...64),
+            appID: fields.optionalString("api_app_id", length: 1...64),
             baseURL: baseURL(&fields),
             token: secret(&fields, "token"),
             signingSecret: secret(&fields, "signing_secret")
         )
     }
 
-    /// The team of a Slack token, which must be the one that was named or is known already.
+    /// Asks whose a Slack token is: of the team that was named, or is known already.
     ///
     /// A Slack that is not reached leaves what was named: the first message will tell.
-    private func teamID(
+    private func identify(
         _ tenant: Tenant,
         _ code: String,
-        _ draft: WorkspaceDraft
-    ) async throws -> String? {
-        guard draft.provider == .slack, let token = draft.token else { return draft.teamID }
-        switch await slack.identify(token, baseURL: draft.baseURL) {
-        case .unreachable: return draft.teamID
+        _ draft: inout WorkspaceDraft
+    ) async throws {
+        guard draft.provider == .slack, let token = draft.token else { return }
+        let identity = await slack.identify(token, baseURL: draft.baseURL)
+        switch identity {
+        case .unreachable: break
         case .refused(let reason): throw Problem.invalid("/token", "is refused by Slack: \(reason)")
         case .known(let team):
             let known = try await repository.workspace(tenant, code)?["team_id"]?.stringValue
-            guard let wanted = draft.teamID ?? known, wanted != team else { return team }
-            throw Problem.invalid("/token", "belongs to team \(team), not to \(wanted)")
+            let wanted = draft.teamID ?? known ?? team
+            guard wanted == team else {
+                throw Problem.invalid("/token", "belongs to team \(team), not to \(wanted)")
+            }
+            draft.teamID = team
         }
+        let proof = slack.isSlack(draft.baseURL) ? identity : await slack.identify(token)
+        if case .known(let team) = proof { draft.provenTeamID = team }
     }
 
     private func secret(_ fields: inout JSONFields, _ name: String) -> Secret? {

@@ -107,8 +107,14 @@ final class SlackApiService: ChannelTransport {
         case unreachable(reason: String)
     }
 
+    /// Whether what answers at `url` is the Slack of this installation, and no one's own server.
+    func isSlack(_ url: String?) -> Bool { url.map { $0 == baseURL } ?? true }
+
     /// Asks `auth.test` whose `token` is.
-    func identify(_ token: Secret, baseURL: String?) async -> Identity {
+    ///
+    /// - Parameter baseURL: who is asked; nil for the Slack of this installation, whose word alone
+    ///   proves anything.
+    func identify(_ token: Secret, baseURL: String? = nil) async -> Identity {
         var request = call(.post, "auth.test", base: baseURL, token)
         request.body = []
         do {

@@ -46,23 +46,24 @@ struct InboundRepository {
 
     /// Keeps an event, sealed; `stored`, `duplicate` or `unknown_team`.
     ///
-    /// - Parameter tenant: whose secret signed it; `nil` when it was the installation's.
+    /// - Parameter tenant: whose secret signed it; `nil` when it was the installation's, with which
+    ///   only those are told that have proven that the team is theirs.
     func receiveSlack(
-        team: String,
-        channel: String,
-        event: String,
+        _ event: SlackEnvelope,
         body: [UInt8],
-        tenant: String?
+        tenant: String?,
+        request: String
     ) async throws -> String {
         let sealed = try secrets.seal(
             Secret(String(decoding: body, as: UTF8.self)),
-            context: InboundRepository.context(event)
+            context: InboundRepository.context(event.id)
         )
         return try await postgres.query(
-            "select outcome from messaging.receive_slack($1, $2, $3, $4, $5, $6) outcome",
+            "select outcome from messaging.receive_slack($1, $2, $3, $4, $5, $6, $7, $8) outcome",
             [
-                .string(team), .string(channel), .string(event), .string(sealed.keyID),
-                .bytes(sealed.bytes), tenant.map { .strings([$0]) } ?? .null,
+                .string(event.team), .string(event.channel), .string(event.id),
+                PostgresValue(event.app), .string(sealed.keyID), .bytes(sealed.bytes),
+                tenant.map { .strings([$0]) } ?? .null, .string(request),
             ],
             idempotent: true
         ).one().string("outcome")
@@ -122,6 +123,15 @@ struct InboundRepository {
             ],
             idempotent: true
         )
+    }
+
+    /// Whether this event may make the message of a gesture: the first of the tenant that asks.
+    func takeGesture(_ work: InboundWork, _ gesture: String) async throws -> Bool {
+        try await postgres.query(
+            "select messaging.take_gesture($1, $2, $3) mine",
+            [.uuid(work.caller.tenant), .uuid(work.id), .string(gesture)],
+            idempotent: true
+        ).one().bool("mine")
     }
 
     /// The message of a conversation that a Slack timestamp names.

@@ -110,6 +110,13 @@ final class InboundWorker {
         case .ignored(let reason):
             try await inbound.settle(work, state: "ignored", reason: reason)
         case .message(let event):
+            if let gesture = event.gesture, work.again == 0,
+                try await !inbound.takeGesture(work, gesture)
+            {
+                // Written once, in a channel that two teams of this tenant share.
+                try await inbound.settle(work, state: "ignored", reason: "same_gesture")
+                return
+            }
             let message = try await store(event, work)
             try await inbound.settle(work, state: "done", reason: nil, message: message)
         }

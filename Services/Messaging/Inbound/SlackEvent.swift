@@ -1,5 +1,26 @@
 internal import JSON
 
+/// What names an event of Slack and says whose it is.
+struct SlackEnvelope: Sendable {
+    /// The event's own id: a repeat has the same.
+    let id: String
+    let team: String
+    /// The Slack app that it was sent to.
+    let app: String?
+    let channel: String
+
+    /// Reads an envelope; `nil` when it names no team or event.
+    init?(_ envelope: JSON) {
+        guard let team = envelope["team_id"]?.stringValue,
+            let id = envelope["event_id"]?.stringValue, (1...128).contains(id.utf8.count)
+        else { return nil }
+        self.id = id
+        self.team = team
+        app = envelope["api_app_id"]?.stringValue
+        channel = envelope["event"]?["channel"]?.stringValue ?? ""
+    }
+}
+
 /// What an event of Slack's Events API is to a conversation.
 ///
 /// Unknown members mean nothing.
@@ -19,6 +40,9 @@ struct SlackEvent: Sendable, Equatable {
     let ts: String
     /// The message that began the thread it stands in; `nil` outside a thread.
     let threadTS: String?
+    /// The writer's own name for what was written, the same in every event of it; `nil` where the
+    /// client made none.
+    var gesture: String?
     /// Files that were shared with it.
     var attachments: [Attachment] = []
 
@@ -73,6 +97,9 @@ struct SlackEvent: Sendable, Equatable {
                 text: text,
                 ts: ts,
                 threadTS: thread == ts ? nil : thread,
+                gesture: event["client_msg_id"]?.stringValue.flatMap {
+                    (1...128).contains($0.utf8.count) ? $0 : nil
+                },
                 attachments: files
             )
         )

@@ -27,6 +27,10 @@ final class SlackAuthenticator: Authenticator {
                 signature: request.fields["X-Slack-Signature"]
             ), signature.isFresh(now: WallClock.milliseconds() / 1000)
         else { throw SlackAuthenticator.refusal }
+        // Slack sends UTF-8: other bytes are not its own, whoever signed them.
+        guard String(validating: request.body, as: UTF8.self) != nil else {
+            throw SlackAuthenticator.refusal
+        }
         if let secret, signature.isValid(request.body, secret: secret) {
             return SlackAuthenticator.slack(for: "")
         }
@@ -94,32 +98,29 @@ struct SlackRoutes {
     }
 
     private func keep(_ request: Request, _ envelope: JSON) async throws -> Response {
-        guard let team = envelope["team_id"]?.stringValue,
-            let event = envelope["event_id"]?.stringValue, (1...128).contains(event.utf8.count)
-        else {
+        guard let event = SlackEnvelope(envelope) else {
             // Signed, and nothing that a conversation is told of.
             return .json(["outcome": "ignored"])
         }
         let tenant = try request.context.requirePrincipal().tenant
         let outcome = try await inbound.receiveSlack(
-            team: team,
-            channel: envelope["event"]?["channel"]?.stringValue ?? "",
-            event: event,
+            event,
             body: request.body,
-            tenant: tenant.isEmpty ? nil : tenant
+            tenant: tenant.isEmpty ? nil : tenant,
+            request: request.context.requestID
         )
         switch outcome {
         case "stored": received()
         case "unknown_team":
             logger.notice(
-                "an event of a Slack team that nobody configured was dropped",
-                metadata: ["team_id": "\(team)", "event_id": "\(event)"]
+                "an event of a Slack team that nobody has proven to be theirs was dropped",
+                metadata: ["team_id": "\(event.team)", "event_id": "\(event.id)"]
             )
         default:
             logger.info(
                 "an event of Slack came again",
                 metadata: [
-                    "event_id": "\(event)",
+                    "event_id": "\(event.id)",
                     "retry": "\(request.fields["X-Slack-Retry-Num"] ?? "-")",
                     "reason": "\(request.fields["X-Slack-Retry-Reason"] ?? "-")",
                 ]

@@ -17,6 +17,7 @@ final class LiveApplication {
     private let watch: PresenceWatch
     private let keys: KeyWatch
     private let bridge: EngineIOBridge
+    private let wakeUps: LiveWakeUps
 
     init(
         _ runtime: ServiceRuntime,
@@ -28,6 +29,7 @@ final class LiveApplication {
             redis: runtime.redis,
             configuration: configuration.service.redis
         )
+        self.wakeUps = wakeUps
         bridge = EngineIOBridge(redis: runtime.redis, wakeUps: wakeUps)
         hub = LiveHub(
             log: EventLog(postgres: runtime.postgres),
@@ -67,6 +69,7 @@ final class LiveApplication {
     }
 
     func stop() async {
+        bridge.stop()
         await keys.stop()
         await watch.stop()
         await hub.stop()
@@ -78,7 +81,11 @@ final class LiveApplication {
         dispatcher: SocketDispatcher
     ) -> [Route] {
         StreamRoutes(hub: hub, keys: keys).routes
-            + IntegrationRoutes(redis: runtime.redis).routes
+            + IntegrationRoutes(
+                coordination: runtime.redis,
+                caches: runtime.cacheRedis,
+                isListening: { [wakeUps] in wakeUps.isListening }
+            ).routes
             + SessionRoutes(
                 sessions: sessions,
                 presence: presence,

@@ -102,6 +102,8 @@ struct InternalRoutes {
                     "kind": .string(fields.choice("kind", of: ChannelKind.self).rawValue),
                     "workspace_code": JSON(fields.optionalCode("workspace_code")),
                     "team_id": JSON(fields.optionalString("team_id", length: 1...255)),
+                    "team_verified": .bool(fields.optionalBool("team_verified") ?? false),
+                    "api_app_id": JSON(fields.optionalString("api_app_id", length: 1...255)),
                     "provider_channel_id": JSON(
                         fields.optionalString("provider_channel_id", length: 1...255)
                     ),

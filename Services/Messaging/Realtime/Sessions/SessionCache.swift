@@ -1,29 +1,59 @@
 internal import EventLoop
+internal import FoundationEssentials
 internal import JSON
 internal import RedisClient
 internal import Telemetry
 
 /// Sessions in Redis (`session:{tenant}:<socket>`), so that a frame of a socket needs no SQL.
 ///
-/// A session that ended leaves a mark in its place for a moment: a slow reader, which found the row
-/// before it went, fills nothing over it.
+/// An entry is `<checked> <made> <id> <document>`: when its row was last looked at (milliseconds of
+/// Redis), when the session was made, and its own id. After ``UserSessionService/checkInterval`` the
+/// row is looked at again, whose end that puts off. A session that ended leaves a mark in its place for
+/// a moment, `- <made> <id>`: a slow reader, which found the row before it went, puts nothing over it.
+/// Whatever is late, a session never takes the place of one of the same socket that came after it.
 @LoopActor
 struct SessionCache {
     /// How long the mark stays: longer than any read of the row takes.
     static let markTTL: Duration = .seconds(60)
-    /// What a mark looks like.
-    static let mark = "-"
 
     let redis: RedisClient?
 
-    /// KEYS[1] the session; ARGV[1] the mark, ARGV[2] milliseconds.
+    /// KEYS[1] the session; ARGV[1] milliseconds that an entry lasts, ARGV[2] that its check is good
+    /// for.
     ///
-    /// Returns what is there, and puts its end off unless it is the mark.
+    /// Returns the document and puts its end off, `-` for one that ended a moment ago, nil when the
+    /// row must be looked at.
     private static let reading = RedisScript(
         """
         local value = redis.call('GET', KEYS[1])
-        if value and value ~= ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-        return value
+        if not value then return false end
+        if value:sub(1, 2) == '- ' then return '-' end
+        local checked, document = value:match('^(%d+) %S+ %S+ (.*)$')
+        local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        if not checked or now - checked >= tonumber(ARGV[2]) then return false end
+        redis.call('PEXPIRE', KEYS[1], ARGV[1])
+        return document
+        """
+    )
+
+    /// KEYS[1] the session; ARGV[1] when it was made, ARGV[2] its id, ARGV[3] milliseconds, ARGV[4]
+    /// its document, or `-` when it ended.
+    ///
+    /// Returns 1, or 0 when nothing was put: another session came after it, or it has ended.
+    private static let writing = RedisScript(
+        """
+        local value = redis.call('GET', KEYS[1]) or ''
+        local checked, made, id = value:match('^(%S+) (%S+) (%S+)')
+        if made and made > ARGV[1] then return 0 end
+        local ends = ARGV[4] == '-'
+        if made and not ends and checked == '-' and id == ARGV[2] then return 0 end
+        local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local entry = (ends and '-' or string.format('%.0f', now)) .. ' ' .. ARGV[1] .. ' ' .. ARGV[2]
+        if not ends then entry = entry .. ' ' .. ARGV[4] end
+        redis.call('SET', KEYS[1], entry, 'PX', ARGV[3])
+        return 1
         """
     )
 
@@ -42,47 +72,49 @@ struct SessionCache {
                 SessionCache.reading,
                 keys: [key(tenant, socket)],
                 arguments: [
-                    .string(SessionCache.mark), .int(UserSessionService.ttl.milliseconds),
+                    .int(UserSessionService.ttl.milliseconds),
+                    .int(UserSessionService.checkInterval.milliseconds),
                 ]
             )
         }
         let lookup: Lookup =
             switch reply?.bytes {
             case nil: .unknown
-            case let bytes? where bytes == Array(SessionCache.mark.utf8): .gone
+            case let bytes? where bytes == Array("-".utf8): .gone
             case let bytes?: .found(bytes)
             }
         CacheMetrics.count("session", isHit: reply?.bytes != nil)
         return lookup
     }
 
-    /// Puts what was just written.
+    /// Puts what the row was just found to be.
     func put(_ tenant: String, _ socket: String, _ document: [UInt8]) async {
-        await set(tenant, socket, .bytes(document), UserSessionService.ttl)
-    }
-
-    /// Puts what was read, unless something is there.
-    func fill(_ tenant: String, _ socket: String, _ document: [UInt8]) async {
-        await set(tenant, socket, .bytes(document), UserSessionService.ttl, "NX")
+        await write(tenant, socket, document, .bytes(document), UserSessionService.ttl)
     }
 
     /// Puts the mark of one that ended.
-    func forget(_ tenant: String, _ socket: String) async {
-        await set(tenant, socket, .string(SessionCache.mark), SessionCache.markTTL)
+    func forget(_ tenant: String, _ socket: String, _ document: [UInt8]) async {
+        await write(tenant, socket, document, .string("-"), SessionCache.markTTL)
     }
 
-    private func set(
+    private func write(
         _ tenant: String,
         _ socket: String,
+        _ document: [UInt8],
         _ value: RedisArgument,
-        _ ttl: Duration,
-        _ condition: RedisArgument? = nil
+        _ ttl: Duration
     ) async {
-        var command: [RedisArgument] = [
-            "SET", .string(key(tenant, socket)), value, "PX", .int(ttl.milliseconds),
-        ]
-        if let condition { command.append(condition) }
-        _ = await attempt { try await $0.send(command) }
+        guard let session = try? JSON(parsing: document),
+            let made = session["created_at"]?.stringValue,
+            let id = session["session_id"]?.stringValue
+        else { return }
+        _ = await attempt { redis in
+            try await redis.run(
+                SessionCache.writing,
+                keys: [key(tenant, socket)],
+                arguments: [.string(made), .string(id), .int(ttl.milliseconds), value]
+            )
+        }
     }
 
     /// Asks Redis; `nil` when it is away, which is noted.

@@ -11,7 +11,7 @@ struct SessionRoutes {
     let presence: PresenceService
     let conversations: ConversationRepository
 
-    var routes: [Route] { [register, find, disconnect, heartbeat, present] }
+    var routes: [Route] { [register, find, leave, disconnect, heartbeat, present] }
 
     private var register: Route {
         Route(
@@ -20,7 +20,9 @@ struct SessionRoutes {
             access: .roleOrService(.agent),
             summary: "Say which user a socket belongs to",
             description: "The socket keeps its user for as long as the session lasts (24 hours "
-                + "after the last activity); another user gets 409.",
+                + "after the last activity); another user gets 409. The session comes into the "
+                + "conversation besides those that it is in; its user is there in each until it "
+                + "leaves or ends.",
             tag: "Live",
             requestSchema: JSONFields.schema(SessionRoutes.registration),
             responses: [
@@ -42,9 +44,10 @@ struct SessionRoutes {
                     throw Problem.conflict("socket_taken", "the socket is another user's")
                 case "unknown_conversation":
                     throw Problem.invalid("/conversation_id", "names no conversation")
+                case "too_many_conversations": throw SessionRoutes.tooMany
                 default: break
                 }
-                await presence.beat(caller.code, PresenceConnection(user: user, id: socket))
+                await presence.beat(caller.code, [PresenceConnection(user: user, id: socket)])
                 return .json(outcome.name == "created" ? 201 : 200, bytes: outcome.answer)
             }
         )
@@ -63,6 +66,27 @@ struct SessionRoutes {
                     let document = try await sessions.find(
                         try request.caller(),
                         request.parameters["socket_id"]
+                    )
+                else { throw Problem.notFound }
+                return .json(bytes: document)
+            }
+        )
+    }
+
+    private var leave: Route {
+        Route(
+            .delete,
+            "/v1/user-sessions/{socket_id}/conversations/{id}",
+            access: .roleOrService(.agent),
+            summary: "Leave a conversation, and stay in the others",
+            tag: "Live",
+            responses: [200: RouteResponse("The session.", schema: SessionRoutes.session)],
+            handler: ErrorMapping.translating { request in
+                guard
+                    let document = try await sessions.leave(
+                        try request.caller(),
+                        request.parameters["socket_id"],
+                        conversation: try request.id()
                     )
                 else { throw Problem.notFound }
                 return .json(bytes: document)
@@ -118,7 +142,10 @@ struct SessionRoutes {
             handler: ErrorMapping.translating { request in
                 let caller = try request.caller()
                 let connection = try request.fields(SessionRoutes.connection)
-                await presence.beat(caller.code, connection)
+                await presence.beat(caller.code, [connection])
+                // Its session lasts as long as its signs of life come; nearly always the cache says
+                // that the row was looked at just now.
+                _ = try? await sessions.find(caller, connection.id)
                 return .json(["ttl_ms": .int(presence.ttl.milliseconds)])
             }
         )
@@ -162,9 +189,16 @@ struct SessionRoutes {
         "type": "object",
         "properties": [
             "socket_id": Schemas.text, "session_id": Schemas.uuid, "user_id": Schemas.text,
-            "conversation_id": ["type": ["string", "null"]], "expires_at": Schemas.text,
+            "conversation_id": ["type": ["string", "null"]],
+            "conversation_ids": ["type": "array", "items": Schemas.uuid],
+            "expires_at": Schemas.text,
         ],
     ]
+
+    /// One session is in more conversations than anybody looks at.
+    nonisolated static var tooMany: Problem {
+        Problem.conflict("too_many_conversations", "leave another one first")
+    }
 
     private static func list(_ users: [String: [Duration]]) -> JSON {
         let now = WallClock.milliseconds()

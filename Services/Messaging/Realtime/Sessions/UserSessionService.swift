@@ -10,7 +10,6 @@ struct Session: Sendable, Hashable {
     /// Tells this session from a later one of the same socket.
     let id: String
     let user: String
-    let conversation: UUID?
 
     /// Reads what `messaging.session_json` made.
     init?(_ value: JSON) {
@@ -20,7 +19,6 @@ struct Session: Sendable, Hashable {
         self.socket = socket
         self.id = id
         self.user = user
-        conversation = value["conversation_id"]?.uuidValue
     }
 
     /// The connection that its signs of life are of.
@@ -32,6 +30,9 @@ struct Session: Sendable, Hashable {
 final class UserSessionService {
     /// How long a session lasts without activity.
     static let ttl: Duration = .seconds(86_400)
+    /// How long the cache is believed before the row is looked at again: so long a session that
+    /// ended while Redis was away is still let in at most.
+    static let checkInterval: Duration = .seconds(120)
     /// Between two sweeps of sessions that have run out.
     static let sweepInterval: Duration = .seconds(60)
 
@@ -51,21 +52,27 @@ final class UserSessionService {
 
     func stop() async { await sweeps.end() }
 
-    /// Makes the session of a socket, or goes on with the user's own.
+    /// Makes the session of a socket, or goes on with the user's own, and has it come into a
+    /// conversation.
     ///
     /// See `messaging.register_user` for the outcomes.
+    ///
+    /// - Parameter isOpen: it only looks at the conversation, instead of the one before; else it is
+    ///   in this one besides the others.
     func registerUser(
         _ caller: Caller,
         socket: String,
         user: String,
-        conversation: UUID?
+        conversation: UUID?,
+        isOpen: Bool = false
     ) async throws -> Outcome {
         let outcome = try Outcome(
             try await postgres.query(
-                "select * from messaging.register_user($1, $2, $3, $4, $5::interval, $6)",
+                "select * from messaging.register_user($1, $2, $3, $4, $5, $6, $7::interval, $8)",
                 [
                     .uuid(caller.tenant), .string(socket), .string(user),
-                    PostgresValue(conversation), UserSessionService.interval,
+                    PostgresValue(conversation), .bool(isOpen),
+                    .int(SocketPeer.conversationsMax), UserSessionService.interval,
                     .string(caller.actor),
                 ],
                 idempotent: true
@@ -83,7 +90,41 @@ final class UserSessionService {
         return Session(try JSON(parsing: document))
     }
 
-    /// The document of a socket's session: from the cache, else from the database.
+    /// Has a session leave a conversation: the one with this id, or whichever the socket has.
+    ///
+    /// - Returns: the session's document as it is then; `nil` when there is none.
+    @discardableResult
+    func leave(
+        _ caller: Caller,
+        _ socket: String,
+        session: UUID? = nil,
+        conversation: UUID
+    ) async throws -> [UInt8]? {
+        let document = try await postgres.query(
+            "select messaging.leave_conversation($1, $2, $3, $4) session",
+            [.uuid(caller.tenant), .string(socket), PostgresValue(session), .uuid(conversation)],
+            idempotent: true
+        ).one().optionalUTF8("session")
+        if let document { await cache.put(caller.code, socket, document) }
+        return document
+    }
+
+    /// Puts off the end of sessions that somebody is there for.
+    ///
+    /// - Returns: the sockets of those that have ended meanwhile.
+    func touch(_ caller: Caller, _ sessions: [Session]) async throws -> [String] {
+        try await postgres.query(
+            "select socket from messaging.touch_sessions($1, $2, $3, $4::interval) socket",
+            [
+                .uuid(caller.tenant), .strings(sessions.map(\.socket)),
+                .uuids(sessions.compactMap { UUID(text: $0.id) }), UserSessionService.interval,
+            ],
+            idempotent: true
+        ).map { try $0.string("socket") }
+    }
+
+    /// The document of a socket's session: from the cache, else from the database, whose row's end
+    /// this puts off.
     func find(_ caller: Caller, _ socket: String) async throws -> [UInt8]? {
         switch await cache.get(caller.code, socket) {
         case .found(let document): return document
@@ -95,7 +136,7 @@ final class UserSessionService {
             [.uuid(caller.tenant), .string(socket), UserSessionService.interval],
             idempotent: true
         ).one().optionalUTF8("session")
-        if let document { await cache.fill(caller.code, socket, document) }
+        if let document { await cache.put(caller.code, socket, document) }
         return document
     }
 
@@ -113,7 +154,7 @@ final class UserSessionService {
             [.uuid(caller.tenant), .string(socket), PostgresValue(session)]
         ).one().optionalUTF8("session")
         guard let document else { return nil }
-        await cache.forget(caller.code, socket)
+        await cache.forget(caller.code, socket, document)
         return Session(try JSON(parsing: document))
     }
 

@@ -15,6 +15,15 @@ final class EngineIOBridge {
     /// How many requests may be away at once.
     static let pendingMax = 10_000
 
+    /// How often it looks whether those that are asked are still there.
+    static let lookInterval: Duration = .seconds(3)
+
+    /// A request that is away.
+    private struct Question {
+        let owner: String
+        let continuation: CheckedContinuation<[UInt8]?, Never>
+    }
+
     /// What a session of this instance answers; `nil` when there is none of that id.
     var onRequest: (@LoopActor (_ sid: String, _ body: [UInt8]?) async -> [UInt8]?)?
 
@@ -22,7 +31,10 @@ final class EngineIOBridge {
     private let instance = String(UUID().text.prefix(8))
     private let redis: RedisClient?
     private let wakeUps: LiveWakeUps
-    private var pending: [Int64: CheckedContinuation<[UInt8]?, Never>] = [:]
+    private var pending: [Int64: Question] = [:]
+    private lazy var looks = RepeatedWork(every: EngineIOBridge.lookInterval) { [weak self] in
+        await self?.settleOfTheDead()
+    }
     /// Requests that are being published.
     private var asking: [Int64: Task<Void, Never>] = [:]
     private var count: Int64 = 0
@@ -38,7 +50,11 @@ final class EngineIOBridge {
     /// Begins to hear what others ask; without Redis every instance is on its own.
     func start() {
         wakeUps.hear(EngineIOBridge.channel(instance)) { [weak self] in self?.received($0) }
+        looks.start()
     }
+
+    /// Looks no more; what is away is settled by its answer or its time.
+    func stop() { looks.stop() }
 
     /// The id of a new session.
     func makeSID() -> String { "\(instance)-\(UUID().text)" }
@@ -60,7 +76,7 @@ final class EngineIOBridge {
         }
         defer { EventLoop.shared.cancel(timer) }
         return await withCheckedContinuation { continuation in
-            pending[id] = continuation
+            pending[id] = Question(owner: owner, continuation: continuation)
             asking[id] = Task {
                 let heard = try? await redis.send(
                     ["PUBLISH", .string(EngineIOBridge.channel(owner)), .bytes(message)]
@@ -72,7 +88,24 @@ final class EngineIOBridge {
     }
 
     private func settle(_ id: Int64, _ answer: [UInt8]?) {
-        pending.removeValue(forKey: id)?.resume(returning: answer)
+        pending.removeValue(forKey: id)?.continuation.resume(returning: answer)
+    }
+
+    /// Nobody answers any more for an instance whose channel nobody hears.
+    private func settleOfTheDead() async {
+        let owners = Set(pending.values.map(\.owner))
+        guard let redis, !owners.isEmpty else { return }
+        let channels = owners.map { RedisArgument.string(EngineIOBridge.channel($0)) }
+        guard let counts = try? await redis.send(["PUBSUB", "NUMSUB"] + channels).array else {
+            return
+        }
+        for owner in owners {
+            let channel = EngineIOBridge.channel(owner)
+            guard let place = counts.firstIndex(where: { $0.text == channel }),
+                place + 1 < counts.count, counts[place + 1].integer == 0
+            else { continue }
+            for (id, question) in pending where question.owner == owner { settle(id, nil) }
+        }
     }
 
     private func received(_ message: RedisMessage) {

@@ -20,6 +20,13 @@ final class EngineIOSession {
     /// Packets that one poll brings at most: the official client in Python takes more for a fault, and
     /// goes.
     nonisolated static let packetsMax = 16
+    /// What a client says first on a WebSocket that it tries out, and what it is told.
+    nonisolated static let probe = Array("2probe".utf8)
+    nonisolated static let probeAnswer = Array("3probe".utf8)
+    /// How often a client that tries a WebSocket out is told to poll no more.
+    nonisolated static let nudgeInterval: Duration = .milliseconds(100)
+    /// How long it may try.
+    nonisolated static let tryTimeout: Duration = .seconds(10)
     /// Between two packets of one poll.
     nonisolated static let separator: UInt8 = 0x1e
 
@@ -47,7 +54,8 @@ final class EngineIOSession {
     private var poll: CheckedContinuation<[UInt8], Never>?
     private var socket: WebSocket?
     /// The WebSocket that a polling client tries out.
-    private var probe: WebSocket?
+    private var tried: WebSocket?
+    private var nudges: Task<Void, Never>?
     private var timer: LoopTimer?
     private var room: [CheckedContinuation<Void, Never>] = []
 
@@ -109,7 +117,10 @@ final class EngineIOSession {
     }
 
     /// Takes what a client posted.
+    ///
+    /// With nothing in it the poll that waits is answered: the client is about to stop polling.
     func posted(_ body: [UInt8]) {
+        if body.isEmpty { nudge() }
         for packet in body.split(separator: EngineIOSession.separator) { received(Array(packet)) }
     }
 
@@ -140,8 +151,8 @@ final class EngineIOSession {
     /// Serves a client that comes by WebSocket from the beginning, or upgrades to it; ends with it.
     func serve(_ webSocket: WebSocket, isUpgrade: Bool) async {
         if isUpgrade {
-            guard probe == nil, socket == nil else { return webSocket.close(.policyViolation) }
-            probe = webSocket
+            guard tried == nil, socket == nil else { return webSocket.close(.policyViolation) }
+            tried = webSocket
         } else {
             socket = webSocket
             webSocket.send(text: openPacket)
@@ -151,24 +162,37 @@ final class EngineIOSession {
                 webSocket.close(.unsupportedData)
                 break
             }
-            if probe === webSocket { probed(packet) } else { received(packet) }
+            if tried === webSocket { probed(packet) } else { received(packet) }
         }
-        if probe === webSocket { probe = nil } else { end() }
+        if tried === webSocket { tried = nil } else { end() }
     }
 
     /// What a client says on a WebSocket that it tries out.
     private func probed(_ packet: [UInt8]) {
-        if packet == Array("2probe".utf8) {
-            probe?.send(text: Array("3probe".utf8))
-            // A poll that waits is answered, so that the client can stop polling.
-            if poll != nil { send(.noop) }
+        if packet == EngineIOSession.probe {
+            tried?.send(text: EngineIOSession.probeAnswer)
+            if nudges == nil { nudges = Task { await nudgeWhileTried() } }
         } else if packet.first == Kind.upgrade.rawValue {
-            socket = probe
-            probe = nil
+            socket = tried
+            tried = nil
             // What waited for a poll goes first.
             for packet in takeWaiting() { socket?.send(text: packet) }
             answer(poll, [Kind.noop.rawValue])
         }
+    }
+
+    /// Answers a poll that waits, so that the client can stop polling.
+    private func nudge() { answer(poll, [Kind.noop.rawValue]) }
+
+    /// Until the client goes over to the WebSocket: it may have polled once more before it heard.
+    private func nudgeWhileTried() async {
+        let end = EventLoop.shared.now + EngineIOSession.tryTimeout
+        while isOpen, tried != nil, EventLoop.shared.now < end {
+            nudge()
+            try? await EventLoop.shared.sleep(for: EngineIOSession.nudgeInterval)
+        }
+        tried?.close()
+        nudges = nil
     }
 
     // MARK: Both
@@ -204,7 +228,7 @@ final class EngineIOSession {
         answer(poll, [Kind.close.rawValue])
         _ = takeWaiting()
         socket?.close()
-        probe?.close()
+        tried?.close()
         let action = onEnd
         onEnd = nil
         onMessage = nil

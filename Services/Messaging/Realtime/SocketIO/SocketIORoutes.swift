@@ -8,7 +8,7 @@ internal import Logging
 /// after the other.
 ///
 /// A session lives in the process that opened it. Polls that come to another instance are carried to it
-/// (``EngineIOBridge``); an upgrade cannot be, and its client goes on polling.
+/// (``EngineIOBridge``), and so is what a WebSocket brings that comes there (``EngineIORelay``).
 @LoopActor
 final class SocketIORoutes: Authenticator {
     /// How many clients an instance serves.
@@ -126,13 +126,29 @@ final class SocketIORoutes: Authenticator {
             messageBytesMax: EngineIOSession.payloadMax,
             bufferLimit: EngineIOSession.waitingMax
         )
-        let isUpgrade = request.query["sid"] != nil
-        let connection = isUpgrade ? try find(request) : try open(request)
+        guard let sid = request.query["sid"] else {
+            let session = try open(request).session
+            serve(webSocket) { await session.serve($0, isUpgrade: false) }
+            return webSocket.response
+        }
+        if let session = connections[sid]?.session {
+            serve(webSocket) { await session.serve($0, isUpgrade: true) }
+            return webSocket.response
+        }
+        let relay = EngineIORelay(sid: sid, bridge: bridge)
+        guard await relay.isKnown() else { throw SocketIORoutes.refusal(1, "Session ID unknown") }
+        serve(webSocket) { await relay.serve($0) }
+        return webSocket.response
+    }
+
+    private func serve(
+        _ webSocket: WebSocket,
+        _ work: @escaping @LoopActor (WebSocket) async -> Void
+    ) {
         serving[ObjectIdentifier(webSocket)] = Task {
-            await connection.session.serve(webSocket, isUpgrade: isUpgrade)
+            await work(webSocket)
             serving[ObjectIdentifier(webSocket)] = nil
         }
-        return webSocket.response
     }
 
     private func open(_ request: Request) throws -> SocketIOConnection {
@@ -158,14 +174,6 @@ final class SocketIORoutes: Authenticator {
                 self?.connections[session.sid] = nil
             }
         )
-        return connection
-    }
-
-    /// The session that a request names.
-    private func find(_ request: Request) throws -> SocketIOConnection {
-        guard let connection = connections[request.query["sid"] ?? ""] else {
-            throw SocketIORoutes.refusal(1, "Session ID unknown")
-        }
         return connection
     }
 

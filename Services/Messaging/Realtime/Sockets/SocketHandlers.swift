@@ -3,6 +3,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import struct Platform.UnexpectedAnswer
 
 /// `connection.*`: which conversations a socket follows.
 @LoopActor
@@ -15,6 +16,12 @@ struct ConnectionHandler: SocketHandler {
             "connection.leave": SocketEvent(.viewer) { call in
                 let conversation = try call.fields { $0.conversation() }
                 call.peer.leave(conversation)
+                try await sessions.leave(
+                    call.caller,
+                    call.session.socket,
+                    session: UUID(text: call.session.id),
+                    conversation: conversation
+                )
                 return Array("{}".utf8)
             },
         ]
@@ -25,16 +32,37 @@ struct ConnectionHandler: SocketHandler {
             (fields.conversation(), fields.optionalInt("since", in: 0...Int(Int32.max)))
         }
         try await call.peer.follow(conversation, since: since.map { Int64($0) })
+        return try await call.come(into: conversation, sessions)
+    }
+}
+
+extension SocketCall {
+    /// Has the call's session come into a conversation, and its peer speak for it from now on.
+    ///
+    /// - Returns: the session's document.
+    @discardableResult
+    func come(
+        into conversation: UUID,
+        _ sessions: UserSessionService,
+        isOpen: Bool = false
+    ) async throws -> [UInt8] {
         let outcome = try await sessions.registerUser(
-            call.caller,
-            socket: call.session.socket,
-            user: call.session.user,
-            conversation: conversation
+            caller,
+            socket: session.socket,
+            user: session.user,
+            conversation: conversation,
+            isOpen: isOpen
         )
-        guard let session = Session(try JSON(parsing: outcome.answer)) else {
-            throw Problem.conflict("socket_taken", "the socket is another user's")
+        switch outcome.name {
+        case "taken": throw Problem.conflict("socket_taken", "the socket is another user's")
+        case "unknown_conversation": throw Problem.notFound
+        case "too_many_conversations": throw SessionRoutes.tooMany
+        default: break
         }
-        try await call.peer.join(session)
+        guard let session = Session(try JSON(parsing: outcome.answer)) else {
+            throw UnexpectedAnswer(function: "messaging.register_user")
+        }
+        try await peer.join(session)
         return outcome.answer
     }
 }
@@ -93,7 +121,6 @@ struct ThreadHandler: SocketHandler {
 struct NavigationHandler: SocketHandler {
     let sessions: UserSessionService
     let conversations: ConversationRepository
-    let presence: PresenceService
 
     var events: [String: SocketEvent] {
         [
@@ -102,13 +129,7 @@ struct NavigationHandler: SocketHandler {
                 guard
                     let document = try await conversations.find(call.caller, conversation)
                 else { throw Problem.notFound }
-                _ = try await sessions.registerUser(
-                    call.caller,
-                    socket: call.session.socket,
-                    user: call.session.user,
-                    conversation: conversation
-                )
-                await presence.beat(call.caller.code, call.session.connection)
+                try await call.come(into: conversation, sessions, isOpen: true)
                 return document
             }
         ]

@@ -88,7 +88,7 @@ final class SocketPeer: LiveClient {
         }
         joined[session.socket] = session
         if heart == nil { heart = Task { await beat() } }
-        await presence.beat(caller.code, session.connection)
+        await presence.beat(caller.code, [session.connection])
     }
 
     // MARK: Following
@@ -109,13 +109,27 @@ final class SocketPeer: LiveClient {
 
     // MARK: Life
 
-    /// Gives the signs of life of those that joined, as long as the connection is there.
+    /// Gives the signs of life of those that joined, as long as the connection is there, and now and
+    /// then has their sessions last.
     private func beat() async {
+        var touched = EventLoop.shared.now
         while !hasEnded {
             try? await EventLoop.shared.sleep(for: presence.ttl / 3)
-            for session in joined.values where !hasEnded {
-                await presence.beat(caller.code, session.connection)
+            guard !hasEnded else { return }
+            if EventLoop.shared.now - touched >= UserSessionService.checkInterval {
+                touched = EventLoop.shared.now
+                await touch()
             }
+            await presence.beat(caller.code, joined.values.map(\.connection))
+        }
+    }
+
+    /// Puts the end of the sessions off; for one that somebody else ended nothing is said any more.
+    private func touch() async {
+        let sessions = Array(joined.values)
+        guard let ended = try? await self.sessions.touch(caller, sessions) else { return }
+        for session in sessions where ended.contains(session.socket) {
+            if joined[session.socket] == session { joined[session.socket] = nil }
         }
     }
 

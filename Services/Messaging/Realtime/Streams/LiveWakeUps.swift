@@ -32,6 +32,9 @@ final class LiveWakeUps {
         )
     }
 
+    /// Whether what other instances announce is heard at this moment.
+    var isListening: Bool { subscriber?.isConnected ?? false }
+
     /// Begins to listen; without Redis it does nothing, and the looks at the database go on.
     func start() async {
         do {
