@@ -175,7 +175,10 @@ create or replace function dispatch.end_pause(p_tenant uuid, p_id uuid, p_actor 
 returns jsonb language plpgsql as $$
 declare
   x dispatch.pauses;
+  old jsonb;
 begin
+  select dispatch.pause_json(p) into old from dispatch.pauses p
+   where tenant_id = p_tenant and id = p_id for update;
   update dispatch.pauses set ended_at = now(), ended_by = p_actor
    where tenant_id = p_tenant and id = p_id and ended_at is null
   returning * into x;
@@ -188,7 +191,7 @@ begin
   end if;
   perform dispatch.end_hold(x.tenant_id, x.scope, x.code, null,
     case when not x.uses_deadlines then x.created_at end);
-  perform platform.note_audit(p_tenant, p_actor, 'pause.end', x.id::text, null,
+  perform platform.note_audit(p_tenant, p_actor, 'pause.end', x.id::text, old,
     dispatch.pause_json(x), null, p_request);
   return dispatch.pause_json(x);
 end

@@ -163,7 +163,7 @@ begin
 end
 $$;
 
--- Makes or changes a channel, and tells messaging of it; see 0019.
+-- Makes or changes a channel, and tells messaging of it; see 0026.
 create or replace function dispatch.put_channel(
   p_tenant uuid, p_tenant_code text, p_code text, p_workspace text, p_provider_channel text,
   p_policy text, p_per_second float8, p_burst int, p_quiet jsonb, p_actor text, p_request text
@@ -196,14 +196,18 @@ begin
   if p_quiet is not null then
     update dispatch.channels
        set quiet_tz = p_quiet->>'tz', quiet_from = (p_quiet->>'from')::time,
-           quiet_to = (p_quiet->>'to')::time
+           quiet_to = (p_quiet->>'to')::time, quiet_windows = p_quiet->'windows',
+           quiet_exceptions = p_quiet->'exceptions'
      where tenant_id = p_tenant and code = p_code
     returning * into c;
-    perform dispatch.bring_forward(p_tenant, p_code, 'quiet_hours');
+    perform dispatch.end_hold(p_tenant, 'channel', p_code, 'quiet_hours', null);
   end if;
-  -- What a pause of its workspace holds, and only that one's end would bring forward.
+  -- What a pause of its old workspace holds, and only that one's end would let go.
   if old.workspace_code <> c.workspace_code then
-    perform dispatch.bring_forward(p_tenant, p_code, 'workspace_paused: %');
+    perform dispatch.end_hold(p_tenant, 'channel', p_code, 'workspace_paused: %',
+      (select min(x.created_at) from dispatch.pauses x where x.tenant_id = p_tenant
+         and x.scope = 'workspace' and x.code = old.workspace_code and x.ended_at is null
+         and not x.uses_deadlines));
   end if;
   perform platform.note_audit(p_tenant, p_actor, 'channel.put', p_code,
     case when old.code is null then null else dispatch.channel_json(old) end,
