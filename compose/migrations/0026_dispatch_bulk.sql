@@ -276,8 +276,8 @@ language sql stable as $$
 $$;
 
 -- Makes or changes a channel, and tells messaging of it. `p_quiet` {tz, from, to} or {tz, windows,
--- exceptions} sets its quiet hours, {} ends them, null keeps them. Returns {created, channel}, {missing: workspace} or
--- {missing: tz}.
+-- exceptions} sets its quiet hours, {} ends them, null keeps them. Returns {created, channel},
+-- {missing: workspace} or {missing: tz}.
 create or replace function dispatch.put_channel(
   p_tenant uuid, p_tenant_code text, p_code text, p_workspace text, p_provider_channel text,
   p_policy text, p_per_second float8, p_burst int, p_quiet jsonb, p_actor text, p_request text
@@ -421,8 +421,8 @@ drop index dispatch.message_requests_finished;
 update platform.partitioned set keep = '97 days' where table_name = 'dispatch.attempts';
 
 -- Deletes what ended longer ago than its tenant keeps it, `p_limit` at most, of the tenants from
--- `p_from` on (null: of all). Returns how many, and the tenant to go on with; null when all are through. It costs what
--- it deletes and one look for each tenant, whatever stays.
+-- `p_from` on (null: of all). Returns how many, and the tenant to go on with; null when all are
+-- through. It costs what it deletes and one look for each tenant, whatever stays.
 create function dispatch.clean_requests(p_from uuid, p_limit int, out next uuid, out gone int)
 language plpgsql set enable_seqscan = off as $$
 declare
