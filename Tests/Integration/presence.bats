@@ -126,6 +126,23 @@ ages() {
     (($(sql "$left") > 86390))
 }
 
+@test "a connection puts the ends of its sessions off together, and hears which have ended" {
+    local sockets="array['$SOCKET-1', '$SOCKET-2', '$SOCKET-3']" sessions i
+    for i in 1 2 3; do
+        joins anna "$SOCKET-$i"
+        sessions+="${sessions:+,}'$(field .session_id)'::uuid"
+    done
+    sql "update messaging.user_sessions set expires_at = now() + interval '1 minute',
+        last_seen_at = now() - interval '6 minutes' where socket_id like '$SOCKET-%'"
+    # The second socket has another session by now.
+    agent DELETE "/v1/user-sessions/$SOCKET-2"
+    joins ben "$SOCKET-2"
+    [[ $(sql "select messaging.touch_sessions(tenant_id, $sockets, array[$sessions], '1 day')
+        from messaging.user_sessions where socket_id = '$SOCKET-1'") == "$SOCKET-2" ]]
+    [[ $(sql "select count(*) from messaging.user_sessions where socket_id like '$SOCKET-%'
+        and user_id = 'anna' and expires_at > now() + interval '23 hours'") == 2 ]]
+}
+
 @test "who comes into a second conversation is still in the first, until it is left" {
     local first=$CONVERSATION second
     joins anna "$SOCKET"

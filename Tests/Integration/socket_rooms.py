@@ -81,6 +81,45 @@ def rooms_of_one_socket():
     becomes(first, [])
 
 
+def sql(query):
+    command = ["psql", os.environ["DATABASE_URL"], "-XAtqc", query]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def listens_only():
+    """Who asks for nothing any more, and only listens, keeps the session; one that ended is let go."""
+    room = conversation()["id"]
+    ida, other, socket = session("ida"), session("ida"), Socket()
+    for socket_id in (ida, other):
+        assert socket.ask(socket_id, "connection.join", {"conversation_id": room})["type"] == "ok"
+    row = f"messaging.user_sessions where socket_id = '{ida}'"
+    sql(
+        "update messaging.user_sessions set last_seen_at = now() - interval '6 minutes', "
+        f"expires_at = now() + interval '1 minute' where socket_id = '{ida}'"
+    )
+    assert call("DELETE", f"/v1/user-sessions/{other}")[0] == 204
+    end = time.monotonic() + 2 * TTL + 2
+    while sql(f"select expires_at > now() + interval '23 hours' from {row}") != "t":
+        assert time.monotonic() < end, "the session of who listens runs out"
+        time.sleep(0.1)
+    time.sleep(TTL + 0.5)
+    connections = call("GET", f"/v1/conversations/{room}/presence")[1]["users"][0]["connections"]
+    assert connections == 1, connections
+    beating = redis_members("3|ida|")
+    assert beating == [f"3|ida|{ida}"], beating
+    socket.connection.close()
+    becomes(room, [])
+
+
+def redis_members(start):
+    """The connections that count as there, whose members begin so."""
+    key = f"presence:{{{os.environ['SWITCHBOARD_TENANT']}}}:users"
+    command = ["redis-cli", "--no-auth-warning", "-u", os.environ["REDIS_URL"], "ZRANGE", key,
+               str(int(time.time() * 1000)), "+inf", "BYSCORE"]
+    members = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return [member for member in members if member.startswith(start)]
+
+
 def opens_only():
     room = conversation()["id"]
     ben, socket = session("ben"), Socket()
@@ -89,7 +128,10 @@ def opens_only():
     assert there(room) == ["ben"], "a socket that only navigates must stay"
     socket.connection.close()
     becomes(room, [])
-    assert call("GET", f"/v1/user-sessions/{ben}")[0] == 404
+    end = time.monotonic() + 10
+    while call("GET", f"/v1/user-sessions/{ben}")[0] != 404:
+        assert time.monotonic() < end, "the session outlives its socket"
+        time.sleep(0.05)
 
 
 def killed():
@@ -121,6 +163,7 @@ def main():
         time.sleep(600)
         return
     rooms_of_one_socket()
+    listens_only()
     opens_only()
     killed()
     print("each room by itself")

@@ -12,6 +12,7 @@ enum FieldMeanings {
         "external_id":
             "The caller's own id for it. Unique in its channel: what comes a second time "
             + "under the same id is the same.",
+        "conversation_ids": "The conversations that the session is in, in the order it came.",
         "conversation_id": "The conversation it belongs to.",
         "room_id": "The same as `conversation_id`; one of the two may be given.",
         "message_id": "The message it is about.",

@@ -109,14 +109,14 @@ final class SocketPeer: LiveClient {
 
     // MARK: Life
 
-    /// Gives the signs of life of those that joined, as long as the connection is there, and now and
-    /// then has their sessions last.
+    /// Gives the signs of life of those that joined, as long as the connection is there, and with
+    /// every third has their sessions last.
     private func beat() async {
         var touched = EventLoop.shared.now
         while !hasEnded {
             try? await EventLoop.shared.sleep(for: presence.ttl / 3)
             guard !hasEnded else { return }
-            if EventLoop.shared.now - touched >= UserSessionService.checkInterval {
+            if EventLoop.shared.now - touched >= presence.ttl {
                 touched = EventLoop.shared.now
                 await touch()
             }
