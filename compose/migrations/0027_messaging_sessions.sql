@@ -27,9 +27,9 @@ language sql stable as $$
     'team_verified', dispatch.team_is_verified(w),
     'verify_team_by', case
       when w.provider <> 'slack' or dispatch.team_is_verified(w) then null
-      when w.has_token then 'Slack has not said that the token is of this team; it is asked again '
-        'every few minutes, and when a token is put. Until then only events that are signed with the '
-        'workspace''s own signing_secret come in.'
+      when w.has_token then 'Slack has not said that the token is of this team: it is asked again '
+        'every few minutes while it is not reached, and whenever the workspace is put. Until then '
+        'only events that are signed with the workspace''s own signing_secret come in.'
       else 'Put a token of this team: Slack is asked whose it is. Until then only events that are '
         'signed with the workspace''s own signing_secret come in.' end,
     'api_app_id', w.api_app_id,
