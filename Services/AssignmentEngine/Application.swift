@@ -60,14 +60,14 @@ final class Application {
         ) { try await acting.act($0) }
         reconciler = LoadReconciler(postgres: runtime.postgres, logger: logger)
         // A client of its own: closing it stops no assignment, and the other way round.
-        let redis = configuration.common.redis
-        streams = redis.mode == .disabled ? nil : RedisClients.make(redis)
+        let common = configuration.common
+        streams = common.redis.mode == .disabled ? nil : RedisClients.make(common.redis)
         positions = QueuePositions(sessions: sessions, logger: logger)
         instances = InstanceWatch(postgres: runtime.postgres, contexts: contexts, logger: logger)
         conversations = streams.map { [service] streams in
             ConversationMessages(
                 redis: streams,
-                configuration: redis,
+                configuration: common,
                 postgres: runtime.postgres,
                 sessions: sessions,
                 service: service,
@@ -78,7 +78,7 @@ final class Application {
         processor = streams.map { streams in
             Processor(
                 redis: streams,
-                configuration: redis,
+                configuration: common,
                 postgres: runtime.postgres,
                 consumer: UUID().text,
                 claimIdle: configuration.claimIdle,
@@ -97,8 +97,8 @@ final class Application {
         await instances.start()
         // Without Redis there is nothing to read yet; the client goes on trying.
         try? await streams?.start()
-        await processor?.start()
-        await conversations?.start()
+        try await processor?.start()
+        try await conversations?.start()
         let roster = RosterRepository(postgres: runtime.postgres)
         let policyRepository = PolicyRepository(postgres: runtime.postgres)
         let routes =

@@ -40,7 +40,7 @@ final class Application {
         if let redis = runtime.redis {
             let sender = Sender(runtime, redis, configuration, requests, slack)
             self.sender = sender
-            await sender.start()
+            try await sender.start()
         } else {
             runtime.logger.warning("without Redis requests are stored and nothing is sent")
         }

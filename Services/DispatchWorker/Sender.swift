@@ -20,8 +20,7 @@ final class Sender {
     let worker: SendMessageWorker
     let keeper: JobKeeper
     let sweeper: SendSweeper
-    private let consumer: StreamConsumer
-    private let blocking: RedisBlockingConnection
+    private let readers: EventReaders
     private let timers: TimerRunner
     private let webhooks: WebhookSender
 
@@ -69,8 +68,7 @@ final class Sender {
             changed()
             sweeper.wake()
         }
-        blocking = RedisBlockingConnection(configuration.service.redis)
-        consumer = Sender.consumer(runtime, redis, blocking, projector)
+        readers = Sender.readers(runtime, redis, projector)
         let verifier = UnknownVerifier(parts, requests: requests, wake: committed)
         let prober = WorkspaceProber(
             parts,
@@ -92,31 +90,20 @@ final class Sender {
         )
     }
 
-    private static func consumer(
+    private static func readers(
         _ runtime: ServiceRuntime,
         _ redis: RedisClient,
-        _ blocking: RedisBlockingConnection,
         _ projector: MessageRequestProjector
-    ) -> StreamConsumer {
-        let name = "dispatch-worker-\(UUID().text)"
+    ) -> EventReaders {
         let logger = runtime.logger
-        let note: @LoopActor (StreamEvent) -> Void = {
-            logger.note($0, reader: MessageRequestProjector.group)
-        }
-        return StreamConsumer(
+        return EventReaders(
             redis: redis,
-            blocking: blocking,
-            stream: EventStreams.switchboard,
+            configuration: runtime.configuration.redis,
+            postgres: runtime.postgres,
+            streams: runtime.configuration.eventStreams,
             group: MessageRequestProjector.group,
-            consumer: name,
-            replay: StreamReplay(
-                postgres: runtime.postgres,
-                stream: EventStreams.switchboard,
-                reader: MessageRequestProjector.group,
-                worker: name,
-                observer: note
-            ),
-            observer: note,
+            worker: "dispatch-worker-\(UUID().text)",
+            observer: { logger.note($0, reader: MessageRequestProjector.group) },
             handler: { try await projector.handle($0) }
         )
     }
@@ -166,13 +153,10 @@ final class Sender {
     }
 
     /// Begins to project and to send.
-    func start() async {
-        do {
-            try await blocking.start()
-        } catch {
-            parts.logger.warning("redis is away at start", metadata: ["error": "\(error)"])
-        }
-        consumer.start()
+    ///
+    /// - Throws: when the database does not say which streams there are.
+    func start() async throws {
+        try await readers.start()
         keeper.start()
         await worker.start()
         sweeper.start()
@@ -188,7 +172,7 @@ final class Sender {
     }
 
     /// Events that nobody of the group has read yet; nil when Redis does not say.
-    func streamLag() async -> Int64? { await consumer.lag() }
+    func streamLag() async -> Int64? { await readers.lag() }
 
     /// Takes nothing more and finishes what is being sent.
     ///
@@ -196,7 +180,7 @@ final class Sender {
     func stop() async {
         async let sent: Void = worker.stop(within: Sender.drainLimit)
         async let looked: Void = timers.stop(within: Sender.looksLimit)
-        async let read: Void = consumer.stop()
+        async let read: Void = readers.stop()
         async let kept: Void = keeper.stop()
         async let told: Void = webhooks.stop()
         async let swept: Void = sweeper.stop()

@@ -3,36 +3,18 @@ internal import FoundationEssentials
 internal import JSON
 public import RedisClient
 
-/// The names of the event streams; nobody spells a key elsewhere.
-public enum EventStreams {
-    /// What happened in the product.
-    public static let switchboard = "switchboard:events"
-    /// What callers report.
-    public static let analytics = "analytics:events"
-    /// How many entries a stream keeps, about: some 30 MB.
-    ///
-    /// What it has no room for is read again from the outbox; see ``StreamReplay``.
-    public static let lengthLimit: Int64 = 100_000
-    /// How many entries the stream of what callers report keeps, about: a minute of the busiest that
-    /// is planned for, since nothing else holds them until they are counted.
-    public static let analyticsLengthLimit: Int64 = 300_000
-
-    /// The stream of a tenant's events.
-    ///
-    /// One partition so far; a hot one is split here.
-    public static func stream(for tenant: String) -> String { switchboard }
-}
-
 /// Puts events onto Redis streams.
 @LoopActor
 public final class StreamProducer {
     private let redis: RedisClient?
+    private let streams: EventStreams
 
     /// A producer into `redis`.
     ///
     /// Without one there is no stream, and nobody reads one: events then are only in the table.
-    public init(_ redis: RedisClient?) {
+    public init(_ redis: RedisClient?, _ streams: EventStreams = EventStreams()) {
         self.redis = redis
+        self.streams = streams
     }
 
     /// Appends events in order, in one pipeline.
@@ -51,7 +33,7 @@ public final class StreamProducer {
 
     private func command(_ event: OutboxRow) -> [RedisArgument] {
         let command: [RedisArgument] = [
-            "XADD", .string(EventStreams.stream(for: event.tenant)), "MAXLEN", "~",
+            "XADD", .string(streams.stream(for: event.tenant)), "MAXLEN", "~",
             .int(EventStreams.lengthLimit), "*",
             "id", .string(event.eventID.text),
             "name", .string(event.target),

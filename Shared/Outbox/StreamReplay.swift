@@ -8,7 +8,9 @@ internal import RedisClient
 /// A stream keeps only so many entries, and its server may come back without any: what is published
 /// stays in `platform.outbox` for a week, from where it is read again. How far the group came and what
 /// it misses stands in `platform.stream_readers`, so that another process goes on where one died.
-/// An event can come twice; its handler knows it by id, as it knows one that a dead reader left.
+/// An event can come twice; its handler knows it by id, as it knows one that a dead reader left. So what
+/// one partition has lost is read again with what the others were given in that time: which of them an
+/// event was put onto depends on how many there were then.
 @LoopActor
 public final class StreamReplay {
     /// How many events a page holds.

@@ -1,6 +1,7 @@
 public import Coordination
 internal import EventLoop
 public import HTTPClient
+public import Outbox
 public import PostgresClient
 public import RedisClient
 
@@ -20,6 +21,8 @@ public struct ServiceConfiguration: Sendable {
     public let cacheRedis: RedisConfiguration
     /// The Redis of queues: `REDIS_QUEUE_URL`, else the same.
     public let queueRedis: RedisConfiguration
+    /// What happens in the product is spread over so many streams: `EVENT_PARTITIONS`.
+    public let eventStreams: EventStreams
     /// What the services show each other.
     public let serviceToken: Secret
     /// Seals what is secret at rest.
@@ -69,6 +72,13 @@ public struct ServiceConfiguration: Sendable {
         messagingURL = settings.optional("MESSAGING_URL") ?? "http://127.0.0.1:8081"
         assignmentEngineURL = settings.optional("ASSIGNMENT_ENGINE_URL") ?? "http://127.0.0.1:8082"
         dispatchWorkerURL = settings.optional("DISPATCH_WORKER_URL") ?? "http://127.0.0.1:8083"
+        eventStreams = EventStreams(
+            partitions: settings.integer(
+                "EVENT_PARTITIONS",
+                default: 1,
+                in: 1...EventStreams.partitionsMax
+            )
+        )
         isSingleInstance = settings.flag("SINGLE_INSTANCE", default: false)
         idempotencyLease = settings.milliseconds(
             "IDEMPOTENCY_LEASE_MS",

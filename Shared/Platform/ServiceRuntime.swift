@@ -80,7 +80,7 @@ public final class ServiceRuntime {
         relay = OutboxRelay(
             source: configuration.name,
             postgres: postgres,
-            stream: StreamProducer(redis),
+            stream: StreamProducer(redis, configuration.eventStreams),
             caller: services,
             locks: locks
         ) { OutboxLog.note($0, logger) }

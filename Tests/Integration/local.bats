@@ -127,6 +127,38 @@ start_in_background() {
     [ "$status" -eq 0 ]
 }
 
+@test "H16: with several partitions of events each service reads all of them" {
+    # shellcheck disable=SC2016 # for the shell inside
+    EVENT_PARTITIONS=5 run compose/local run -- bash -euc '
+        admin() { curl -fsS -X "$1" -H "Authorization: Bearer $SWITCHBOARD_ADMIN_KEY" \
+            -H "Content-Type: application/json" "$DISPATCH_WORKER_URL$2" -d "$3"; }
+        admin PUT /v1/workspaces/w "{\"provider\": \"local\"}"
+        admin PUT /v1/channels/c "{\"workspace_code\": \"w\", \"provider_channel_id\": \"C\"}"
+        id=$(admin POST /v1/message-requests "{\"channel_code\": \"c\", \"text\": \"x\"}" | jq -r .id)
+        # Long before a sweep would find that nobody read of it.
+        for _ in {1..50}; do
+            status=$(curl -fsS -H "Authorization: Bearer $SWITCHBOARD_ADMIN_KEY" \
+                "$DISPATCH_WORKER_URL/v1/message-requests/$id" | jq -r .status)
+            [[ $status != sent ]] || break
+            sleep 0.1
+        done
+        [[ $status == sent ]]
+        length() { redis-cli -u "$REDIS_URL" --no-auth-warning XLEN "$1"; }
+        sum=0
+        for stream in switchboard:events switchboard:events:{1..4}; do sum=$((sum + $(length "$stream"))); done
+        ((sum > 0 && $(length switchboard:events) < sum))
+        for url in "$DISPATCH_WORKER_URL" "$ASSIGNMENT_ENGINE_URL"; do
+            for _ in {1..50}; do
+                lag=$(curl -fsS -H "Authorization: Bearer $SWITCHBOARD_ADMIN_KEY" "$url/health" |
+                    jq ".stream.lag + (.stream.reports_lag // 0)")
+                [[ $lag != 0 ]] || break
+                sleep 0.1
+            done
+            [[ $lag == 0 ]]
+        done'
+    [ "$status" -eq 0 ]
+}
+
 @test "replicas share a port" {
     # shellcheck disable=SC2016 # for the shell inside
     run compose/local run --replicas 2 -- bash -euc '

@@ -101,7 +101,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
             at: "Shared/Coordination/A.swift"
         ),
         Sample("clients of Redis", "let a = RedisClients.make(b)"),
-        Sample("names of streams", "let a = EventStreams.stream(for: tenant)"),
+        Sample("names of streams", "let a = EventStreams().stream(for: tenant)"),
         Sample("names of streams", "let a = \"analytics:events\"", at: "Shared/Outbox/A.swift"),
         Sample("forced tries", "let a = try? b()"),
         Sample("traps", "precondition(a, \"fatalError(\"); try b()"),

@@ -16,9 +16,9 @@ final class Processor {
     /// A report is by the minute, and each batch costs a statement and a commit.
     static let gathering: Duration = .milliseconds(250)
 
-    private let redis: RedisClient
-    private let blocking: [RedisBlockingConnection]
-    private let consumers: [StreamConsumer]
+    private let reported: StreamConsumer
+    private let reporting: RedisBlockingConnection
+    private let happened: EventReaders
     private let logger: Logger
 
     /// A processor with connections of its own.
@@ -28,70 +28,64 @@ final class Processor {
     ///   - claimIdle: how long an entry rests with a silent process before another takes it.
     init(
         redis: RedisClient,
-        configuration: RedisConfiguration,
+        configuration: ServiceConfiguration,
         postgres: PostgresClient,
         consumer: String,
         claimIdle: Duration,
         logger: Logger
     ) {
-        self.redis = redis
         self.logger = logger
-        let streams = [
-            ("analytics", EventStreams.analytics), ("switchboard", EventStreams.switchboard),
-        ]
         let note: @LoopActor (StreamEvent) -> Void = { logger.note($0, reader: Processor.group) }
-        var blocking: [RedisBlockingConnection] = []
-        consumers = streams.map { source, stream in
-            let connection = RedisBlockingConnection(configuration)
-            blocking.append(connection)
-            return StreamConsumer(
-                redis: redis,
-                blocking: connection,
-                stream: stream,
-                group: Processor.group,
-                consumer: consumer,
-                claimIdle: claimIdle,
-                gathering: Processor.gathering,
-                // What callers report stands nowhere else.
-                replay: stream == EventStreams.switchboard
-                    ? StreamReplay(
-                        postgres: postgres,
-                        stream: stream,
-                        reader: Processor.group,
-                        worker: consumer,
-                        observer: note
-                    ) : nil,
-                observer: note,
-                handler: { try await Processor.count($0, source, postgres) }
-            )
-        }
-        self.blocking = blocking
+        reporting = RedisBlockingConnection(configuration.redis)
+        // What callers report stands nowhere else: there is nothing to read it again from.
+        reported = StreamConsumer(
+            redis: redis,
+            blocking: reporting,
+            stream: EventStreams.analytics,
+            group: Processor.group,
+            consumer: consumer,
+            claimIdle: claimIdle,
+            gathering: Processor.gathering,
+            observer: note,
+            handler: { try await Processor.count($0, "analytics", postgres) }
+        )
+        happened = EventReaders(
+            redis: redis,
+            configuration: configuration.redis,
+            postgres: postgres,
+            streams: configuration.eventStreams,
+            group: Processor.group,
+            worker: consumer,
+            claimIdle: claimIdle,
+            gathering: Processor.gathering,
+            observer: note,
+            handler: { try await Processor.count($0, "switchboard", postgres) }
+        )
     }
 
-    /// How many events of both streams are not counted yet; nil when Redis does not say.
+    /// How many events are not counted yet; nil when Redis does not say.
     func lag() async -> Int64? {
-        var sum: Int64 = 0
-        for consumer in consumers {
-            guard let lag = await consumer.lag() else { return nil }
-            sum += lag
+        guard let reported = await reported.lag(), let happened = await happened.lag() else {
+            return nil
         }
-        return sum
+        return reported + happened
     }
 
-    func start() async {
-        for connection in blocking {
-            do {
-                try await connection.start()
-            } catch {
-                // It goes on trying by itself.
-                logger.warning("events are not read yet", metadata: ["reason": "\(error)"])
-            }
+    /// - Throws: when the database does not say which streams there are.
+    func start() async throws {
+        do {
+            try await reporting.start()
+        } catch {
+            // It goes on trying by itself.
+            logger.warning("events are not read yet", metadata: ["reason": "\(error)"])
         }
-        for consumer in consumers { consumer.start() }
+        reported.start()
+        try await happened.start()
     }
 
     func stop() async {
-        for consumer in consumers { await consumer.stop() }
+        await reported.stop()
+        await happened.stop()
     }
 
     private static func count(

@@ -14,55 +14,38 @@ internal import Tracing
 final class ConversationMessages {
     static let group = "assignment-engine"
 
-    private let blocking: RedisBlockingConnection
-    private let consumer: StreamConsumer
+    private let readers: EventReaders
 
-    /// A reader with a connection of its own.
+    /// A reader with connections of its own.
     init(
         redis: RedisClient,
-        configuration: RedisConfiguration,
+        configuration: ServiceConfiguration,
         postgres: PostgresClient,
         sessions: SessionRepository,
         service: AssignmentService,
         claimIdle: Duration,
         logger: Logger
     ) {
-        blocking = RedisBlockingConnection(configuration)
-        let name = UUID().text
-        let note: @LoopActor (StreamEvent) -> Void = {
-            logger.note($0, reader: ConversationMessages.group)
-        }
-        consumer = StreamConsumer(
+        readers = EventReaders(
             redis: redis,
-            blocking: blocking,
-            stream: EventStreams.switchboard,
+            configuration: configuration.redis,
+            postgres: postgres,
+            streams: configuration.eventStreams,
             group: ConversationMessages.group,
-            consumer: name,
+            worker: UUID().text,
             claimIdle: claimIdle,
-            replay: StreamReplay(
-                postgres: postgres,
-                stream: EventStreams.switchboard,
-                reader: ConversationMessages.group,
-                worker: name,
-                observer: note
-            ),
-            observer: note,
+            observer: { logger.note($0, reader: ConversationMessages.group) },
             handler: { try await ConversationMessages.handle($0, sessions, service) }
         )
     }
 
     /// How many events were not looked at yet; nil when Redis does not say.
-    func lag() async -> Int64? { await consumer.lag() }
+    func lag() async -> Int64? { await readers.lag() }
 
-    func start() async {
-        // It goes on trying by itself.
-        try? await blocking.start()
-        consumer.start()
-    }
+    /// - Throws: when the database does not say which streams there are.
+    func start() async throws { try await readers.start() }
 
-    func stop() async {
-        await consumer.stop()
-    }
+    func stop() async { await readers.stop() }
 
     private static func handle(
         _ entries: [StreamEntry],
