@@ -46,6 +46,13 @@ public struct ServiceConfiguration: Sendable {
     /// How traces are recorded, and where they go.
     public let traces: TraceSettings
 
+    private static func eventStreams(_ settings: inout Settings) -> EventStreams {
+        let range = 1...EventStreams.partitionsMax
+        return EventStreams(
+            partitions: settings.integer("EVENT_PARTITIONS", default: 1, in: range)
+        )
+    }
+
     /// Reads the settings that all services share; faults are noted in `settings`.
     ///
     /// - Parameters:
@@ -72,13 +79,7 @@ public struct ServiceConfiguration: Sendable {
         messagingURL = settings.optional("MESSAGING_URL") ?? "http://127.0.0.1:8081"
         assignmentEngineURL = settings.optional("ASSIGNMENT_ENGINE_URL") ?? "http://127.0.0.1:8082"
         dispatchWorkerURL = settings.optional("DISPATCH_WORKER_URL") ?? "http://127.0.0.1:8083"
-        eventStreams = EventStreams(
-            partitions: settings.integer(
-                "EVENT_PARTITIONS",
-                default: 1,
-                in: 1...EventStreams.partitionsMax
-            )
-        )
+        eventStreams = ServiceConfiguration.eventStreams(&settings)
         isSingleInstance = settings.flag("SINGLE_INSTANCE", default: false)
         idempotencyLease = settings.milliseconds(
             "IDEMPOTENCY_LEASE_MS",

@@ -14,11 +14,12 @@ from writing_calls import FIRST, calls, filled, prepare
 
 # What changes nothing that people decide: signs of life and connections, what-if, a run that finds
 # nobody, reports of what happened elsewhere, what Slack tells and its being fed in again; and news from
-# our own services, audited where their cause is.
+# our own services, audited where their cause is. What only services may do to a process that sends is
+# audited as theirs, where its own test looks.
 NOT_AUDITED = [
     "/heartbeat", "/typing", "/v1/internal/", "/v1/engine/", "/v1/queue/drain", "/v1/events",
     "/preview", "/v1/user-sessions/", "/socket.io/", "/v1/channels/slack/events",
-    "/v1/admin/inbound/",
+    "/v1/admin/inbound/", "/v1/workers/",
 ]
 # Writes with POST to something that is there already.
 CHANGING = (

@@ -682,11 +682,13 @@ create function dispatch.set_worker(
 ) returns jsonb language plpgsql as $$
 declare
   w dispatch.workers;
+  old jsonb;
 begin
+  select dispatch.worker_json(x) into old from dispatch.workers x where id = p_id for update;
   update dispatch.workers set is_paused = p_paused where id = p_id returning * into w;
   if not found then return null; end if;
   perform platform.note_audit(p_tenant, p_actor,
-    case when p_paused then 'worker.pause' else 'worker.resume' end, p_id, null,
+    case when p_paused then 'worker.pause' else 'worker.resume' end, p_id, old,
     dispatch.worker_json(w), p_reason, p_request);
   return dispatch.worker_json(w);
 end
