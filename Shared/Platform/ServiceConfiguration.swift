@@ -46,6 +46,15 @@ public struct ServiceConfiguration: Sendable {
     /// How traces are recorded, and where they go.
     public let traces: TraceSettings
 
+    private static func allowedHosts(_ settings: inout Settings) -> AllowedHosts? {
+        let hosts = settings.optional("OUTBOUND_ALLOW_HOSTS") ?? ""
+        let allowed = hosts.isEmpty ? AllowedHosts.none : AllowedHosts(parsing: hosts)
+        if allowed == nil {
+            settings.note("OUTBOUND_ALLOW_HOSTS is '\(hosts)': expected host:port,host:port")
+        }
+        return allowed
+    }
+
     private static func eventStreams(_ settings: inout Settings) -> EventStreams {
         let range = 1...EventStreams.partitionsMax
         return EventStreams(
@@ -88,11 +97,7 @@ public struct ServiceConfiguration: Sendable {
         logLevel = settings.optional("LOG_LEVEL") ?? "info"
         drainLimit = settings.milliseconds("DRAIN_MS", default: 25_000)
         traces = TraceSettings(&settings, service: name)
-        let hosts = settings.optional("OUTBOUND_ALLOW_HOSTS") ?? ""
-        let allowed = hosts.isEmpty ? AllowedHosts.none : AllowedHosts(parsing: hosts)
-        if allowed == nil {
-            settings.note("OUTBOUND_ALLOW_HOSTS is '\(hosts)': expected host:port,host:port")
-        }
+        let allowed = ServiceConfiguration.allowedHosts(&settings)
         guard !database.isEmpty, !key.isEmpty else {
             try settings.check()
             throw SettingsError(["DATABASE_URL and SECRETS_KEY are needed"])
