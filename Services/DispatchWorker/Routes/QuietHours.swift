@@ -17,7 +17,7 @@ enum QuietHours {
         if zone == nil, from != nil || to != nil || windows != nil || exceptions != nil {
             fields.fault("tz", "is required: the times are local ones")
         } else if (from == nil) != (to == nil) {
-            fields.fault("tz", "goes with from and to")
+            fields.fault(from == nil ? "from" : "to", "is required: from and to go together")
         } else if zone != nil, (from == nil) == (windows == nil) {
             fields.fault("windows", "are needed unless there are from and to, and not beside them")
         }
