@@ -186,10 +186,13 @@ struct RedisDirectoryClientTests {
 
     /// Gives the slot, in which there must be nothing, to another node.
     private func move(slotOf key: String, in cluster: ClusteredRedis) async throws {
-        let (_, others) = try await cluster.owner(of: key)
+        let (owner, others) = try await cluster.owner(of: key)
         let id = try await others[0].ask("CLUSTER", "MYID").filter { !$0.isWhitespace }
         let slot = "\(RedisKeySlot.slot(of: key))"
-        // Those who know last would tell the others of the old owner.
+        // Who takes a slot that it imports does so in a new epoch; in its old one it would believe those
+        // who know last, and tell of the old owner.
+        let source = try await owner.ask("CLUSTER", "MYID").filter { !$0.isWhitespace }
+        try await others[0].ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source)
         for node in [others[0]] + cluster.nodes.filter({ $0.port != others[0].port }) {
             try await node.ask("CLUSTER", "SETSLOT", slot, "NODE", id)
         }

@@ -219,7 +219,8 @@ struct SendRowAgainstPostgresTests {
         ).one().uuid("id")
         _ = try await postgres.query(
             """
-            select dispatch.put_workspace($1, 'w', 'local', null, null, '[]', 'test', 'r'),
+            select dispatch.put_workspace($1, 'w', 'local', null, null, '[]', 'test', 'r',
+                'simulation', null, null),
               dispatch.put_channel($1, 'simulation', 'c', 'w', 'C0', null, null, null, null,
                 'test', 'r')
             """,
