@@ -44,11 +44,13 @@ public struct TextPattern: Sendable {
         "must be a time of day like 22:00",
         expression: "^([01][0-9]|2[0-3]):[0-5][0-9]$"
     ) { text in
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 2, parts.allSatisfy({ $0.utf8.count == 2 }),
-            let hour = Int(parts[0]), let minute = Int(parts[1])
+        let parts = text.utf8.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+        // Digits alone: a sign would make a number as well.
+        guard parts.count == 2,
+            parts.allSatisfy({ $0.count == 2 && $0.allSatisfy { (0x30...0x39).contains($0) } }),
+            let hour = Int(Substring(parts[0])), let minute = Int(Substring(parts[1]))
         else { return false }
-        return (0...23).contains(hour) && (0...59).contains(minute)
+        return hour <= 23 && minute <= 59
     }
 
     private static func isCodeStart(_ byte: UInt8) -> Bool {

@@ -110,7 +110,7 @@ struct ScheduleTests {
     func faults() throws {
         #expect(Schedule(["tz": "Mars/Olympus", "windows": []]) == nil)
         #expect(Schedule.minutes("24:00") == 1440)
-        for text in ["24:01", "9:00", "09:60", "aa:bb", "0900", ""] {
+        for text in ["24:01", "9:00", "09:60", "aa:bb", "0900", "+9:30", "-0:00", ""] {
             #expect(Schedule.minutes(text) == nil)
         }
         #expect(Schedule.date(0) == "1970-01-01")

@@ -59,10 +59,10 @@ struct Schedule: Sendable, Hashable {
 
     /// `09:30` as minutes since midnight; `24:00` is the day's end.
     static func minutes(_ text: String?) -> Int? {
-        guard let text, text.utf8.count == 5 else { return nil }
-        let parts = text.split(separator: ":")
-        guard parts.count == 2, let hour = Int(parts[0]), let minute = Int(parts[1]),
-            (0...23).contains(hour) && (0...59).contains(minute) || (hour, minute) == (24, 0)
+        guard let text else { return nil }
+        if text == "24:00" { return 24 * 60 }
+        guard TextPattern.clock.matches(text), let hour = Int(text.prefix(2)),
+            let minute = Int(text.suffix(2))
         else { return nil }
         return hour * 60 + minute
     }
