@@ -53,7 +53,8 @@ public final class EventReaders {
     /// Begins to read every partition that events were ever put onto.
     ///
     /// So the number can be changed from one process to the next: what is still in a partition that
-    /// nobody fills any more, and what others already put into a new one, is read.
+    /// nobody fills any more, and what others already put into a new one, is read. A partition that is
+    /// new since waits for the group's next process to start.
     ///
     /// - Throws: ``PostgresError`` when the database does not say which these are.
     public func start() async throws(PostgresError) {
