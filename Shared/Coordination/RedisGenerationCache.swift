@@ -1,24 +1,24 @@
+internal import Crypto
 public import EventLoop
+internal import FoundationEssentials
 public import RedisClient
 
 /// The cache of all instances.
 ///
-/// `cg:<group>` holds the generation, `qc:<group>:<generation>:<key>` a value. A group begins with
-/// its tenant's tag, so all of its keys share a slot.
+/// `cg:<group>` holds the generation, `qc:<group>:<generation>:<SHA-1 of the key>` a value. A group
+/// begins with its tenant's tag, so all of its keys share a slot.
 @LoopActor
 public final class RedisGenerationCache: GenerationCache {
-    /// How many groups' generations are remembered; above it they are learnt anew.
-    private static let seenMax = 10_000
-
     private let redis: RedisClient
-    /// The generations that groups had when they were last looked at.
-    ///
-    /// Only a guess at which value to ask for: a look is answered by what the server says then.
-    private var seen: [String: Int64] = [:]
+    private let copies: LocalCopies
 
-    /// A cache in `redis`.
-    public nonisolated init(_ redis: RedisClient) {
+    /// A cache in `redis`; `now` is the clock of what it remembers.
+    public nonisolated init(
+        _ redis: RedisClient,
+        now: @escaping @LoopActor () -> MonotonicTime = MonotonicTime.now
+    ) {
         self.redis = redis
+        copies = LocalCopies(now: now)
     }
 
     /// KEYS[1] the generation, KEYS[2] the beginning of the value's key; ARGV[1] its end.
@@ -46,27 +46,27 @@ public final class RedisGenerationCache: GenerationCache {
 
     /// Reads generation and value at one instant.
     ///
-    /// With the right guess that is one MGET, a fraction of what the script costs the server.
+    /// With the right guess that is one GET where the value is at hand, else one MGET: a fraction of
+    /// what the script costs the server.
     public func get(
         _ group: String,
         _ key: String
     ) async throws(CoordinationError) -> CacheLookup {
-        if let guess = seen[group] {
-            let lookup = try await look(group, key, at: guess)
-            if lookup.generation == guess { return lookup }
+        guard let guess = copies.find(group, key) else { return try await read(group, key) }
+        if guess.value != nil {
+            if try await generation(of: group) == guess.generation { return guess }
+        } else {
+            let lookup = try await look(group, key, at: guess.generation)
+            if lookup.generation == guess.generation { return lookup }
         }
+        return try await read(group, key)
+    }
+
+    private func generation(of group: String) async throws(CoordinationError) -> Int64 {
         let reply = try await answered("cache") { () async throws(RedisError) in
-            try await redis.run(
-                RedisGenerationCache.reading,
-                keys: ["cg:\(group)", "qc:\(group)"],
-                arguments: [.string(key)]
-            )
+            try await redis.send(["GET", .string("cg:\(group)")])
         }
-        let parts = reply.array ?? []
-        let generation = parts.first?.integer ?? 0
-        if seen.count >= RedisGenerationCache.seenMax { seen.removeAll() }
-        seen[group] = generation
-        return CacheLookup(generation: generation, value: parts.count > 1 ? parts[1].bytes : nil)
+        return reply.integer ?? 0
     }
 
     /// The group's generation, and the value that it has if that is `generation`.
@@ -75,16 +75,47 @@ public final class RedisGenerationCache: GenerationCache {
         _ key: String,
         at generation: Int64
     ) async throws(CoordinationError) -> CacheLookup {
+        let value = RedisGenerationCache.value(group, generation, key)
         let reply = try await answered("cache") { () async throws(RedisError) in
-            try await redis.send([
-                "MGET", .string("cg:\(group)"), .string("qc:\(group):\(generation):\(key)"),
-            ])
+            try await redis.send(["MGET", .string("cg:\(group)"), .string(value)])
         }
         let parts = reply.array ?? []
-        return CacheLookup(
-            generation: parts.first?.integer ?? 0,
-            value: parts.count > 1 ? parts[1].bytes : nil
+        return learnt(
+            group,
+            key,
+            CacheLookup(
+                generation: parts.first?.integer ?? 0,
+                value: parts.count > 1 ? parts[1].bytes : nil
+            )
         )
+    }
+
+    /// Both, whatever the generation is.
+    private func read(
+        _ group: String,
+        _ key: String
+    ) async throws(CoordinationError) -> CacheLookup {
+        let reply = try await answered("cache") { () async throws(RedisError) in
+            try await redis.run(
+                RedisGenerationCache.reading,
+                keys: ["cg:\(group)", "qc:\(group)"],
+                arguments: [.string(RedisGenerationCache.digest(of: key))]
+            )
+        }
+        let parts = reply.array ?? []
+        return learnt(
+            group,
+            key,
+            CacheLookup(
+                generation: parts.first?.integer ?? 0,
+                value: parts.count > 1 ? parts[1].bytes : nil
+            )
+        )
+    }
+
+    private func learnt(_ group: String, _ key: String, _ lookup: CacheLookup) -> CacheLookup {
+        copies.learn(group, key, lookup)
+        return lookup
     }
 
     /// Keeps a value under the generation it was read in.
@@ -97,8 +128,8 @@ public final class RedisGenerationCache: GenerationCache {
     ) async throws(CoordinationError) {
         _ = try await answered("cache") { () async throws(RedisError) in
             try await redis.send([
-                "SET", .string("qc:\(group):\(generation):\(key)"), .bytes(value), "PX",
-                .int(ttl.milliseconds),
+                "SET", .string(RedisGenerationCache.value(group, generation, key)),
+                .bytes(value), "PX", .int(ttl.milliseconds),
             ])
         }
     }
@@ -112,5 +143,23 @@ public final class RedisGenerationCache: GenerationCache {
                 arguments: [.int(CacheGeneration.ttl.milliseconds)]
             )
         }
+    }
+
+    private nonisolated static func value(
+        _ group: String,
+        _ generation: Int64,
+        _ key: String
+    ) -> String { "qc:\(group):\(generation):\(digest(of: key))" }
+
+    /// SHA-1 in hex: a key is as long as it likes, and what it is made of is not for Redis.
+    private nonisolated static func digest(of key: String) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        text.reserveCapacity(2 * Insecure.SHA1.byteCount)
+        for byte in Insecure.SHA1.hash(data: Array(key.utf8)) {
+            text.append(digits[Int(byte >> 4)])
+            text.append(digits[Int(byte & 15)])
+        }
+        return String(decoding: text, as: UTF8.self)
     }
 }

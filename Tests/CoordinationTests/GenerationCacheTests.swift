@@ -23,7 +23,9 @@ struct GenerationCacheTests {
         #expect(try await cache.get(group, "a").value == bytes("one"))
         #expect(try await cache.get(group, "b").value == bytes(""))
         #expect(try await cache.get(group, "c").value == nil)
-        try await EventLoop.shared.sleep(for: .milliseconds(200))
+        // What a process has read itself it may know that much longer.
+        let known: Duration = kind == .redis ? LocalCopies.lifetime : .zero
+        try await EventLoop.shared.sleep(for: .milliseconds(200) + known)
         #expect(try await cache.get(group, "a").value == nil)
         #expect(try await cache.get(group, "b").value != nil)
     }
@@ -111,9 +113,85 @@ struct GenerationCacheTests {
         let group = "{\(TestRedis.tenant())}:threads:r1"
         try await cache.invalidate([group])
         try await cache.set(group, "k", bytes("v"), generation: 1, ttl: .seconds(300))
-        let value = try await redis.send(["GET", .string("qc:\(group):1:k")])
+        // The end is `printf k | sha1sum`.
+        let digest = "13fbd79c3d390e5d6585a21e11ff5ec1970cff0c"
+        let value = try await redis.send(["GET", .string("qc:\(group):1:\(digest)")])
         #expect(value.text == "v")
         let ttl = try await redis.send(["TTL", .string("cg:\(group)")])
         #expect((86_390...86_400).contains(ttl.integer ?? 0))
+    }
+
+    @LoopActor
+    private final class Clock {
+        var time = MonotonicTime(nanoseconds: 0)
+    }
+
+    @Test(
+        "a value that was read a moment ago is not carried again, and no longer than that",
+        .enabled(if: TestRedis.url != nil)
+    )
+    func copies() async throws {
+        let redis = try await TestRedis.client()
+        let clock = Clock()
+        let cache = RedisGenerationCache(redis) { clock.time }
+        let group = "{\(TestRedis.tenant())}:messages:r1"
+        try await cache.set(group, "k", bytes("v"), generation: 0, ttl: .seconds(300))
+        #expect(try await cache.get(group, "k").value == bytes("v"))
+        // Behind its back: only a copy can answer now.
+        let key = "qc:\(group):0:13fbd79c3d390e5d6585a21e11ff5ec1970cff0c"
+        #expect(try await redis.send(["DEL", .string(key)]) == .int(1))
+        clock.time = clock.time + LocalCopies.lifetime - .milliseconds(1)
+        #expect(try await cache.get(group, "k").value == bytes("v"))
+        #expect(try await cache.get(group, "other").value == nil)
+        clock.time = clock.time + .milliseconds(1)
+        #expect(try await cache.get(group, "k").value == nil)
+    }
+
+    @Test(
+        "a copy is not served after another instance's change, 300 times",
+        .enabled(if: TestRedis.url != nil)
+    )
+    func copiesAndChanges() async throws {
+        let redis = try await TestRedis.client()
+        let (mine, other) = (RedisGenerationCache(redis), RedisGenerationCache(redis))
+        let group = "{\(TestRedis.tenant())}:messages:r1"
+        var stale = 0
+        for written in 0..<300 {
+            let lookup = try await mine.get(group, "list")
+            if lookup.value != nil { stale += 1 }
+            try await mine.set(
+                group,
+                "list",
+                bytes("\(written)"),
+                generation: lookup.generation,
+                ttl: .seconds(60)
+            )
+            for _ in 0..<2 {
+                #expect(try await mine.get(group, "list").value == bytes("\(written)"))
+            }
+            try await other.invalidate([group])
+        }
+        #expect(stale == 0)
+    }
+
+    @Test("what is remembered of values is bounded in bytes")
+    func copiesAreBounded() {
+        let copies = LocalCopies { MonotonicTime(nanoseconds: 0) }
+        let value = [UInt8](repeating: 1, count: 1024 * 1024)
+        let fitting = LocalCopies.bytesMax / value.count
+        for number in 0..<fitting {
+            copies.learn("g\(number % 3)", "\(number)", CacheLookup(generation: 1, value: value))
+            // The same again takes no more.
+            copies.learn("g\(number % 3)", "\(number)", CacheLookup(generation: 1, value: value))
+        }
+        #expect(copies.find("g0", "0")?.value != nil)
+        // A new generation gives back what the one before took.
+        copies.learn("g0", "0", CacheLookup(generation: 2, value: nil))
+        copies.learn("g1", "new", CacheLookup(generation: 1, value: value))
+        #expect(copies.find("g1", "1")?.value != nil)
+        for number in 0..<fitting {
+            copies.learn("g4", "\(number)", CacheLookup(generation: 1, value: value))
+        }
+        #expect(copies.find("g1", "1")?.value == nil)
     }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# messaging where there is no Redis at all: threads, closing and the bot's handler keep their contracts,
-# but for the tests that look into Redis.
+# messaging where there is no Redis at all: threads and closing keep their contracts, but for the tests
+# that look into Redis. The bot's handler does in Tests/Chaos/no_redis_handler.bats.
 
 setup_file() { export BATS_TEST_TIMEOUT=600; }
 
@@ -13,5 +13,3 @@ without_redis() {
 @test "threads are the same without Redis" { without_redis threads; }
 
 @test "closing and opening again are the same without Redis" { without_redis closing; }
-
-@test "the bot's handler is the same without Redis, locks and jobs included" { without_redis handler; }

@@ -1,5 +1,4 @@
 internal import Coordination
-internal import Crypto
 internal import EventLoop
 internal import FoundationEssentials
 internal import JSON
@@ -33,18 +32,6 @@ final class QueryCache {
         let params: String
 
         var group: String { namespace.group(tenant, room.text) }
-
-        /// SHA-1 of the parameters, in hex.
-        var key: String {
-            let digits = Array("0123456789abcdef".utf8)
-            var text: [UInt8] = []
-            text.reserveCapacity(2 * Insecure.SHA1.byteCount)
-            for byte in Insecure.SHA1.hash(data: Array(params.utf8)) {
-                text.append(digits[Int(byte >> 4)])
-                text.append(digits[Int(byte & 15)])
-            }
-            return String(decoding: text, as: UTF8.self)
-        }
     }
 
     private struct Flight: Hashable {
@@ -67,7 +54,7 @@ final class QueryCache {
     func get(_ query: Query) async -> CacheLookup? {
         guard let store else { return nil }
         do {
-            return try await store.get(query.group, query.key)
+            return try await store.get(query.group, query.params)
         } catch {
             Degradation.note("cache")
             return nil
@@ -81,7 +68,7 @@ final class QueryCache {
         do {
             try await store.set(
                 query.group,
-                query.key,
+                query.params,
                 value,
                 generation: generation,
                 ttl: .milliseconds(Int64(Double(ttl.milliseconds) * factor))
