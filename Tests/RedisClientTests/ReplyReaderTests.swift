@@ -75,7 +75,6 @@ struct ReplyReaderTests {
         "what is no answer is refused, and nothing comes after it",
         arguments: [
             "HTTP/1.1 400 Bad Request\r\n\r\n", "+OK\r\n?\r\n", "*2\r\n:1\r\n!x\r\n",
-            "\u{15}\u{3}\u{1}\0\u{2}\u{2}F",
         ]
     )
     func malformed(text: String) throws {
@@ -86,6 +85,15 @@ struct ReplyReaderTests {
         #expect(error?.message.isEmpty == false)
         feed(reader, "+OK\r\n".utf8)
         #expect(throws: RedisError.self) { try self.all(of: reader) }
+    }
+
+    @Test("a server with TLS that refuses plain text is told by its alert")
+    func alert() throws {
+        let reader = try ReplyReader()
+        #expect(!reader.hasHeard)
+        for byte: UInt8 in [0x15, 0x03, 0x01, 0, 2, 2, 0x46] { feed(reader, [byte]) }
+        let error = #expect(throws: RedisError.self) { try self.all(of: reader) }
+        #expect(error?.message.contains("rediss://") == true)
     }
 
     @Test("arrays may be seven deep, which is more than any command answers, and not a hundred")

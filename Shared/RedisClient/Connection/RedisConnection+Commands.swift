@@ -140,7 +140,7 @@ extension RedisConnection {
         timer = nil
         let now = EventLoop.shared.now
         guard isOpen || !pending.isEmpty else {
-            close(RedisError(.notConnected, message: "no connection in time"))
+            close(RedisError(.notConnected, message: delay))
             return
         }
         for waiter in pending.takeOverdue(now: now) {

@@ -3,22 +3,33 @@ internal import EventLoop
 /// One connection to one address, from the attempt to its end; never used again after that.
 ///
 /// ```
-/// open() ──> connecting ──> open ──> draining ──> ended
-///                │ refused, deadline  │ lost, silent, close()
-///                └───────> ended <────┘
+/// open() ──> connecting ──> (securing) ──> open ──> draining ──> ended
+///                │ refused, deadline        │ lost, silent, close()
+///                └──────────> ended <───────┘
 /// ```
 @LoopActor
 final class RedisConnection: Channel, Flushable {
     /// An unfinished answer may grow to this; then the connection is given up.
     static let replyBytesLimit = 64 * 1024 * 1024
+    /// So many bytes are enciphered at a time: four records.
+    private static let enciphermentSize = 64 * 1024
 
     private enum State {
         case unused
         case connecting
+        /// The TLS handshake is on its way.
+        case securing
         case open
         /// It takes no more commands although it still gives answers.
         case draining(RedisError)
         case ended(RedisError)
+
+        var isEstablished: Bool {
+            switch self {
+            case .open, .draining: true
+            case .unused, .connecting, .securing, .ended: false
+            }
+        }
     }
 
     var isFlushScheduled = false
@@ -43,6 +54,10 @@ final class RedisConnection: Channel, Flushable {
     private var state = State.unused
     private var socket: StreamSocket?
     private var reader: ReplyReader?
+    private let tls: RedisTLS?
+    private var session: TLSSession?
+    /// What is enciphered and the kernel has not taken.
+    private var enciphered = OutputBuffer()
     private var opening: CheckedContinuation<Result<Void, RedisError>, Never>?
     private var endWaiter: CheckedContinuation<RedisError, Never>?
 
@@ -53,6 +68,7 @@ final class RedisConnection: Channel, Flushable {
         self.meter = meter
         idleLimit = configuration.idleLimit
         directory = configuration.directory
+        tls = configuration.tls
         slot = configuration.slot
         pending = PendingCommands(
             countLimit: configuration.pendingLimit,
@@ -74,13 +90,20 @@ final class RedisConnection: Channel, Flushable {
     // MARK: Opening
 
     /// Connects to a numeric address or a socket path.
+    ///
+    /// - Parameter server: the same by the name that was looked up, which the certificate must be
+    ///   for; nil when there was none but the address.
     func open(
         _ endpoint: RedisConfiguration.Endpoint,
+        of server: RedisConfiguration.Endpoint? = nil,
         deadline: MonotonicTime
     ) async throws(RedisError) {
         let outcome = await withCheckedContinuation { continuation in
             opening = continuation
             do throws(RedisError) {
+                if let tls, case .tcp(let host, _) = server ?? endpoint {
+                    session = try TLSSession(tls, host: host)
+                }
                 try connect(to: endpoint)
                 look(at: deadline)
             } catch {
@@ -113,6 +136,26 @@ final class RedisConnection: Channel, Flushable {
             return
         }
         socket?.update(interest: .read)
+        guard let session else { return opened() }
+        state = .securing
+        shakeHands(session)
+    }
+
+    private func shakeHands(_ session: TLSSession) {
+        do throws(RedisError) {
+            let isDone = try session.shakeHands()
+            session.moveOutput(to: &enciphered)
+            send()
+            if isDone, !isEnded { opened() }
+        } catch {
+            // The peer is told too.
+            session.moveOutput(to: &enciphered)
+            send()
+            end(error)
+        }
+    }
+
+    private func opened() {
         state = .open
         lastHeard = EventLoop.shared.now
         settleOpening(.success(()))
@@ -161,8 +204,24 @@ final class RedisConnection: Channel, Flushable {
     var refusalReason: String {
         switch state {
         case .ended(let reason), .draining(let reason): reason.message
-        case .unused, .connecting, .open: "the connection is not open yet"
+        case .unused, .connecting, .securing, .open: "the connection is not open yet"
         }
+    }
+
+    /// What a lost connection is called; a wrong scheme shows in nothing else.
+    private func hangUp(_ words: String) -> RedisError {
+        if case .securing = state {
+            return RedisError(.notConnected, message: "\(words), in the TLS handshake")
+        }
+        let isMute = tls == nil && reader?.hasHeard == false
+        let hint = isMute ? ", before it said a word (with TLS: rediss://)" : ""
+        return RedisError(.connectionLost, message: words + hint)
+    }
+
+    /// Why an attempt is given up at its deadline.
+    var delay: String {
+        guard case .securing = state else { return "no connection in time" }
+        return "no TLS handshake in time; a server that speaks no TLS may say nothing"
     }
 
     private func end(_ reason: RedisError) {
@@ -192,18 +251,45 @@ final class RedisConnection: Channel, Flushable {
     /// Reads once; what is left makes the socket ready again.
     private func receive() {
         guard let reader, let outcome = read(into: reader) else { return }
-        takeAnswers(of: reader)
         switch outcome {
-        case .received, .wouldBlock: break
-        case .end: close(RedisError(.connectionLost, message: "the server closed the connection"))
-        case .failed(let failure): close(RedisError(.connectionLost, message: "\(failure)"))
+        case .received:
+            if let session { decipher(session, into: reader) }
+            takeAnswers(of: reader)
+        case .wouldBlock: break
+        case .end: close(hangUp("the server closed the connection"))
+        case .failed(let failure): close(hangUp("\(failure)"))
         }
     }
 
     private func read(into reader: ReplyReader) -> ReceiveOutcome? {
-        socket?.receive { bytes, count in
-            bytes.withUnsafeBytes { reader.feed(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+        let session = session
+        return socket?.receive { bytes, count in
+            bytes.withUnsafeBytes { buffer in
+                let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+                if let session { session.receive(bytes) } else { reader.feed(bytes) }
+            }
         }
+    }
+
+    /// Hands on all that can be deciphered: what stayed in the session would make nothing ready.
+    private func decipher(_ session: TLSSession, into reader: ReplyReader) {
+        if case .securing = state { shakeHands(session) }
+        guard state.isEstablished else { return }
+        var ending: RedisError?
+        do throws(RedisError) {
+            if try !session.read({ reader.feed($0) }) {
+                ending = hangUp("the server closed the connection")
+            }
+        } catch {
+            ending = error
+        }
+        if let ending {
+            takeAnswers(of: reader)
+            close(ending)
+            return
+        }
+        session.moveOutput(to: &enciphered)
+        if !enciphered.isEmpty, !isBlocked { send() }
     }
 
     private func takeAnswers(of reader: ReplyReader) {
@@ -227,9 +313,9 @@ final class RedisConnection: Channel, Flushable {
     }
 
     private func send() {
-        while !isEnded, !output.isEmpty, let outcome = sendOnce() {
+        while !isEnded, let outcome = sendOnce() {
             switch outcome {
-            case .sent(let count): output.consume(count)
+            case .sent: break
             case .wouldBlock:
                 isBlocked = true
                 socket?.update(interest: [.read, .write])
@@ -237,7 +323,7 @@ final class RedisConnection: Channel, Flushable {
             case .failed(let failure):
                 // A server that hangs up may have said why.
                 receive()
-                close(RedisError(.connectionLost, message: "\(failure)"))
+                close(hangUp("\(failure)"))
             }
         }
         guard isBlocked, !isEnded else { return }
@@ -245,8 +331,27 @@ final class RedisConnection: Channel, Flushable {
         socket?.update(interest: .read)
     }
 
+    /// Sends some of what waits; nil when nothing does.
     private func sendOnce() -> SendOutcome? {
-        let bytes = output.bytes.bindMemory(to: UInt8.self)
-        return socket?.send(bytes.span)
+        guard let session else { return sendSome(of: &output) }
+        if enciphered.isEmpty, !output.isEmpty {
+            let count = min(output.count, RedisConnection.enciphermentSize)
+            do throws(RedisError) {
+                try session.write(UnsafeRawBufferPointer(rebasing: output.bytes[..<count]))
+            } catch {
+                end(error)
+                return nil
+            }
+            output.consume(count)
+            session.moveOutput(to: &enciphered)
+        }
+        return sendSome(of: &enciphered)
+    }
+
+    private func sendSome(of buffer: inout OutputBuffer) -> SendOutcome? {
+        guard !buffer.isEmpty else { return nil }
+        let outcome = socket?.send(buffer.bytes.bindMemory(to: UInt8.self).span)
+        if case .sent(let count) = outcome { buffer.consume(count) }
+        return outcome
     }
 }

@@ -13,6 +13,8 @@ final class ReplyReader {
     private let functions: UnsafeMutablePointer<redisReplyObjectFunctions>
     private var open: [OpenArray] = []
     private var value: RedisValue?
+    /// The first two bytes that came.
+    private var start: [UInt8] = []
     /// Bytes of the answer that is not whole yet.
     private(set) var unfinished = 0
 
@@ -38,8 +40,12 @@ final class ReplyReader {
         functions.deallocate()
     }
 
+    /// Whether any byte came.
+    var hasHeard: Bool { !start.isEmpty }
+
     /// Takes bytes as they came.
     func feed(_ bytes: UnsafeRawBufferPointer) {
+        if start.count < 2 { start += bytes.prefix(2 - start.count) }
         unfinished += bytes.count
         // A failure is kept by the parser, and ``next()`` tells it.
         _ = redisReaderFeed(
@@ -56,7 +62,7 @@ final class ReplyReader {
         guard unfinished > 0 else { return nil }
         var mark: UnsafeMutableRawPointer?
         guard redisReaderGetReply(reader, &mark) == REDIS_OK else {
-            throw RedisError(.protocolViolation, message: words)
+            throw RedisError(.protocolViolation, message: isAlert ? ReplyReader.alert : words)
         }
         guard mark != nil else { return nil }
         guard let value else {
@@ -66,6 +72,11 @@ final class ReplyReader {
         unfinished = reader.pointee.len - reader.pointee.pos
         return value
     }
+
+    private static let alert = "the server speaks TLS; write rediss:// in place of redis://"
+
+    /// Whether a server with TLS refuses plain text: the record of an alert (RFC 8446, 5.1).
+    private var isAlert: Bool { start.elementsEqual([0x15, 0x03]) }
 
     private var words: String {
         withUnsafeBytes(of: &reader.pointee.errstr) { buffer in
