@@ -81,10 +81,13 @@ public actor PrivateRedis {
 
     /// Starts a sentinel that watches the server on `primary` by the name `primary`, and appoints
     /// another when `quorum` sentinels have missed it for a second.
+    ///
+    /// - Parameter certificate: what it shows when it speaks TLS, as the primary then does too.
     public static func startSentinel(
         watching primary: Int,
         quorum: Int,
-        password: String? = nil
+        password: String? = nil,
+        showing certificate: TestCertificate? = nil
     ) async throws -> PrivateRedis {
         try await start { port, folder in
             PrivateRedis(
@@ -92,7 +95,7 @@ public actor PrivateRedis {
                 folder: folder,
                 arguments: ["--sentinel"],
                 configuration: """
-                    port \(port)
+                    \(portLines(port, certificate))
                     bind 127.0.0.1
                     dir "\(folder.path)"
                     logfile "\(folder.appendingPathComponent("log").path)"
@@ -104,6 +107,19 @@ public actor PrivateRedis {
                     """
             )
         }
+    }
+
+    private static func portLines(_ port: Int, _ certificate: TestCertificate?) -> String {
+        guard let certificate else { return "port \(port)" }
+        return """
+            port 0
+            tls-port \(port)
+            tls-replication yes
+            tls-auth-clients no
+            tls-cert-file \(certificate.file)
+            tls-key-file \(certificate.key)
+            tls-ca-cert-file \(certificate.authority)
+            """
     }
 
     private static func start(

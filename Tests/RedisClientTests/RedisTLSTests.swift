@@ -215,4 +215,51 @@ struct RedisTLSTests {
             await client.stop()
         }
     }
+
+    @Test("sentinels, and nodes of a cluster, are asked over TLS and name their server")
+    func directories() async throws {
+        let authority = try await TestAuthority()
+        defer { authority.remove() }
+        let certificate = try await authority.sign("IP:127.0.0.1")
+        let files = RedisTLS.Files(authorities: authority.file)
+        func answer(_ url: String, _ command: [RedisArgument]) async throws -> RedisValue {
+            var configuration = try RedisConfiguration(url: url, files: files)
+            configuration.attemptTimeout = .seconds(10)
+            configuration.deadline = .seconds(10)
+            let client = RedisClient(configuration)
+            try await client.start()
+            let answer = try await client.send(command)
+            await client.stop()
+            return answer
+        }
+        let primary = try await PrivateRedis.start(showing: certificate)
+        let sentinel = try await PrivateRedis.startSentinel(
+            watching: primary.port,
+            quorum: 1,
+            showing: certificate
+        )
+        let watched = "rediss+sentinel://127.0.0.1:\(sentinel.port)/primary/2"
+        #expect(try await answer(watched, ["CLIENT", "INFO"]).text?.contains("db=2 ") == true)
+        await sentinel.stop()
+        await primary.stop()
+
+        let node = try await PrivateRedis.start(
+            [
+                "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
+                "--tls-cluster", "yes",
+            ],
+            showing: certificate
+        )
+        let place = "127.0.0.1:\(node.port)"
+        _ = try await answer("rediss://\(place)", ["CLUSTER", "ADDSLOTSRANGE", 0, 16_383])
+        let isWhole = try await eventually(within: .seconds(10)) {
+            try await answer("rediss://\(place)", ["CLUSTER", "INFO"]).text?
+                .contains("cluster_state:ok") == true
+        }
+        #expect(isWhole)
+        #expect(
+            try await answer("rediss+cluster://\(place)", ["SET", "k", "v"]) == .status("OK")
+        )
+        await node.stop()
+    }
 }
