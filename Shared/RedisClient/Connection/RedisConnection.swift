@@ -101,9 +101,7 @@ final class RedisConnection: Channel, Flushable {
         let outcome = await withCheckedContinuation { continuation in
             opening = continuation
             do throws(RedisError) {
-                if let tls, case .tcp(let host, _) = server ?? endpoint {
-                    session = try TLSSession(tls, host: host)
-                }
+                if let tls { session = try TLSSession(tls, with: server ?? endpoint) }
                 try connect(to: endpoint)
                 look(at: deadline)
             } catch {
@@ -226,6 +224,7 @@ final class RedisConnection: Channel, Flushable {
 
     private func end(_ reason: RedisError) {
         guard !isEnded else { return }
+        if state.isEstablished { sayGoodbye() }
         state = .ended(reason)
         socket?.close()
         if let timer { EventLoop.shared.cancel(timer) }
@@ -235,6 +234,14 @@ final class RedisConnection: Channel, Flushable {
         let waiting = endWaiter
         endWaiter = nil
         waiting?.resume(returning: reason)
+    }
+
+    /// Tells the peer that the stream ends here and was not cut, unless more goes before it.
+    private func sayGoodbye() {
+        guard let session, enciphered.isEmpty else { return }
+        session.close()
+        session.moveOutput(to: &enciphered)
+        _ = sendSome(of: &enciphered)
     }
 
     // MARK: Socket

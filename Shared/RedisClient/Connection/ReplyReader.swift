@@ -5,6 +5,8 @@ internal import CHiredis
 /// The parser asks for an object per value and hands an array's object to its elements; here the
 /// stack of arrays that are not full yet is that knowledge, and what the parser gets is only a mark.
 final class ReplyReader {
+    /// How deep arrays may be nested; 0.14 refuses the eighth by itself, 1.x would take a thousand.
+    private static let nestingLimit = 8
     /// How many elements an array is made ready for before the first is there.
     private static let elementsReserved = 1024
 
@@ -79,7 +81,10 @@ final class ReplyReader {
     private var isAlert: Bool { start.elementsEqual([0x15, 0x03]) }
 
     private var words: String {
-        withUnsafeBytes(of: &reader.pointee.errstr) { buffer in
+        guard open.count < ReplyReader.nestingLimit else {
+            return "arrays nested deeper than \(ReplyReader.nestingLimit)"
+        }
+        return withUnsafeBytes(of: &reader.pointee.errstr) { buffer in
             String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
         }
     }
@@ -108,6 +113,8 @@ final class ReplyReader {
 
     fileprivate func beginArray(of count: Int) -> UnsafeMutableRawPointer? {
         guard count > 0 else { return add(.array([])) }
+        // The parser calls it a lack of memory, and takes nothing more.
+        guard open.count < ReplyReader.nestingLimit else { return nil }
         var elements: [RedisValue] = []
         elements.reserveCapacity(min(count, ReplyReader.elementsReserved))
         open.append(OpenArray(elements: elements, count: count))

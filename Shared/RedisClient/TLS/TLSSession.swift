@@ -17,10 +17,16 @@ final class TLSSession {
     private let plain: UnsafeMutableRawBufferPointer
     private let host: String
 
-    /// A client's side, to a server whose certificate must be for `host`, a name or an address.
+    /// A client's side, to a server whose certificate must be for its host, a name or an address.
     ///
-    /// - Throws: ``RedisError`` when there is no memory, or `host` is no host.
-    init(_ tls: RedisTLS, host: String) throws(RedisError) {
+    /// - Throws: ``RedisError`` when there is no memory, or no certificate can be for the server.
+    init(
+        _ tls: RedisTLS,
+        with server: RedisConfiguration.Endpoint
+    ) throws(RedisError) {
+        guard case .tcp(let host, _) = server else {
+            throw RedisError(.notConnected, message: "TLS needs a host, and \(server) has none")
+        }
         guard let session = SSL_new(tls.context), let incoming = BIO_new(BIO_s_mem()),
             let outgoing = BIO_new(BIO_s_mem())
         else { throw RedisError(.notConnected, message: "OpenSSL had no memory for a session") }
@@ -109,6 +115,12 @@ final class TLSSession {
         guard count == bytes.count else {
             throw RedisError(.connectionLost, message: "TLS: \(reason)")
         }
+    }
+
+    /// Says goodbye; nothing is written after it.
+    func close() {
+        ERR_clear_error()
+        _ = SSL_shutdown(session)
     }
 
     // MARK: Reasons
