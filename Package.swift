@@ -109,6 +109,7 @@ let package = Package(
         .systemLibrary(name: "CLibPQ", path: "Shared/CLibPQ", pkgConfig: "libpq"),
         // Its pkg-config file carries a flag that SwiftPM refuses with a warning at every build.
         .systemLibrary(name: "CHiredis", path: "Shared/CHiredis"),
+        .systemLibrary(name: "COpenSSL", path: "Shared/COpenSSL", pkgConfig: "openssl"),
         .systemLibrary(name: "CLibCurl", path: "Shared/CLibCurl", pkgConfig: "libcurl"),
 
         wrapper("EventLoop", ["CLinux", heaps]),
@@ -117,7 +118,7 @@ let package = Package(
         shared("Telemetry", ["EventLoop", "JSON", "Tracing", deques, logging, metrics]),
         shared("HTTPServer", ["EventLoop", "JSON", "Tracing", crypto, logging]),
         wrapper("HTTPClient", ["EventLoop", "CLibCurl", deques]),
-        wrapper("RedisClient", ["CHiredis", "EventLoop", deques]),
+        wrapper("RedisClient", ["CHiredis", "COpenSSL", "EventLoop", deques]),
         wrapper("PostgresClient", ["CLibPQ", "EventLoop", deques]),
         shared("FaultPoints", ["EventLoop"]),
         shared("Coordination", ["EventLoop", "PostgresClient", "RedisClient", "Tracing", crypto]),

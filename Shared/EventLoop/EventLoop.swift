@@ -68,7 +68,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
             UInt64(UInt32(wakeup))
         )
         precondition(added == 0, "the wake-up descriptor can be watched")
-        // libpq and hiredis write by themselves, without MSG_NOSIGNAL.
+        // libpq writes by itself, without MSG_NOSIGNAL.
         signal(SIGPIPE, SIG_IGN)
         keepResumedTasksOnTheLoop()
     }

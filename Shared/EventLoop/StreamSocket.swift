@@ -32,7 +32,7 @@ public struct StreamSocket: ~Copyable {
     /// How many bytes one ``receive(_:)`` takes at most.
     public static let receiveSize = 64 * 1024
 
-    private var descriptor: Int32
+    private(set) var descriptor: Int32
     private var registration: Registration?
     /// The other end.
     public let peer: SocketAddress

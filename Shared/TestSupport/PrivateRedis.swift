@@ -25,6 +25,8 @@ public actor PrivateRedis {
     private let arguments: [String]
     /// The whole configuration, of a server that keeps its file up to date itself.
     private let configuration: String?
+    /// What it shows when its port speaks TLS; nil for plain text.
+    private let certificate: TestCertificate?
     private var shell: Process?
     private var lifeline: Pipe?
 
@@ -39,11 +41,18 @@ public actor PrivateRedis {
     /// The server's address.
     public nonisolated var url: String { "redis://127.0.0.1:\(port)" }
 
-    private init(port: Int, folder: URL, arguments: [String], configuration: String? = nil) {
+    private init(
+        port: Int,
+        folder: URL,
+        arguments: [String],
+        configuration: String? = nil,
+        certificate: TestCertificate? = nil
+    ) {
         self.port = port
         self.folder = folder
         self.arguments = arguments
         self.configuration = configuration
+        self.certificate = certificate
     }
 
     /// Starts a server on the first free port it finds.
@@ -55,12 +64,30 @@ public actor PrivateRedis {
         }
     }
 
+    /// Starts a server whose port speaks TLS; clients need no certificate unless `arguments` say so.
+    public static func start(
+        _ arguments: [String] = [],
+        showing certificate: TestCertificate
+    ) async throws -> PrivateRedis {
+        try await start { port, folder in
+            PrivateRedis(
+                port: port,
+                folder: folder,
+                arguments: arguments,
+                certificate: certificate
+            )
+        }
+    }
+
     /// Starts a sentinel that watches the server on `primary` by the name `primary`, and appoints
     /// another when `quorum` sentinels have missed it for a second.
+    ///
+    /// - Parameter certificate: what it shows when it speaks TLS, as the primary then does too.
     public static func startSentinel(
         watching primary: Int,
         quorum: Int,
-        password: String? = nil
+        password: String? = nil,
+        showing certificate: TestCertificate? = nil
     ) async throws -> PrivateRedis {
         try await start { port, folder in
             PrivateRedis(
@@ -68,7 +95,7 @@ public actor PrivateRedis {
                 folder: folder,
                 arguments: ["--sentinel"],
                 configuration: """
-                    port \(port)
+                    \(portLines(port, certificate))
                     bind 127.0.0.1
                     dir "\(folder.path)"
                     logfile "\(folder.appendingPathComponent("log").path)"
@@ -80,6 +107,19 @@ public actor PrivateRedis {
                     """
             )
         }
+    }
+
+    private static func portLines(_ port: Int, _ certificate: TestCertificate?) -> String {
+        guard let certificate else { return "port \(port)" }
+        return """
+            port 0
+            tls-port \(port)
+            tls-replication yes
+            tls-auth-clients no
+            tls-cert-file \(certificate.file)
+            tls-key-file \(certificate.key)
+            tls-ca-cert-file \(certificate.authority)
+            """
     }
 
     private static func start(
@@ -180,8 +220,16 @@ public actor PrivateRedis {
     }
 
     private func options(_ log: URL) -> [String] {
-        [
-            "--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+        let ports =
+            certificate.map { certificate in
+                [
+                    "--port", "0", "--tls-port", "\(port)", "--tls-auth-clients", "no",
+                    "--tls-cert-file", certificate.file, "--tls-key-file", certificate.key,
+                    "--tls-ca-cert-file", certificate.authority,
+                ]
+            } ?? ["--port", "\(port)"]
+        return ports + [
+            "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
             "--dir", folder.path, "--logfile", log.path,
             "--unixsocket", folder.appendingPathComponent("socket").path,
         ]

@@ -43,6 +43,33 @@ struct SocketTests {
         }
     }
 
+    /// Connects, and keeps the outcome and what the peer says.
+    private final class Caller: Channel {
+        var socket: StreamSocket
+        private(set) var isConnected = false
+        private(set) var failure: EventLoopError?
+        private(set) var received: [UInt8] = []
+
+        init(_ socket: consuming StreamSocket) { self.socket = socket }
+
+        func start() {
+            do { try socket.watch(self, interest: .write) } catch { Issue.record(error) }
+        }
+
+        func ready(_ readiness: Readiness) {
+            if isConnected {
+                _ = socket.receive { received.append(contentsOf: $0[..<$1]) }
+                return
+            }
+            failure = socket.connectFailure()
+            isConnected = failure == nil
+            if isConnected { socket.update(interest: .read) } else { socket.close() }
+        }
+
+        func send(_ bytes: [UInt8]) -> SendOutcome { socket.send(bytes.span) }
+        func close() { socket.close() }
+    }
+
     private func until(_ condition: () -> Bool) async throws {
         for _ in 0..<2500 where !condition() {
             try await EventLoop.shared.sleep(for: .milliseconds(2))
@@ -70,6 +97,42 @@ struct SocketTests {
             address: try await SocketAddress.resolve(host: host, port: 0),
             sharesPort: sharesPort
         )
+    }
+
+    @Test("connecting is told when it is done, and bytes go both ways")
+    func connecting() async throws {
+        let taker = Taker()
+        let listener = try await listener("127.0.0.1")
+        try listener.start(taker)
+        let caller = Caller(
+            try StreamSocket.connecting(toHost: "127.0.0.1", port: listener.address.port)
+        )
+        caller.start()
+        try await until { caller.isConnected && taker.connections.count == 1 }
+        #expect(caller.send([1, 2, 3]) == .sent(3))
+        try await until { taker.connections[0].received == [1, 2, 3] }
+        #expect(taker.connections[0].send([4]) == .sent(1))
+        try await until { caller.received == [4] }
+        caller.close()
+        try await until { taker.connections[0].outcomes.last == .end }
+        listener.close()
+    }
+
+    @Test("connecting where nobody listens fails with the system's words; a name is no address")
+    func connectingToNobody() async throws {
+        let caller = Caller(try StreamSocket.connecting(toHost: "127.0.0.1", port: 1))
+        caller.start()
+        try await until { caller.failure != nil }
+        #expect(caller.failure == EventLoopError(operation: "connect", errno: ECONNREFUSED))
+        #expect(throws: EventLoopError.self) {
+            _ = try StreamSocket.connecting(toHost: "localhost", port: 1)
+        }
+        #expect(throws: EventLoopError.self) {
+            _ = try StreamSocket.connecting(toPath: "/no/such/socket")
+        }
+        #expect(throws: EventLoopError(operation: "connect", errno: ENAMETOOLONG)) {
+            _ = try StreamSocket.connecting(toPath: String(repeating: "a", count: 200))
+        }
     }
 
     @Test("the bound port is reported, and bytes go both ways", arguments: ["127.0.0.1", "*"])

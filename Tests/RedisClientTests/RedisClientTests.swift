@@ -256,6 +256,28 @@ struct RedisClientTests {
         }
     }
 
+    @Test("an array above the limit, of elements far below it, ends the connection too")
+    func hugeArray() async throws {
+        try await withRedis { _, redis async throws in
+            let script = RedisScript(
+                """
+                local element, all = string.rep('x', 1000000), {}
+                for index = 1, tonumber(ARGV[1]) do all[index] = element end
+                return all
+                """
+            )
+            let most = RedisConnection.replyBytesLimit / 1_000_000 - 1
+            let good = try await redis.run(script, keys: [], arguments: [.int(Int64(most))])
+            #expect(good.array?.count == most)
+            let above: [RedisArgument] = [.int(Int64(most) + 3)]
+            #expect(
+                await code { try await redis.run(script, keys: [], arguments: above) }
+                    == .protocolViolation
+            )
+            #expect(try await eventually { redis.isConnected })
+        }
+    }
+
     @Test("an answer above the limit ends the connection, and the next one works")
     func hugeAnswer() async throws {
         try await withRedis { _, redis async throws in

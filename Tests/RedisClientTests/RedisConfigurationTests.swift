@@ -111,7 +111,11 @@ struct RedisConfigurationTests {
             (["REDIS_MODE": "maybe"], "REDIS_MODE"),
             (["REDIS_PORT": "x", "REDIS_HOST": "h"], "REDIS_PORT"),
             (["REDIS_PORT": "0"], "REDIS_PORT"),
-            (["REDIS_URL": "rediss://h"], "REDIS_URL"),
+            (["REDIS_URL": "redis://h", "REDIS_TLS_CA_FILE": "/ca"], "REDIS_TLS_CA_FILE"),
+            (["REDIS_HOST": "h", "REDIS_TLS_KEY_FILE": "/key"], "REDIS_TLS_KEY_FILE"),
+            (["REDIS_URL": "rediss://h", "REDIS_TLS_CA_FILE": "/no/ca"], "REDIS_TLS_CA_FILE"),
+            (["REDIS_URL": "rediss://h", "REDIS_TLS_CERT_FILE": "/c"], "REDIS_TLS_KEY_FILE"),
+            (["REDIS_URL": "rediss://h", "REDIS_TLS_KEY_FILE": "/k"], "REDIS_TLS_CERT_FILE"),
             (["REDIS_URL": "redis://user@h"], "REDIS_URL"),
             (["REDIS_URL": "redis://h", "REDIS_CACHE_URL": "c"], "REDIS_CACHE_URL"),
             (["REDIS_URL": "redis+cluster://h"], "REDIS_URL"),
@@ -145,6 +149,23 @@ struct RedisConfigurationTests {
             purpose: .queue
         )
         #expect(clustered.serving("{bull}:q:").slot == RedisKeySlot.slot(of: "bull"))
+    }
+
+    @Test("TLS and plain text on one port are two servers; a plain URL beside one with TLS is fine")
+    func secured() throws {
+        let environment = ["REDIS_URL": "rediss://h", "REDIS_CACHE_URL": "redis://h"]
+        func made(_ purpose: RedisConfiguration.Purpose) throws -> RedisConfiguration {
+            try RedisConfiguration(
+                environment: environment,
+                serviceDefault: .required,
+                purpose: purpose
+            )
+        }
+        let general = try made(.general)
+        #expect(general.tls != nil)
+        #expect(try made(.cache).tls == nil)
+        #expect(try !made(.cache).isSameServer(as: general))
+        #expect(try made(.queue).isSameServer(as: general))
     }
 
     @Test("a configuration shows no password")

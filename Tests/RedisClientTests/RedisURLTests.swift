@@ -47,6 +47,19 @@ struct RedisURLTests {
         ),
     ]
 
+    @Test("two s ask for TLS, and nothing else does")
+    func secured() throws {
+        for text in ["rediss://h/2", "REDISS://h", "rediss+sentinel://h/p", "rediss+cluster://h"] {
+            #expect(try RedisURL(text, variable: "X").isSecure, "\(text)")
+        }
+        for text in ["redis://rediss", "unix:///s", "redis+sentinel://h/p", "redis+cluster://h"] {
+            #expect(try !RedisURL(text, variable: "X").isSecure, "\(text)")
+        }
+        let watched = try RedisURL("rediss+sentinel://a,b:1/prime/3", variable: "X")
+        let plain = try RedisURL("redis+sentinel://a,b:1/prime/3", variable: "X")
+        #expect(watched.directory == plain.directory && watched.database == 3)
+    }
+
     typealias Endpoint = RedisConfiguration.Endpoint
 
     @Test("a URL of sentinels names them, the primary, and how to reach it")
@@ -82,7 +95,8 @@ struct RedisURLTests {
         arguments: [
             ("localhost:6379", "is not a URL"),
             ("http://h", "has the scheme 'http'"),
-            ("rediss://:secret@h", "hiredis lacks"),
+            ("rediss+unix:///run/redis.sock", "rediss:// (TLS)"),
+            ("rediss://:secret@h:port", "'port'"),
             ("redis://:secret@h:port", "'port'"),
             ("redis://h:0", "1 to 65535"),
             ("redis://h:65536", "1 to 65535"),

@@ -76,24 +76,4 @@ struct RedisValueTests {
         #expect(error.mayHaveRun == mayHaveRun)
         #expect(error.serverCode == nil)
     }
-
-    @Test("commands are written as bulk strings with a zero behind them")
-    func encoding() {
-        var encoder = CommandEncoder()
-        encoder.encode(["SET", "é", .bytes([0, 13, 10]), 0, -1, .int(.min), .int(.max), 1200, ""])
-        let expected =
-            "*9\r\n$3\r\nSET\r\n$2\r\né\r\n$3\r\n\0\r\n\r\n$1\r\n0\r\n$2\r\n-1\r\n"
-            + "$20\r\n-9223372036854775808\r\n$19\r\n9223372036854775807\r\n$4\r\n1200\r\n$0\r\n\r\n"
-        #expect(encoder.bytes == Array(expected.utf8) + [0])
-        encoder.encode(["PING"])
-        #expect(encoder.bytes == Array("*1\r\n$4\r\nPING\r\n\0".utf8))
-    }
-
-    @Test("a buffer that one large command made is given back")
-    func encoderBuffer() {
-        var encoder = CommandEncoder()
-        encoder.encode([.bytes([UInt8](repeating: 1, count: 4 * CommandEncoder.bufferKept))])
-        encoder.encode(["PING"])
-        #expect(encoder.bytes.capacity <= CommandEncoder.bufferKept)
-    }
 }

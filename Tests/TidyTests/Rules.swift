@@ -10,6 +10,7 @@ private let wrapperOf = [
     "CLibPQ": "Shared/PostgresClient",
     "CHiredis": "Shared/RedisClient",
     "CLibCurl": "Shared/HTTPClient",
+    "COpenSSL": "Shared/RedisClient",
 ]
 
 /// Where the wall clock is read: the times of log lines and of the `Date` header.

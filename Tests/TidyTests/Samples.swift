@@ -26,6 +26,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
         Sample("names of folders", "", at: "compose/common/a.sh"),
         Sample("imports of C modules", "internal import CLibPQ\n"),
         Sample("imports of C modules", "import CHiredis", at: "Shared/Outbox/A.swift"),
+        Sample("imports of C modules", "import COpenSSL", at: "Shared/HTTPClient/A.swift"),
         Sample("imports of C modules", "@preconcurrency import struct CLinux.epoll_event"),
         Sample("imports of services", "import dispatch_worker"),
         Sample("imports of services", "import messaging", at: "Shared/Domain/A.swift"),

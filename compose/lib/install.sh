@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the machine must have: Debian packages, installed once, and Swift.
 
-readonly BUILD_PACKAGES=(libpq-dev libhiredis-dev libcurl4-openssl-dev pkg-config)
+readonly BUILD_PACKAGES=(libpq-dev libhiredis-dev libcurl4-openssl-dev libssl-dev pkg-config)
 readonly STORE_PACKAGES=(redis-server postgresql)
 readonly RUN_PACKAGES=(curl jq ca-certificates util-linux)
 readonly TEST_PACKAGES=(bats shellcheck prometheus python3-venv git)

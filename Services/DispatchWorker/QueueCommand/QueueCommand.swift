@@ -49,7 +49,11 @@ struct QueueOptions: ParsableArguments {
     /// The server to use.
     func connection() throws -> RedisConfiguration {
         if let redisUrl {
-            return try RedisConfiguration(url: redisUrl, variable: "--redis-url")
+            return try RedisConfiguration(
+                url: redisUrl,
+                variable: "--redis-url",
+                files: RedisTLS.Files(environment: QueueEnvironment.variables())
+            )
         }
         return try RedisConfiguration(
             environment: QueueEnvironment.variables(),

@@ -8,6 +8,8 @@ extension RedisConfiguration {
     /// | neither | `optional` | localhost:`REDIS_PORT` or 6379, as a probe |
     ///
     /// A URL may name sentinels (`redis+sentinel://`), whose password is `REDIS_SENTINEL_PASSWORD`.
+    /// With TLS (`rediss://`), `REDIS_TLS_CA_FILE` says whom to trust, and `REDIS_TLS_CERT_FILE` with
+    /// `REDIS_TLS_KEY_FILE` who the client is.
     /// `REDIS_CACHE_URL` and `REDIS_QUEUE_URL` stand before `REDIS_URL` for their purposes. An empty
     /// variable counts as unset, as Compose files write `${NAME:-}`.
     ///
@@ -21,6 +23,8 @@ extension RedisConfiguration {
         let settings = Settings(environment: environment)
         let password = settings["REDIS_PASSWORD"]
         let mode = try settings.mode()
+        let files = RedisTLS.Files(environment: environment)
+        try settings.checkFiles()
         if let name = settings.urlVariable(for: purpose), let text = settings[name] {
             var url = try RedisURL(text, variable: name)
             url.password = url.password ?? password
@@ -37,7 +41,12 @@ extension RedisConfiguration {
                         + "single queues work on a cluster"
                 )
             }
-            self.init(mode: mode ?? serviceDefault, isProbe: false, url: url)
+            try self.init(
+                mode: mode ?? serviceDefault,
+                isProbe: false,
+                url: url,
+                files: files
+            )
             sentinelPassword = settings["REDIS_SENTINEL_PASSWORD"]
             return
         }
@@ -46,11 +55,24 @@ extension RedisConfiguration {
         url.endpoint = .tcp(host: host ?? "localhost", port: try settings.port())
         url.password = password
         let isGiven = host != nil
-        self.init(
+        try self.init(
             mode: mode ?? (isGiven ? serviceDefault : .optional),
             // Who says "required" means the default address, not a chance.
             isProbe: !isGiven && mode != .required,
-            url: url
+            url: url,
+            files: files
+        )
+    }
+}
+
+extension RedisTLS.Files {
+    /// The files that an environment names; an empty variable counts as unset.
+    public init(environment: [String: String]) {
+        let settings = Settings(environment: environment)
+        self.init(
+            authorities: settings[RedisTLS.authoritiesVariable],
+            certificate: settings[RedisTLS.certificateVariable],
+            key: settings[RedisTLS.keyVariable]
         )
     }
 }
@@ -76,6 +98,20 @@ private struct Settings {
             )
         }
         return mode
+    }
+
+    /// Whoever names files for TLS means it: plain text in its place would be worse than an error.
+    func checkFiles() throws(RedisConfigurationError) {
+        let urls = ["REDIS_URL", "REDIS_CACHE_URL", "REDIS_QUEUE_URL"].compactMap { self[$0] }
+        guard !urls.contains(where: { $0.lowercased().hasPrefix("rediss") }) else { return }
+        let given = [
+            RedisTLS.authoritiesVariable, RedisTLS.certificateVariable, RedisTLS.keyVariable,
+        ]
+        guard let variable = given.first(where: { self[$0] != nil }) else { return }
+        throw RedisConfigurationError(
+            variable: variable,
+            message: "is set, and no URL asks for TLS: write REDIS_URL=rediss://host:port"
+        )
     }
 
     func port() throws(RedisConfigurationError) -> Int {

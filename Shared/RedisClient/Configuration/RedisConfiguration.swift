@@ -58,6 +58,8 @@ public struct RedisConfiguration: Sendable {
     public var directory: RedisDirectory?
     /// The password of sentinels, which have users of their own; nil for none.
     public var sentinelPassword: String?
+    /// How connections are encrypted; nil for plain text.
+    public var tls: RedisTLS?
     /// The slot of a cluster whose node is the server; see ``serving(_:)``.
     public private(set) var slot = 0
     /// The user; nil for the default one.
@@ -97,17 +99,25 @@ public struct RedisConfiguration: Sendable {
 
     /// The server that `url` names.
     ///
-    /// - Parameter variable: what to name in errors.
+    /// - Parameters:
+    ///   - variable: what to name in errors.
+    ///   - files: whom to trust and what to show, when the URL asks for TLS.
     public init(
         url: String,
         variable: String = "REDIS_URL",
-        mode: Mode = .required
+        mode: Mode = .required,
+        files: RedisTLS.Files = RedisTLS.Files()
     ) throws(RedisConfigurationError) {
         let url = try RedisURL(url, variable: variable)
-        self.init(mode: mode, isProbe: false, url: url)
+        try self.init(mode: mode, isProbe: false, url: url, files: files)
     }
 
-    init(mode: Mode, isProbe: Bool, url: RedisURL) {
+    init(
+        mode: Mode,
+        isProbe: Bool,
+        url: RedisURL,
+        files: RedisTLS.Files
+    ) throws(RedisConfigurationError) {
         self.mode = mode
         self.isProbe = isProbe
         endpoint = url.endpoint
@@ -115,6 +125,7 @@ public struct RedisConfiguration: Sendable {
         username = url.username
         password = url.password
         database = url.database
+        if url.isSecure { tls = try RedisTLS(files) }
         if isProbe { attemptTimeout = RedisConfiguration.probeTimeout }
     }
 
@@ -130,6 +141,7 @@ public struct RedisConfiguration: Sendable {
     /// Whether both name the same keys.
     public func isSameServer(as other: RedisConfiguration) -> Bool {
         endpoint == other.endpoint && database == other.database && directory == other.directory
+            && (tls == nil) == (other.tls == nil)
     }
 
     /// The server as messages show it.
@@ -140,6 +152,7 @@ extension RedisConfiguration: CustomStringConvertible, CustomDebugStringConverti
     /// User, server and database; never the password.
     public var description: String {
         "\(username.map { "\($0)@" } ?? "")\(place)/\(database) \(mode.rawValue)"
+            + (tls == nil ? "" : " TLS")
     }
 
     /// The same.

@@ -3,7 +3,8 @@
 /// Forms: `redis://[user][:password]@host[:port][/database]` (the registered scheme) and
 /// `unix://[user:password@]/path/to/socket[?db=n]`; where the server may move,
 /// `redis+sentinel://[user][:password]@host[:port][,host…]/primary[/database]` and
-/// `redis+cluster://[user][:password]@host[:port][,host…]`.
+/// `redis+cluster://[user][:password]@host[:port][,host…]`. The same with `rediss` in place of
+/// `redis` asks for TLS, sentinels included.
 struct RedisURL: Hashable {
     static let defaultPort = 6379
     static let defaultSentinelPort = 26_379
@@ -15,6 +16,8 @@ struct RedisURL: Hashable {
     var username: String?
     var password: String?
     var database = 0
+    /// Whether connections are encrypted.
+    var isSecure = false
 
     private let variable: String
 
@@ -28,20 +31,17 @@ struct RedisURL: Hashable {
             throw refusal("is not a URL; write redis://host:port/database")
         }
         let rest = text[mark.upperBound...]
-        switch text[..<mark.lowerBound].lowercased() {
-        case "redis": try readNetwork(rest)
+        let scheme = text[..<mark.lowerBound].lowercased()
+        isSecure = scheme.hasPrefix("rediss")
+        switch scheme {
+        case "redis", "rediss": try readNetwork(rest)
         case "unix": try readSocket(rest)
-        case "redis+sentinel": try readSentinels(rest)
-        case "redis+cluster": try readCluster(rest)
-        case "rediss":
+        case "redis+sentinel", "rediss+sentinel": try readSentinels(rest)
+        case "redis+cluster", "rediss+cluster": try readCluster(rest)
+        default:
             throw refusal(
-                "asks for TLS (rediss://), which this build's hiredis lacks; use redis:// over a "
-                    + "private network or a local TLS proxy"
-            )
-        case let scheme:
-            throw refusal(
-                "has the scheme '\(scheme)'; redis://, unix://, redis+sentinel:// and "
-                    + "redis+cluster:// are known"
+                "has the scheme '\(scheme)'; redis://, rediss:// (TLS), unix://, "
+                    + "redis+sentinel:// and redis+cluster:// (rediss+…:// with TLS) are known"
             )
         }
     }

@@ -3,7 +3,7 @@ internal import EventLoop
 
 /// The commands that were sent and not answered, in the order of their answers.
 ///
-/// A server answers in order and hiredis counts answers, so an entry whose deadline passed stays in
+/// A server answers in order and answers carry no number, so an entry whose deadline passed stays in
 /// its place without anybody waiting for it: were it removed, every later answer would go to the
 /// wrong command. Pure: time comes in as `now`.
 struct PendingCommands<Waiter> {

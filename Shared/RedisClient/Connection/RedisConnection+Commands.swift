@@ -20,10 +20,12 @@ extension RedisConnection {
     /// Sends one command; the waiter gets the answer, or why there is none.
     func submit(_ command: [RedisArgument], deadline: MonotonicTime, _ waiter: ReplyWaiter) {
         let size = RedisArgument.size(of: command)
-        if let refusal = refusal(count: 1, bytes: size) ?? write(command) {
+        if let refusal = refusal(count: 1, bytes: size) {
             waiter.fail(refusal)
             return
         }
+        precondition(!isForSubscribers(command), "\(command[0]) belongs to RedisSubscriber")
+        write(command)
         expectAnswer(waiter, bytes: size, deadline: deadline)
     }
 
@@ -36,25 +38,23 @@ extension RedisConnection {
             return
         }
         for (command, size) in zip(commands, sizes) {
-            if let refusal = write(command) {
-                group.fail(refusal)
-                return
-            }
+            precondition(!isForSubscribers(command), "\(command[0]) belongs to RedisSubscriber")
+            write(command)
             expectAnswer(.group(group), bytes: size, deadline: deadline)
         }
     }
 
     /// Sends SUBSCRIBE and its kin, whose answers come as messages.
     func push(_ command: [RedisArgument]) {
-        guard isOpen, let context else { return }
-        encoder.encode(command)
-        guard append(encoder, isSubscription: true, to: context) else { return }
+        guard isOpen else { return }
+        hasSubscribed = true
+        write(command)
         if pushOwedSince == nil { pushOwedSince = EventLoop.shared.now }
         look(at: nextLook)
     }
 
     private func refusal(count: Int, bytes: Int) -> RedisError? {
-        guard isOpen else { return RedisError(.notConnected, message: lossReason.message) }
+        guard isOpen else { return RedisError(.notConnected, message: refusalReason) }
         guard pending.hasRoom(count: count, bytes: bytes) else {
             return RedisError(
                 .queueFull,
@@ -64,13 +64,10 @@ extension RedisConnection {
         return nil
     }
 
-    private func write(_ command: [RedisArgument]) -> RedisError? {
-        precondition(!isForSubscribers(command), "\(command[0]) belongs to RedisSubscriber")
-        encoder.encode(command)
-        guard let context, append(encoder, isSubscription: false, to: context) else {
-            return RedisError(.notConnected, message: "the connection is closing")
-        }
-        return nil
+    /// All commands of a tick leave together at its end; behind a full socket they wait for room.
+    private func write(_ command: [RedisArgument]) {
+        CommandEncoder.encode(command, to: &output)
+        if !isBlocked { EventLoop.shared.flushLater(self) }
     }
 
     private func expectAnswer(_ waiter: ReplyWaiter, bytes: Int, deadline: MonotonicTime) {
@@ -81,28 +78,38 @@ extension RedisConnection {
 
     // MARK: Answers
 
-    /// The oldest command is answered; nil when its connection is going.
-    func replied(_ value: RedisValue?) {
-        let now = EventLoop.shared.now
-        lastHeard = now
-        switch (pending.takeFirst(now: now), value) {
+    /// Hands an answer to the oldest command, and a message to the subscriber.
+    func take(_ value: RedisValue) {
+        if hasSubscribed, RedisPush.isPush(value) {
+            pushOwedSince = nil
+            onPush?(value)
+            return
+        }
+        guard !pending.isEmpty else {
+            refuse(value)
+            return
+        }
+        switch pending.takeFirst(now: lastHeard) {
         // The deadline passed before; the answer only makes room.
-        case (nil, _), (.nobody, _): break
-        case (.caller(let continuation)?, let value?):
-            continuation.resume(returning: .success(value))
-        case (.group(let group)?, let value?): group.add(value)
-        case (let waiter?, nil): waiter.fail(lossReason)
+        case nil, .nobody: break
+        case .caller(let continuation): continuation.resume(returning: .success(value))
+        case .group(let group): group.add(value)
         }
         if case .error(let message) = value { heed(message) }
         endWhenDrained()
     }
 
-    /// A message, or the confirmation of a subscription; nil when the connection is going.
-    func pushed(_ value: RedisValue?) {
-        guard let value else { return }
-        lastHeard = EventLoop.shared.now
-        pushOwedSince = nil
-        onPush?(value)
+    /// A server that turns a client away says so unasked; anything else is a fault of its.
+    private func refuse(_ value: RedisValue) {
+        if let words = value.errorMessage {
+            close(RedisError(.connectionLost, message: words))
+        } else {
+            close(RedisError(.protocolViolation, message: "an answer that nobody asked for"))
+        }
+    }
+
+    func failPending(_ error: RedisError) {
+        while !pending.isEmpty { pending.takeFirst(now: lastHeard)?.fail(error) }
     }
 
     // MARK: Time
@@ -133,7 +140,7 @@ extension RedisConnection {
         timer = nil
         let now = EventLoop.shared.now
         guard isOpen || !pending.isEmpty else {
-            close(RedisError(.notConnected, message: "no connection in time"))
+            close(RedisError(.notConnected, message: delay))
             return
         }
         for waiter in pending.takeOverdue(now: now) {

@@ -1,17 +1,36 @@
-internal import CHiredis
 internal import EventLoop
 
 /// One connection to one address, from the attempt to its end; never used again after that.
 ///
 /// ```
-/// open() ──> connecting ──> open ──> draining ──> ended
-///                │ refused, deadline  │ lost, silent, close()
-///                └───────> ended <────┘
+/// open() ──> connecting ──> (securing) ──> open ──> draining ──> ended
+///                │ refused, deadline        │ lost, silent, close()
+///                └──────────> ended <───────┘
 /// ```
 @LoopActor
 final class RedisConnection: Channel, Flushable {
     /// An unfinished answer may grow to this; then the connection is given up.
     static let replyBytesLimit = 64 * 1024 * 1024
+    /// So many bytes are enciphered at a time: four records.
+    private static let enciphermentSize = 64 * 1024
+
+    private enum State {
+        case unused
+        case connecting
+        /// The TLS handshake is on its way.
+        case securing
+        case open
+        /// It takes no more commands although it still gives answers.
+        case draining(RedisError)
+        case ended(RedisError)
+
+        var isEstablished: Bool {
+            switch self {
+            case .open, .draining: true
+            case .unused, .connecting, .securing, .ended: false
+            }
+        }
+    }
 
     var isFlushScheduled = false
     /// Told of messages; for subscribers.
@@ -19,27 +38,28 @@ final class RedisConnection: Channel, Flushable {
     /// Called instead of a PING when the connection was quiet for ``idleLimit``.
     var onIdle: (@LoopActor () -> Void)?
 
-    /// Whether commands can be sent.
-    private(set) var isOpen = false
-    private(set) var context: HiredisContext?
     let meter: RedisMeter
     let idleLimit: Duration
     var pending: PendingCommands<ReplyWaiter>
-    var encoder = CommandEncoder()
+    /// Commands that the kernel has not taken.
+    var output = OutputBuffer()
+    /// Whether the kernel takes nothing until it tells of room.
+    private(set) var isBlocked = false
+    /// Whether messages may come between the answers.
+    var hasSubscribed = false
     var lastHeard = MonotonicTime(nanoseconds: 0)
     var pushOwedSince: MonotonicTime?
     var timer: LoopTimer?
 
-    private var registration: Registration?
-    private var interest: Interest = []
-    private var isWriting = false
-    /// Why it takes no more commands although it still gives answers.
-    private var draining: RedisError?
+    private var state = State.unused
+    private var socket: StreamSocket?
+    private var reader: ReplyReader?
+    private let tls: RedisTLS?
+    private var session: TLSSession?
+    /// What is enciphered and the kernel has not taken.
+    private var enciphered = OutputBuffer()
     private var opening: CheckedContinuation<Result<Void, RedisError>, Never>?
     private var endWaiter: CheckedContinuation<RedisError, Never>?
-    /// Why it ends, or ended; the first reason counts.
-    private var reason: RedisError?
-    private var isEnded = false
 
     private let directory: RedisDirectory?
     private let slot: Int
@@ -48,6 +68,7 @@ final class RedisConnection: Channel, Flushable {
         self.meter = meter
         idleLimit = configuration.idleLimit
         directory = configuration.directory
+        tls = configuration.tls
         slot = configuration.slot
         pending = PendingCommands(
             countLimit: configuration.pendingLimit,
@@ -55,61 +76,85 @@ final class RedisConnection: Channel, Flushable {
         )
     }
 
+    /// Whether commands can be sent.
+    var isOpen: Bool {
+        if case .open = state { return true }
+        return false
+    }
+
+    var isEnded: Bool {
+        if case .ended = state { return true }
+        return false
+    }
+
     // MARK: Opening
 
     /// Connects to a numeric address or a socket path.
+    ///
+    /// - Parameter server: the same by the name that was looked up, which the certificate must be
+    ///   for; nil when there was none but the address.
     func open(
         _ endpoint: RedisConfiguration.Endpoint,
+        of server: RedisConfiguration.Endpoint? = nil,
         deadline: MonotonicTime
     ) async throws(RedisError) {
         let outcome = await withCheckedContinuation { continuation in
             opening = continuation
-            connect(to: endpoint)
-            if !isEnded { look(at: deadline) }
+            do throws(RedisError) {
+                if let tls { session = try TLSSession(tls, with: server ?? endpoint) }
+                try connect(to: endpoint)
+                look(at: deadline)
+            } catch {
+                end(error)
+            }
         }
         try outcome.get()
     }
 
-    private func connect(to endpoint: RedisConfiguration.Endpoint) {
-        let made =
-            switch endpoint {
-            case .tcp(let host, let port): redisAsyncConnect(host, Int32(port))
-            case .unix(let path): redisAsyncConnectUnix(path)
-            }
-        guard let made else {
-            end(RedisError(.notConnected, message: "hiredis had no memory for a connection"))
-            return
-        }
-        guard made.pointee.err == 0 else {
-            let message = errorMessage(of: made)
-            redisAsyncFree(made)
-            end(RedisError(.notConnected, message: message))
-            return
-        }
+    private func connect(to endpoint: RedisConfiguration.Endpoint) throws(RedisError) {
+        reader = try ReplyReader()
+        state = .connecting
         do {
-            let descriptor = made.pointee.c.fd
-            registration = try EventLoop.shared.add(self, descriptor: descriptor, interest: [])
+            var made =
+                switch endpoint {
+                case .tcp(let host, let port):
+                    try StreamSocket.connecting(toHost: host, port: port)
+                case .unix(let path): try StreamSocket.connecting(toPath: path)
+                }
+            try made.watch(self, interest: .write)
+            socket = consume made
         } catch {
-            redisAsyncFree(made)
-            end(RedisError(.notConnected, message: "\(error)"))
-            return
+            throw RedisError(.notConnected, message: "\(error)")
         }
-        context = made
-        attach(to: made)
     }
 
-    func connectEnded(isOK: Bool) {
-        guard let context else { return }
-        guard isOK else {
-            // hiredis frees the context when this returns.
-            end(RedisError(.notConnected, message: errorMessage(of: context)))
+    private func connected() {
+        if let failure = socket?.connectFailure() {
+            end(RedisError(.notConnected, message: "\(failure)"))
             return
         }
-        // On a socket in the file system the option fails, and hiredis calls that a lost connection.
-        if context.pointee.c.connection_type == REDIS_CONN_TCP {
-            _ = redisEnableKeepAlive(&context.pointee.c)
+        socket?.update(interest: .read)
+        guard let session else { return opened() }
+        state = .securing
+        shakeHands(session)
+    }
+
+    private func shakeHands(_ session: TLSSession) {
+        do throws(RedisError) {
+            let isDone = try session.shakeHands()
+            session.moveOutput(to: &enciphered)
+            send()
+            if isDone, !isEnded { opened() }
+        } catch {
+            // The peer is told too.
+            session.moveOutput(to: &enciphered)
+            send()
+            end(error)
         }
-        isOpen = true
+    }
+
+    private func opened() {
+        state = .open
         lastHeard = EventLoop.shared.now
         settleOpening(.success(()))
     }
@@ -124,24 +169,13 @@ final class RedisConnection: Channel, Flushable {
 
     /// Waits for the end and tells its reason.
     func end() async -> RedisError {
-        if isEnded, let reason { return reason }
+        if case .ended(let reason) = state { return reason }
         precondition(endWaiter == nil, "one owner waits for the end")
         return await withCheckedContinuation { endWaiter = $0 }
     }
 
     /// Ends it now; commands without an answer fail with `error`.
-    func close(_ error: RedisError) {
-        guard let context, reason == nil else { return }
-        reason = error
-        isOpen = false
-        // In a callback this only marks the context, and ``disconnected()`` follows in time.
-        let isDeferred = context.pointee.c.flags & REDIS_IN_CALLBACK != 0
-        withExtendedLifetime(self) {
-            redisAsyncFree(context)
-            // The disconnect callback is for connections that were established.
-            if !isDeferred { end(error) }
-        }
-    }
+    func close(_ error: RedisError) { end(error) }
 
     /// Takes no more commands and ends when the last answer is here, or overdue.
     func drain(_ error: RedisError) {
@@ -149,8 +183,7 @@ final class RedisConnection: Channel, Flushable {
             close(error)
             return
         }
-        draining = error
-        isOpen = false
+        state = .draining(error)
         endWhenDrained()
     }
 
@@ -162,96 +195,170 @@ final class RedisConnection: Channel, Flushable {
 
     /// Ends a draining connection that owes nothing any more.
     func endWhenDrained() {
-        if let draining, pending.isEmpty { close(draining) }
+        if case .draining(let reason) = state, pending.isEmpty { end(reason) }
     }
 
-    func disconnected() { end(lossReason) }
-
-    /// Why commands fail when their connection goes.
-    var lossReason: RedisError {
-        if let reason { return reason }
-        let message = context.map { errorMessage(of: $0) } ?? ""
-        return RedisError(
-            .connectionLost,
-            message: message.isEmpty ? "the connection was closed" : message
-        )
+    /// Why no command can be sent.
+    var refusalReason: String {
+        switch state {
+        case .ended(let reason), .draining(let reason): reason.message
+        case .unused, .connecting, .securing, .open: "the connection is not open yet"
+        }
     }
 
-    private func end(_ error: RedisError) {
+    /// What a lost connection is called; a wrong scheme shows in nothing else.
+    private func hangUp(_ words: String) -> RedisError {
+        if case .securing = state {
+            return RedisError(.notConnected, message: "\(words), in the TLS handshake")
+        }
+        let isMute = tls == nil && reader?.hasHeard == false
+        let hint = isMute ? ", before it said a word (with TLS: rediss://)" : ""
+        return RedisError(.connectionLost, message: words + hint)
+    }
+
+    /// Why an attempt is given up at its deadline.
+    var delay: String {
+        guard case .securing = state else { return "no connection in time" }
+        return "no TLS handshake in time; a server that speaks no TLS may say nothing"
+    }
+
+    private func end(_ reason: RedisError) {
         guard !isEnded else { return }
-        isEnded = true
-        isOpen = false
-        context = nil
-        let final = reason ?? error
-        reason = final
+        if state.isEstablished { sayGoodbye() }
+        state = .ended(reason)
+        socket?.close()
         if let timer { EventLoop.shared.cancel(timer) }
         timer = nil
-        stopWatching()
-        settleOpening(.failure(final))
+        failPending(reason)
+        settleOpening(.failure(reason))
         let waiting = endWaiter
         endWaiter = nil
-        waiting?.resume(returning: final)
+        waiting?.resume(returning: reason)
+    }
+
+    /// Tells the peer that the stream ends here and was not cut, unless more goes before it.
+    private func sayGoodbye() {
+        guard let session, enciphered.isEmpty else { return }
+        session.close()
+        session.moveOutput(to: &enciphered)
+        _ = sendSome(of: &enciphered)
     }
 
     // MARK: Socket
 
     func ready(_ readiness: Readiness) {
-        withExtendedLifetime(self) {
-            guard isOpen || draining != nil else {
-                // The first readiness of any kind is the outcome of connect(2).
-                write()
-                return
+        if case .connecting = state {
+            connected()
+            return
+        }
+        if !readiness.isDisjoint(with: [.read, .hangup]) { receive() }
+        if readiness.contains(.write) { send() }
+    }
+
+    /// Reads once; what is left makes the socket ready again.
+    private func receive() {
+        guard let reader, let outcome = read(into: reader) else { return }
+        switch outcome {
+        case .received:
+            if let session { decipher(session, into: reader) }
+            takeAnswers(of: reader)
+        case .wouldBlock: break
+        case .end: close(hangUp("the server closed the connection"))
+        case .failed(let failure): close(hangUp("\(failure)"))
+        }
+    }
+
+    private func read(into reader: ReplyReader) -> ReceiveOutcome? {
+        let session = session
+        return socket?.receive { bytes, count in
+            bytes.withUnsafeBytes { buffer in
+                let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+                if let session { session.receive(bytes) } else { reader.feed(bytes) }
             }
-            if !readiness.isDisjoint(with: [.read, .hangup]) { read() }
-            if readiness.contains(.write) { write() }
         }
     }
 
-    private func read() {
-        guard let context else { return }
-        redisAsyncHandleRead(context)
-        guard let context = self.context, let reader = context.pointee.c.reader else { return }
-        if reader.pointee.len > RedisConnection.replyBytesLimit {
-            close(
-                RedisError(.protocolViolation, message: "an answer of \(reader.pointee.len) bytes")
-            )
+    /// Hands on all that can be deciphered: what stayed in the session would make nothing ready.
+    private func decipher(_ session: TLSSession, into reader: ReplyReader) {
+        if case .securing = state { shakeHands(session) }
+        guard state.isEstablished else { return }
+        var ending: RedisError?
+        do throws(RedisError) {
+            if try !session.read({ reader.feed($0) }) {
+                ending = hangUp("the server closed the connection")
+            }
+        } catch {
+            ending = error
         }
+        if let ending {
+            takeAnswers(of: reader)
+            close(ending)
+            return
+        }
+        session.moveOutput(to: &enciphered)
+        if !enciphered.isEmpty, !isBlocked { send() }
     }
 
-    private func write() {
-        guard let context else { return }
-        isWriting = true
-        redisAsyncHandleWrite(context)
-        isWriting = false
+    private func takeAnswers(of reader: ReplyReader) {
+        lastHeard = EventLoop.shared.now
+        do throws(RedisError) {
+            // An answer may end the connection.
+            while !isEnded, let value = try reader.next() { take(value) }
+        } catch {
+            close(error)
+        }
+        guard reader.unfinished > RedisConnection.replyBytesLimit else { return }
+        close(
+            RedisError(.protocolViolation, message: "an answer of over \(reader.unfinished) bytes")
+        )
     }
 
     func flush() {
-        guard context != nil else { return }
+        guard !isEnded else { return }
         meter.readings.writes += 1
-        withExtendedLifetime(self) { write() }
+        send()
     }
 
-    func wantsRead() { watch(interest.union(.read)) }
-
-    /// A new command waits for the end of the tick; what a full socket left over, and the outcome
-    /// of connect(2), wait for writability.
-    func wantsWrite() {
-        if isWriting || !(isOpen || draining != nil) {
-            watch(interest.union(.write))
-        } else if !interest.contains(.write) {
-            EventLoop.shared.flushLater(self)
+    private func send() {
+        while !isEnded, let outcome = sendOnce() {
+            switch outcome {
+            case .sent: break
+            case .wouldBlock:
+                isBlocked = true
+                socket?.update(interest: [.read, .write])
+                return
+            case .failed(let failure):
+                // A server that hangs up may have said why.
+                receive()
+                close(hangUp("\(failure)"))
+            }
         }
+        guard isBlocked, !isEnded else { return }
+        isBlocked = false
+        socket?.update(interest: .read)
     }
 
-    func hasWritten() { watch(interest.subtracting(.write)) }
-
-    private func watch(_ interest: Interest) {
-        self.interest = interest
-        if let registration { EventLoop.shared.update(registration, interest: interest) }
+    /// Sends some of what waits; nil when nothing does.
+    private func sendOnce() -> SendOutcome? {
+        guard let session else { return sendSome(of: &output) }
+        if enciphered.isEmpty, !output.isEmpty {
+            let count = min(output.count, RedisConnection.enciphermentSize)
+            do throws(RedisError) {
+                try session.write(UnsafeRawBufferPointer(rebasing: output.bytes[..<count]))
+            } catch {
+                end(error)
+                return nil
+            }
+            output.consume(count)
+            session.moveOutput(to: &enciphered)
+        }
+        return sendSome(of: &enciphered)
     }
 
-    func stopWatching() {
-        if let registration { EventLoop.shared.remove(registration) }
-        registration = nil
+    private func sendSome(of buffer: inout OutputBuffer) -> SendOutcome? {
+        guard !buffer.isEmpty else { return nil }
+        let outcome = socket?.send(buffer.bytes.bindMemory(to: UInt8.self).span)
+        if case .sent(let count) = outcome { buffer.consume(count) }
+        return outcome
     }
 }

@@ -130,7 +130,7 @@ extension RedisLink {
             let share = RedisLink.share(of: deadline, among: endpoints.count - index)
             let connection = RedisConnection(configuration, meter: meter)
             do throws(RedisError) {
-                try await connection.open(endpoint, deadline: share)
+                try await connection.open(endpoint, of: server, deadline: share)
                 try await body(connection, share)
                 return connection
             } catch {

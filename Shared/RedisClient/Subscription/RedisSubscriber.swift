@@ -122,8 +122,7 @@ public final class RedisSubscriber {
         noteIfRestored()
     }
 
-    /// A subscribed connection takes no PING before hiredis 1.x; subscribing again is harmless and
-    /// is answered.
+    /// Subscribing again is harmless and is answered, and a server that forgot learns of it.
     private func probe(_ connection: RedisConnection) {
         guard let subscription = table.anyWanted else {
             connection.ping()

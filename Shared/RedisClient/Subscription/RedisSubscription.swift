@@ -46,6 +46,16 @@ enum RedisPush: Hashable {
     case subscribed(RedisSubscription)
     case unsubscribed(RedisSubscription)
 
+    private static let kinds: Set<String> = [
+        "message", "pmessage", "subscribe", "psubscribe", "unsubscribe", "punsubscribe",
+    ]
+
+    /// Whether a value is of these kinds, whole or not.
+    static func isPush(_ value: RedisValue) -> Bool {
+        guard let kind = value.array?.first?.text else { return false }
+        return kinds.contains(kind)
+    }
+
     /// Nil for anything that is none of these.
     init?(_ value: RedisValue) {
         guard let parts = value.array, let kind = parts.first?.text, parts.count >= 3,
