@@ -218,6 +218,31 @@ terms_of() { sql "select recent_terms::text from messaging.threads where id = '$
         || cardinality(recent_authors) from messaging.threads where id = '$THREAD'") == "0 0 0" ]]
 }
 
+# What a thread is called.
+title_of() { sql "select title from messaging.threads where id = '$1'"; }
+
+@test "a title that was taken from a text goes with it; one that a person gave stays" {
+    thread_of "my card is 4111" "$AGENT"
+    local first=$MESSAGE thread=$THREAD second
+    [[ $(title_of "$thread") == "my card is 4111" ]]
+    says "the card was lost on Sunday" "${AGENT%\}}, \"thread_id\": \"$thread\"}"
+    second=$(field .message.id)
+    agent PATCH "/v1/messages/$first" '{"text": "my card is lost"}'
+    [[ $STATUS == 200 && $(title_of "$thread") == "my card is lost" ]]
+    agent DELETE "/v1/messages/$first"
+    [[ $STATUS == 204 && $(title_of "$thread") == "the card was lost on Sunday" ]]
+    # Another's text is no part of it.
+    agent PATCH "/v1/threads/$thread" '{"title": "A lost card"}'
+    agent PATCH "/v1/messages/$second" '{"text": "the card was lost on Monday"}'
+    agent DELETE "/v1/messages/$second"
+    [[ $STATUS == 204 && $(title_of "$thread") == "A lost card" ]]
+    thread_of "a word" "$AGENT"
+    agent DELETE "/v1/messages/$MESSAGE"
+    [[ $STATUS == 204 && $(title_of "$THREAD") == "New thread" ]]
+    agent GET "/v1/conversations/$CONVERSATION/threads"
+    [[ $(field '[.items[].title] | sort | join(", ")') == "A lost card, New thread" ]]
+}
+
 @test "a new thread says which other came nearest, and a repeat says the same" {
     thread_of "where is my refund for order 12"
     local refunds=$THREAD first

@@ -13,10 +13,11 @@ struct ThreadPlan: Sendable {
     let version: Int64
     /// What a split's thread is called unless somebody says.
     let title: String
-    /// By thread, or `new`: `terms`, `authors` and `mentions`, as `settle_features` takes them.
+    /// By thread, or `new`: `terms`, `authors` and `mentions`, as `settle_features` takes them; and, of a
+    /// message that changes, `title`: what its thread was called if it was named after it, and is then.
     let features: JSON
 
-    /// Reads what `messaging.reshape_plan` made.
+    /// Reads what `messaging.reshape_plan` or `messaging.change_plan` made.
     init(_ plan: JSON) {
         version = plan["thread_version"]?.intValue ?? 0
         let threads = plan["threads"]?.objectValue ?? [:]
@@ -29,6 +30,12 @@ struct ThreadPlan: Sendable {
                 continue
             }
             title = ThreadTitle.make(from: first)
+        }
+        if let was = plan["title"]?["was"]?.stringValue {
+            features["title"] = [
+                "was": .string(ThreadTitle.make(from: was)),
+                "now": .string(ThreadTitle.make(from: plan["title"]?["now"]?.stringValue ?? "")),
+            ]
         }
         self.features = .object(features)
         self.title = title
