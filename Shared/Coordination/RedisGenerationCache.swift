@@ -11,6 +11,18 @@ public import RedisClient
 public final class RedisGenerationCache: GenerationCache {
     private let redis: RedisClient
     private let copies: LocalCopies
+    private var questions: [String: Question] = [:]
+
+    /// What a group's generation is, asked in one tick of the loop and not yet sent: whoever asks in the
+    /// same tick is answered with it.
+    @LoopActor
+    private final class Question {
+        typealias Answer = Result<Int64, CoordinationError>
+        let tick: Int
+        var waiting: [CheckedContinuation<Answer, Never>] = []
+
+        init(tick: Int) { self.tick = tick }
+    }
 
     /// A cache in `redis`; `now` is the clock of what it remembers.
     public nonisolated init(
@@ -62,11 +74,25 @@ public final class RedisGenerationCache: GenerationCache {
         return try await read(group, key)
     }
 
+    /// The generation at an instant after the call.
     private func generation(of group: String) async throws(CoordinationError) -> Int64 {
-        let reply = try await answered("cache") { () async throws(RedisError) in
-            try await redis.send(["GET", .string("cg:\(group)")])
+        let tick = EventLoop.shared.tick
+        if let question = questions[group], question.tick == tick {
+            return try await withCheckedContinuation { question.waiting.append($0) }.get()
         }
-        return reply.integer ?? 0
+        let question = Question(tick: tick)
+        questions[group] = question
+        let answer: Question.Answer
+        do {
+            let reply = try await redis.send(["GET", .string("cg:\(group)")])
+            answer = .success(reply.integer ?? 0)
+        } catch {
+            answer = .failure(CoordinationError(operation: "cache", message: "\(error)"))
+        }
+        // Another one may stand there since.
+        if questions[group] === question { questions[group] = nil }
+        for waiter in question.waiting { waiter.resume(returning: answer) }
+        return try answer.get()
     }
 
     /// The group's generation, and the value that it has if that is `generation`.

@@ -124,6 +124,10 @@ extension EventLoop {
     /// The instant at which this tick began: cheap, and at most one tick old.
     public var now: MonotonicTime { tickStart }
 
+    /// The number of the tick: what is asked of a peer within one leaves when it ends, so after
+    /// whatever reached this process before it.
+    public var tick: Int { readings.ticks }
+
     /// What the loop measured about itself.
     public var statistics: LoopReadings { readings }
 

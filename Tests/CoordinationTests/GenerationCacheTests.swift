@@ -174,6 +174,41 @@ struct GenerationCacheTests {
         #expect(stale == 0)
     }
 
+    @Test(
+        "who asks in the same tick shares the question; who asks later asks again",
+        .enabled(if: TestRedis.url != nil)
+    )
+    func sharedQuestions() async throws {
+        let (redis, other) = (try await TestRedis.client(), try await TestRedis.client())
+        let cache = RedisGenerationCache(redis)
+        let group = "{\(TestRedis.tenant())}:messages:r1"
+        try await cache.set(group, "k", bytes("v"), generation: 0, ttl: .seconds(300))
+        #expect(try await cache.get(group, "k").value == bytes("v"))
+        func asked(_ body: () async throws -> Void) async throws -> Int {
+            let before = redis.readings.commands
+            try await body()
+            return redis.readings.commands - before
+        }
+        #expect(
+            try await asked {
+                try await withThrowingTaskGroup(of: CacheLookup.self) { tasks in
+                    for _ in 0..<20 { tasks.addTask { try await cache.get(group, "k") } }
+                    for try await lookup in tasks { #expect(lookup.value == bytes("v")) }
+                }
+            } == 1
+        )
+        // The answer to a question that has left may be from before what the next one must see.
+        _ = try await other.send(["CLIENT", "PAUSE", 200, "ALL"])
+        #expect(
+            try await asked {
+                async let first = cache.get(group, "k")
+                try await EventLoop.shared.sleep(for: .milliseconds(20))
+                async let second = cache.get(group, "k")
+                #expect(try await [first, second].map(\.value) == [bytes("v"), bytes("v")])
+            } == 2
+        )
+    }
+
     @Test("what is remembered of values is bounded in bytes")
     func copiesAreBounded() {
         let copies = LocalCopies { MonotonicTime(nanoseconds: 0) }

@@ -51,6 +51,9 @@ final class QueryCache {
     }
 
     /// What is known; `nil` when the cache cannot be asked.
+    ///
+    /// Part of its callers: each call that may wait costs a switch there and back.
+    @inline(__always)
     func get(_ query: Query) async -> CacheLookup? {
         guard let store else { return nil }
         do {

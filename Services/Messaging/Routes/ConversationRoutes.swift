@@ -2,6 +2,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// Conversations and the threads in them.
 @LoopActor
@@ -134,18 +135,19 @@ struct ConversationRoutes {
             ] + Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "Thread"))],
             handler: ErrorMapping.translating { request in
-                let caller = try request.caller()
+                let tenant = try Tenant(request)
                 let id = try request.id()
                 let page = try Page(request.query, limit: 10)
                 let includeArchived = try request.query.bool("include_archived") ?? false
                 let query = QueryCache.Query(
                     namespace: .threads,
-                    tenant: caller.code,
+                    tenant: tenant.code,
                     room: id,
                     params: "archived=\(includeArchived)&\(page.params)"
                 )
                 return .json(
                     bytes: try await cache.value(query, ttl: ConversationRoutes.threadsTTL) {
+                        let caller = try request.caller()
                         guard try await conversations.contact(caller, id) != nil else {
                             throw Problem.notFound
                         }

@@ -4,6 +4,7 @@ internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// Messages: written, read, answered.
 @LoopActor
@@ -171,7 +172,7 @@ struct MessageRoutes {
             ] + Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "Message"))],
             handler: ErrorMapping.translating { request in
-                let caller = try request.caller()
+                let tenant = try Tenant(request)
                 let id = try request.id()
                 let page = try Page(request.query)
                 var thread: UUID?
@@ -183,13 +184,14 @@ struct MessageRoutes {
                 }
                 let query = QueryCache.Query(
                     namespace: .messages,
-                    tenant: caller.code,
+                    tenant: tenant.code,
                     room: id,
                     params: "thread=\(thread?.text ?? "")&\(page.params)"
                 )
                 let filter = thread
                 return .json(
                     bytes: try await cache.value(query, ttl: messagesTTL) {
+                        let caller = try request.caller()
                         guard try await conversations.contact(caller, id) != nil else {
                             throw Problem.notFound
                         }

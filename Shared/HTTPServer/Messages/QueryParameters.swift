@@ -14,7 +14,12 @@ public struct QueryParameters: Sendable {
     /// A part without `=` is a name with an empty value; empty parts are ignored.
     init?(_ query: ArraySlice<UInt8>) {
         var items: [(name: String, value: String)] = []
-        for part in query.split(separator: UInt8(ascii: "&")) {
+        var rest = query
+        while !rest.isEmpty {
+            let end = rest.firstIndex(of: UInt8(ascii: "&")) ?? rest.endIndex
+            let part = rest[..<end]
+            rest = rest[end...].dropFirst()
+            guard !part.isEmpty else { continue }
             let equals = part.firstIndex(of: .equals) ?? part.endIndex
             guard let name = PercentCoding.decodeForm(part[..<equals]),
                 let value = PercentCoding.decodeForm(part[equals...].dropFirst())
@@ -66,13 +71,16 @@ public struct QueryParameters: Sendable {
 enum PercentCoding {
     /// The decoded text; nil when it is not UTF-8 or holds a NUL.
     static func decode(_ bytes: ArraySlice<UInt8>) -> String? {
-        guard bytes.contains(.percent) else { return text(Array(bytes)) }
+        guard bytes.contains(.percent) else { return text(bytes) }
         return text(decodedBytes(bytes, plusIsSpace: false))
     }
 
     /// The same for a form, where `+` is a space.
     static func decodeForm(_ bytes: ArraySlice<UInt8>) -> String? {
-        text(decodedBytes(bytes, plusIsSpace: true))
+        guard bytes.contains(where: { $0 == .percent || $0 == UInt8(ascii: "+") }) else {
+            return text(bytes)
+        }
+        return text(decodedBytes(bytes, plusIsSpace: true))
     }
 
     /// The decoded bytes; a `%` that no two digits follow stands for itself.
@@ -95,7 +103,7 @@ enum PercentCoding {
         return result
     }
 
-    private static func text(_ bytes: [UInt8]) -> String? {
+    private static func text(_ bytes: some Collection<UInt8>) -> String? {
         guard !bytes.contains(0) else { return nil }
         return String(validating: bytes, as: UTF8.self)
     }
