@@ -224,3 +224,19 @@ let package = Package(
         tests("RedisClientTests", ["EventLoop", "RedisClient", "TestSupport"]),
     ]
 )
+
+// The thread sanitizer looks at the libraries alone. What is built on them takes as long to build as they
+// do, and nothing of it runs there.
+if Context.environment["SWITCHBOARD_LIBRARIES_ONLY"] != nil {
+    let programs = Set(package.targets.filter { $0.type == .executable }.map(\.name))
+    package.targets.removeAll { target in
+        programs.contains(target.name)
+            || target.dependencies.contains { dependency in
+                if case .byNameItem(let name, _) = dependency {
+                    programs.contains(name)
+                } else {
+                    false
+                }
+            }
+    }
+}

@@ -150,6 +150,7 @@ unit_tests() {
 thread_tests() {
     heading "tests of the libraries under the thread sanitizer"
     TEST_BUILD=(--sanitize=thread --scratch-path "$ROOT/.build/thread")
+    local -x SWITCHBOARD_LIBRARIES_ONLY=1
     swift_tests thread "$THREAD_LIMIT" --filter "^($(library_suites))\\."
 }
 
