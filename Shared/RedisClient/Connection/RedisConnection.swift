@@ -146,9 +146,9 @@ final class RedisConnection: Channel, Flushable {
             send()
             if isDone, !isEnded { opened() }
         } catch {
-            // The peer is told too.
+            // The peer is told too, if it still listens: the reason is this one.
             session.moveOutput(to: &enciphered)
-            send()
+            _ = sendSome(of: &enciphered)
             end(error)
         }
     }
