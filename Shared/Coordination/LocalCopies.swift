@@ -44,15 +44,17 @@ final class LocalCopies {
 
     /// Remembers what the server said just now.
     func learn(_ group: String, _ key: String, _ lookup: CacheLookup) {
-        let size = lookup.value?.count ?? 0
-        if groups.count >= LocalCopies.groupsMax || bytes + size > LocalCopies.bytesMax { forget() }
-        if groups[group]?.generation != lookup.generation {
-            bytes -= groups[group]?.copies.values.reduce(0) { $0 + $1.value.count } ?? 0
-            groups[group] = Group(generation: lookup.generation)
+        if let known = groups[group], known.generation != lookup.generation {
+            bytes -= known.copies.values.reduce(0) { $0 + $1.value.count }
+            groups[group] = nil
         }
-        let copy = lookup.value.map { Copy(value: $0, until: now() + LocalCopies.lifetime) }
-        bytes += size - (groups[group]?.copies[key]?.value.count ?? 0)
-        groups[group]?.copies[key] = copy
+        bytes -= groups[group]?.copies.removeValue(forKey: key)?.value.count ?? 0
+        let size = lookup.value?.count ?? 0
+        let isFull = groups[group] == nil && groups.count >= LocalCopies.groupsMax
+        if isFull || bytes + size > LocalCopies.bytesMax { forget() }
+        bytes += size
+        groups[group, default: Group(generation: lookup.generation)].copies[key] =
+            lookup.value.map { Copy(value: $0, until: now() + LocalCopies.lifetime) }
     }
 
     private func forget() {
