@@ -191,10 +191,10 @@ struct GenerationCacheTests {
         }
         #expect(redis.readings.commands - before == 1)
         // The answer to a question that has left may be from before what the next one must see.
-        _ = try await other.send(["CLIENT", "PAUSE", 200, "ALL"])
+        _ = try await other.send(["CLIENT", "PAUSE", 60, "ALL"])
         before = redis.readings.commands
         async let first = cache.get(group, "k")
-        try await EventLoop.shared.sleep(for: .milliseconds(20))
+        try await EventLoop.shared.sleep(for: .milliseconds(10))
         async let second = cache.get(group, "k")
         let values = try await [first.value, second.value]
         #expect(values == [bytes("v"), bytes("v")])
