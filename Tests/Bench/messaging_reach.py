@@ -136,6 +136,33 @@ class Reach:
                 rate(value), rate(incr),
             )
 
+    def hits(self, ids):
+        """How long a reader waits for what is in a cache, with eight at once (S003-20 to 22)."""
+        self.say("what a cache answers")
+        script = self.file_of(
+            "get.lua", [f'wrk.headers["Authorization"] = "Bearer {KEY}"']
+        )
+        request = urllib.request.Request(
+            f"{MESSAGING}/v1/user-sessions/bench-socket",
+            json.dumps({"user_id": "bench", "conversation_id": ids[4]}).encode(),
+            {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
+            method="PUT",
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+        room = f"{MESSAGING}/v1/conversations/{ids[4]}"
+        urls = {
+            "a session": f"{MESSAGING}/v1/user-sessions/bench-socket",
+            "a list of threads": f"{room}/threads",
+            "a list of messages": f"{room}/messages?limit=10",
+        }
+        variants = [lambda url=url: wrk(url, self.pid, SECONDS, 8, script) for url in urls.values()]
+        rounds(1, *variants)
+        for name, loads in zip(urls, rounds(ROUNDS, *variants)):
+            self.table.at_most(
+                f"{name} from the cache, 8 clients, p99", 5, median(load.p99_ms for load in loads),
+                rate(median(load.rate for load in loads)), "", " ms",
+            )
+
     def growth(self, ids):
         self.say("growth of a room and of their number")
         few, large = self.file_of("few", ids[2:3]), self.file_of("large", ids[1:2])
@@ -271,8 +298,8 @@ def main():
     if raise_descriptor_limit() < 2 * STREAMS:
         raise SystemExit(f"the hard limit of descriptors must be {2 * STREAMS} or more")
     parts = {
-        "streams": Reach.streams, "lists": Reach.cached_lists, "hot": Reach.hot_conversation,
-        "growth": Reach.growth, "latency": Reach.latency,
+        "streams": Reach.streams, "lists": Reach.cached_lists, "hits": Reach.hits,
+        "hot": Reach.hot_conversation, "growth": Reach.growth, "latency": Reach.latency,
     }
     chosen = sys.argv[1:] or list(parts)
     if unknown := set(chosen) - set(parts):
