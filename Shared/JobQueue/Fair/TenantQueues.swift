@@ -89,28 +89,19 @@ public final class TenantQueues {
     /// hundred thousand a second, with others' commands between.
     public func find() async throws(JobQueueError) -> [String] {
         var found: Set<String> = []
-        var cursor = "0"
-        repeat {
-            let answer: RedisValue
-            do {
-                answer = try await redis.send(
-                    [
-                        "SCAN", .string(cursor), "MATCH", .string(layout.pattern), "COUNT",
-                        .int(TenantQueues.findMax), "TYPE", "hash",
-                    ],
-                    within: Queue.callLimit
-                )
-            } catch {
-                throw JobQueueError(error)
+        let scan = redis.scan(
+            matching: layout.pattern,
+            count: TenantQueues.findMax,
+            type: "hash",
+            within: Queue.callLimit
+        )
+        do {
+            while let keys = try await scan.next() {
+                found.formUnion(keys.compactMap(layout.tenant(ofMeta:)))
             }
-            guard let parts = answer.array, parts.count == 2, let next = parts[0].text else {
-                throw JobQueueError(.oddAnswer, "SCAN answered \(answer)")
-            }
-            found.formUnion(
-                (parts[1].array ?? []).compactMap(\.text).compactMap(layout.tenant(ofMeta:))
-            )
-            cursor = next
-        } while cursor != "0"
+        } catch {
+            throw JobQueueError(error)
+        }
         return Array(found)
     }
 

@@ -58,8 +58,8 @@ public struct RedisConfiguration: Sendable {
     public var directory: RedisDirectory?
     /// The password of sentinels, which have users of their own; nil for none.
     public var sentinelPassword: String?
-    /// The slot of a cluster whose node is the server; see ``serving(_:)``.
-    public private(set) var slot = 0
+    /// The slot of a cluster whose node is the server, by ``serving(_:)``; nil for any node.
+    public private(set) var slot: Int?
     /// The user; nil for the default one.
     public var username: String?
     /// The password; nil for none.
@@ -120,7 +120,9 @@ public struct RedisConfiguration: Sendable {
 
     /// The same; on a cluster for the node that has the slot of `key`.
     ///
-    /// One connection is with one node, so all keys that are used on it need the same tag.
+    /// For a ``RedisBlockingConnection``, which is with one node: all keys that are used on it need
+    /// the same tag. A ``RedisClient`` finds the node of each key, and a ``RedisSubscriber`` hears from
+    /// any node what was published at all.
     public func serving(_ key: String) -> RedisConfiguration {
         var copy = self
         copy.slot = RedisKeySlot.slot(of: key)
@@ -130,6 +132,19 @@ public struct RedisConfiguration: Sendable {
     /// Whether both name the same keys.
     public func isSameServer(as other: RedisConfiguration) -> Bool {
         endpoint == other.endpoint && database == other.database && directory == other.directory
+    }
+
+    /// The same for one node of the cluster.
+    func node(_ endpoint: Endpoint) -> RedisConfiguration {
+        var copy = self
+        copy.endpoint = endpoint
+        copy.directory = nil
+        return copy
+    }
+
+    /// Whether the keys are spread over the nodes of a cluster.
+    public var isCluster: Bool {
+        if case .cluster = directory { true } else { false }
     }
 
     /// The server as messages show it.

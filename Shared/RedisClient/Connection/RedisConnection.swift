@@ -42,7 +42,7 @@ final class RedisConnection: Channel, Flushable {
     private var isEnded = false
 
     private let directory: RedisDirectory?
-    private let slot: Int
+    private let slot: Int?
 
     init(_ configuration: RedisConfiguration, meter: RedisMeter) {
         self.meter = meter
