@@ -48,6 +48,8 @@ takes_effect() {
 
 @test "what waits in buckets is counted, put forward, found by sweeps, and sent when nobody names it" {
     named 0
+    takes_effect is_in_a_bucket
+    named 0
     local later ids=() n
     later=$(date -u -d '+12 seconds' +%FT%TZ)
     for n in {1..6}; do

@@ -13,7 +13,8 @@ LOCAL=$BATS_TEST_DIRNAME/../../compose/local
 }
 
 @test "on a cluster the keys of dispatching are each where they belong, and none in two slots" {
-    run bash "$BATS_TEST_DIRNAME/on_cluster.sh" "$BATS_TEST_DIRNAME/dispatch_redis.bats"
+    run bash "$BATS_TEST_DIRNAME/on_cluster.sh" \
+        "$BATS_TEST_DIRNAME"/dispatch_{redis,large}.bats
     echo "$output"
     [[ $status -eq 0 && $output == *"ok 1 no command had keys in several slots"* ]]
 }

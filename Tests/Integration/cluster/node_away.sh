@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One of a cluster's three nodes is away, and comes back with what it had. Needs the environment of
 # `compose/local run --redis-cluster`; ends with 0 when all of it was seen.
+# shellcheck disable=SC2317 # functions that `must` and `eventually` call
 set -uo pipefail
 folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=../stack.bash
