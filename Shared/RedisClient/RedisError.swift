@@ -106,7 +106,7 @@ public struct RedisError: Error, Sendable, Hashable {
     private static func code(ofServerCode word: String) -> Code {
         switch word {
         case "OOM", "READONLY", "LOADING", "MISCONF", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS",
-            "BUSY", "UNBLOCKED", "MOVED", "ASK", "TRYAGAIN":
+            "BUSY", "UNBLOCKED", "ASK", "TRYAGAIN":
             .unavailable
         case "NOAUTH", "WRONGPASS": .authentication
         default: .server

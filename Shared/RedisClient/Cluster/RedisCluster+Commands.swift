@@ -86,10 +86,14 @@ extension RedisCluster {
             let sent = isAsking ? [["ASKING"]] + commands : commands
             let answers = Array(try await answers(of: open, sent, deadline).suffix(commands.count))
             // A transaction that one of its commands was refused in ran none of them.
-            guard turn < Redirection.followMax, answers.last?.errorMessage != nil,
+            guard let last = answers.last?.errorMessage,
                 let redirection = answers.lazy.compactMap(\.errorMessage)
                     .compactMap({ Redirection($0, from: node) }).first
             else { return answers }
+            guard turn < Redirection.followMax else {
+                // Nodes that do not agree serve nobody: it did not run, and may later.
+                throw RedisError(.unavailable, message: "sent on \(turn) times: \(last)")
+            }
             (node, isAsking) = await next(after: redirection, node, isAsking)
             connection = await visit(node, until: deadline)
         }
