@@ -171,7 +171,7 @@ let package = Package(
             "DispatchWorkerTests",
             [
                 "dispatch-worker", "EventLoop", "HTTPClient", "HTTPServer", "JSON", "JobQueue",
-                "Platform", "Processes",
+                "Platform", "Processes", "RedisClient", "TestSupport",
             ]
         ),
         tests(

@@ -14,6 +14,8 @@ struct DispatchConfiguration: Sendable {
     let sweepInterval: Duration
     /// How long a post may take: a third of the lease, and 20 s at most.
     var sendTimeout: Duration { min(.seconds(20), sendLease / SendAttemptRunner.startsPerLease) }
+    /// Tenants whose keys are spread over a cluster's nodes; see ``TenantBuckets``.
+    let largeTenants: Set<String>
     /// Slack's Web API, for workspaces that name no other.
     let slackBaseURL: String
 
@@ -35,6 +37,7 @@ struct DispatchConfiguration: Sendable {
             default: Int(SendRepository.leaseDefault.milliseconds)
         )
         sweepInterval = settings.milliseconds("DISPATCH_SWEEP_MS", default: 30_000)
+        largeTenants = DispatchConfiguration.largeTenants(&settings)
         slackBaseURL = settings.optional("SLACK_API_BASE_URL") ?? "https://slack.com/api"
         service = try ServiceConfiguration(
             name: "dispatch-worker",
@@ -42,5 +45,19 @@ struct DispatchConfiguration: Sendable {
             redisDefault: .required,
             settings: &settings
         )
+    }
+
+    private static func largeTenants(_ settings: inout Settings) -> Set<String> {
+        let name = "DISPATCH_LARGE_TENANTS"
+        let codes = (settings.optional(name) ?? "").split(separator: ",").map {
+            String($0.filter { $0 != " " })
+        }
+        for code in codes where code.wholeMatch(of: /[a-z0-9][a-z0-9_.-]{0,62}/) == nil {
+            settings.note("\(name) has '\(code)', which is no tenant's code")
+        }
+        if codes.count > TenantBuckets.tenantsMax {
+            settings.note("\(name) names more than \(TenantBuckets.tenantsMax) tenants")
+        }
+        return Set(codes)
     }
 }

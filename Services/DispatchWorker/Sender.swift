@@ -119,22 +119,26 @@ final class Sender {
             lease: configuration.sendLease
         )
         let tenants = TenantDirectory(runtime.postgres)
+        let queues = runtime.queueRedis ?? redis
+        let buckets = TenantBuckets(queues, own: configuration.largeTenants)
         return SendParts(
             repository: repository,
             dispatches: DispatchRepository(postgres: runtime.postgres),
             tenants: tenants,
-            queue: MessageRequestQueueService(redis: runtime.queueRedis ?? redis) {
+            buckets: buckets,
+            queue: MessageRequestQueueService(redis: queues, buckets: buckets) {
                 tenants.terms(of: $0)
             },
             resolver: MessageResolver(
                 repository: repository,
-                projection: MessageRequestProjection(redis: redis),
+                projection: MessageRequestProjection(redis: redis, buckets: buckets),
                 box: configuration.service.secretBox
             ),
             idempotency: DispatchIdempotencyService(
                 locks: RedisLockStore(redis),
                 claims: RedisClaims(redis),
                 redis: redis,
+                buckets: buckets,
                 sendTakeover: configuration.sendLease
             ),
             slots: SendSlots(RedisPacer(redis), strikes: RedisRateLimiter(redis)),
@@ -156,6 +160,8 @@ final class Sender {
     ///
     /// - Throws: when the database does not say which streams there are.
     func start() async throws {
+        // While Redis is away this process goes by its own list, and asks again.
+        try? await parts.buckets.refresh()
         try await readers.start()
         keeper.start()
         await worker.start()

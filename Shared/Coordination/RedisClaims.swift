@@ -4,7 +4,8 @@ public import RedisClient
 /// A lock and the slots of what it is for, taken in one step: all of them, or none.
 ///
 /// What ``RedisLockStore`` and ``RedisPacer`` do one after the other, on the same keys, in one round
-/// trip; whoever has to wait for one slot loses none of the others.
+/// trip; whoever has to wait for one slot loses none of the others. A lock with another tag than the
+/// slots lies elsewhere on a cluster: it is taken first then, and given back when a slot is not free.
 @LoopActor
 public final class RedisClaims {
     /// A slot of a key; see ``Pacer``.
@@ -22,6 +23,10 @@ public final class RedisClaims {
             self.interval = interval
             self.burst = burst
         }
+
+        var arguments: [RedisArgument] {
+            [.int(interval.nanoseconds / 1000), .int(Int64(max(1, burst)))]
+        }
     }
 
     /// What came of it.
@@ -35,10 +40,12 @@ public final class RedisClaims {
     }
 
     private let redis: RedisClient
+    private let locks: RedisLockStore
 
     /// Claims in `redis`.
     public nonisolated init(_ redis: RedisClient) {
         self.redis = redis
+        locks = RedisLockStore(redis)
     }
 
     /// KEYS: the lock, then each slot's.
@@ -65,7 +72,24 @@ public final class RedisClaims {
         name: "claim"
     )
 
-    /// Takes `lock` for `ttl` and a slot of each of `slots`, in one script call.
+    /// KEYS: each slot's.
+    ///
+    /// ARGV: interval in µs and burst of each. Returns as above, {} when all slots are taken.
+    private static let reserving = RedisScript(
+        RedisPacer.slots + """
+            local arrivals = {}
+            for i = 1, #KEYS do
+              local wait
+              wait, arrivals[i] = look(KEYS[i], tonumber(ARGV[i * 2 - 1]), tonumber(ARGV[i * 2]))
+              if wait > 0 then return {i - 1, wait} end
+            end
+            for i = 1, #KEYS do take(KEYS[i], tonumber(ARGV[i * 2 - 1]), arrivals[i]) end
+            return {}
+            """,
+        name: "claim-slots"
+    )
+
+    /// Takes `lock` for `ttl` and a slot of each of `slots`, in one script call if they lie together.
     ///
     /// - Parameters:
     ///   - value: what the holder leaves in the lock; must begin with its unique token.
@@ -77,11 +101,11 @@ public final class RedisClaims {
         ttl: Duration,
         slots: [Slot]
     ) async throws(CoordinationError) -> Outcome {
-        var arguments: [RedisArgument] = [.string(value), .int(ttl.milliseconds)]
-        for slot in slots {
-            arguments.append(.int(slot.interval.nanoseconds / 1000))
-            arguments.append(.int(Int64(max(1, slot.burst))))
+        guard RedisKeySlot.shareSlot([lock] + slots.map(\.key)) else {
+            return try await takeApart(lock, value: value, ttl: ttl, slots: slots)
         }
+        var arguments: [RedisArgument] = [.string(value), .int(ttl.milliseconds)]
+        for slot in slots { arguments += slot.arguments }
         let reply = try await answered("claim") { () async throws(RedisError) in
             try await redis.run(
                 RedisClaims.taking,
@@ -92,11 +116,47 @@ public final class RedisClaims {
         guard let pair = reply.array, pair.isEmpty || pair.count == 2 else {
             throw CoordinationError(operation: "claim", message: "odd reply \(reply)")
         }
+        return try RedisClaims.outcome(pair, reply)
+    }
+
+    /// The lock first, as it is the one that another may have for long.
+    private func takeApart(
+        _ lock: String,
+        value: String,
+        ttl: Duration,
+        slots: [Slot]
+    ) async throws(CoordinationError) -> Outcome {
+        guard try await locks.acquire(lock, value: value, ttl: ttl) else {
+            let holder = try await locks.holder(of: lock)
+            return .locked(holder ?? LockHolder(value: "", remaining: .zero))
+        }
+        let outcome: Outcome
+        do throws(CoordinationError) {
+            let reply = try await answered("claim") { () async throws(RedisError) in
+                try await redis.run(
+                    RedisClaims.reserving,
+                    keys: slots.map(\.key),
+                    arguments: slots.flatMap(\.arguments)
+                )
+            }
+            outcome = try RedisClaims.outcome(reply.array ?? [reply], reply)
+        } catch {
+            _ = try? await locks.release(lock, value: value)
+            throw error
+        }
+        if outcome != .taken { try await locks.release(lock, value: value) }
+        return outcome
+    }
+
+    private static func outcome(
+        _ pair: [RedisValue],
+        _ reply: RedisValue
+    ) throws(CoordinationError) -> Outcome {
         if pair.isEmpty { return .taken }
-        if case .int(let place) = pair[0], let wait = pair[1].integer {
+        if pair.count == 2, case .int(let place) = pair[0], let wait = pair[1].integer {
             return .refused(slot: Int(place), wait: .microseconds(wait))
         }
-        guard let value = pair[0].text, let left = pair[1].integer else {
+        guard pair.count == 2, let value = pair[0].text, let left = pair[1].integer else {
             throw CoordinationError(operation: "claim", message: "odd reply \(reply)")
         }
         return .locked(LockHolder(value: value, remaining: .milliseconds(left)))

@@ -131,18 +131,17 @@ public final class RedisLockStore: LockStore {
         limit: Int
     ) async throws(CoordinationError) -> [String] {
         var found: Set<String> = []
-        var cursor = "0"
-        repeat {
-            let reply = try await answered("lock") { [cursor] () async throws(RedisError) in
-                try await redis.send([
-                    "SCAN", .string(cursor), "MATCH", .string(RedisLockStore.literal(prefix) + "*"),
-                    "COUNT", .int(RedisLockStore.scanStep),
-                ])
+        let scan = redis.scan(
+            matching: RedisLockStore.literal(prefix) + "*",
+            count: RedisLockStore.scanStep
+        )
+        while found.count < limit {
+            let keys = try await answered("lock") { () async throws(RedisError) in
+                try await scan.next()
             }
-            guard let pair = reply.array, pair.count == 2, let next = pair[0].text else { break }
-            found.formUnion((pair[1].array ?? []).compactMap(\.text))
-            cursor = next
-        } while cursor != "0" && found.count < limit
+            guard let keys else { break }
+            found.formUnion(keys)
+        }
         return Array(found)
     }
 

@@ -64,7 +64,7 @@ public final class EventReaders {
             idempotent: true
         ).one().int("partitions")
         for stream in EventStreams(partitions: partitions).all {
-            let blocking = RedisBlockingConnection(configuration)
+            let blocking = RedisBlockingConnection(configuration.serving(stream))
             do {
                 try await blocking.start()
             } catch {

@@ -112,9 +112,11 @@ struct OperationRoutes {
 
     private func reading(of server: RedisClients.Server) async -> JSON {
         let redis = server.client
+        let away = redis.nodesAway.map { JSON.string("\($0)") }
         return [
             "mode": .string(runtime.configuration.redis.mode.rawValue),
             "connected": .bool(redis.isConnected),
+            "nodes_away": .array(away),
             "round_trip_ms": await HealthReadings.redis(redis),
             "server_version": JSON(redis.server?.version),
             "maxmemory_policy": JSON(redis.server?.maxMemoryPolicy),

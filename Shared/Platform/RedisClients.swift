@@ -82,7 +82,13 @@ public struct RedisClients {
     /// Which servers are away, in words: those without which the process cannot serve, or the others.
     func away(required: Bool) -> [String] {
         servers.filter { $0.isRequired == required && !$0.client.isConnected }
-            .map { $0.name == "redis" ? "redis is away" : "\($0.name) is away (\($0.setting))" }
+            .map { server in
+                let nodes = server.client.nodesAway.map(\.description).joined(separator: ", ")
+                let detail = nodes.isEmpty ? "" : ": \(nodes)"
+                return server.name == "redis"
+                    ? "redis is away\(detail)"
+                    : "\(server.name) is away (\(server.setting))\(detail)"
+            }
     }
 
     /// Connects; what is not there is tried again and again.

@@ -118,9 +118,6 @@ public struct ServiceConfiguration: Sendable {
         let general = redis(for: .general)
         let caches = redis(for: .cache)
         let queues = redis(for: .queue)
-        if case .cluster? = queues?.directory {
-            settings.note("REDIS_QUEUE_URL names a cluster: each tenant's queue is in another slot")
-        }
         let box = settings.noting { () throws(SecretBoxError) in
             try SecretBox(parsing: key)
         }

@@ -3,6 +3,8 @@ internal import EventLoop
 extension RedisClient {
     /// Sends commands together and waits for all their answers; others' commands may run between.
     ///
+    /// To a cluster each goes to the node of its key; those of one key stay in their order.
+    ///
     /// - Returns: one value per command; error replies stand in place as ``RedisValue/error(_:)``.
     /// - Throws: why there are no replies; some commands may have run.
     public func pipeline(
@@ -10,6 +12,13 @@ extension RedisClient {
         within limit: Duration? = nil
     ) async throws(RedisError) -> [RedisValue] {
         guard let first = commands.first else { return [] }
+        if let cluster {
+            do throws(RedisError) {
+                return try await cluster.pipeline(commands, deadline: deadline(limit))
+            } catch {
+                throw noted(error, RedisClient.name(of: first))
+            }
+        }
         return try await sendGroup(commands, named: RedisClient.name(of: first), within: limit)
     }
 
@@ -17,6 +26,8 @@ extension RedisClient {
     ///
     /// Redis does not undo: a command that fails while running leaves the others' effects, and its
     /// error stands in its place.
+    ///
+    /// To a cluster it goes to the node of its keys, which must all be in one slot.
     ///
     /// - Returns: one value per command.
     /// - Throws: an error when the server ran none of them, or why there are no replies.
@@ -29,11 +40,7 @@ extension RedisClient {
             RedisKeySlot.shareSlot(commands.compactMap { $0.dropFirst().first?.text }),
             "the tagged keys of a transaction share a slot"
         )
-        let replies = try await sendGroup(
-            [["MULTI"]] + commands + [["EXEC"]],
-            named: "MULTI",
-            within: limit
-        )
+        let replies = try await sendTransaction(commands, within: limit)
         switch replies.last {
         case .array(let values): return values
         case .error(let message):
@@ -46,6 +53,21 @@ extension RedisClient {
                 command: "EXEC",
                 message: "answered \(other.map { "\($0)" } ?? "nothing")"
             )
+        }
+    }
+
+    private func sendTransaction(
+        _ commands: [[RedisArgument]],
+        within limit: Duration?
+    ) async throws(RedisError) -> [RedisValue] {
+        guard let cluster else {
+            let group = [["MULTI"]] + commands + [["EXEC"]]
+            return try await sendGroup(group, named: "MULTI", within: limit)
+        }
+        do throws(RedisError) {
+            return try await cluster.transaction(commands, deadline: deadline(limit))
+        } catch {
+            throw noted(error, "MULTI")
         }
     }
 
@@ -63,8 +85,7 @@ extension RedisClient {
         do {
             return try outcome.get()
         } catch {
-            link.meter.note(error, of: name)
-            throw error.of(command: name)
+            throw noted(error, name)
         }
     }
 }

@@ -5,7 +5,7 @@ extension RedisClient {
     ///
     /// - Parameters:
     ///   - script: what to run.
-    ///   - keys: every key it touches; those with a `{tag}` must share a slot.
+    ///   - keys: every key it touches; those with a `{tag}` must share a slot, and on a cluster all.
     ///   - arguments: its ARGV.
     ///   - limit: how long to wait in all; nil for the configuration's deadline.
     /// - Throws: the script's error reply, or why there is no reply.
@@ -24,7 +24,7 @@ extension RedisClient {
         if let known = script.digest {
             digest = known
         } else {
-            digest = try await load(script, deadline: deadline)
+            digest = try await load(script, for: keys.first, deadline: deadline)
         }
         var command: [RedisArgument] = []
         command.reserveCapacity(3 + keys.count + arguments.count)
@@ -44,14 +44,24 @@ extension RedisClient {
         }
     }
 
+    /// Gives a script to the server, or to the node of `key`, which is to run it.
     private func load(
         _ script: RedisScript,
+        for key: String?,
         deadline: MonotonicTime
     ) async throws(RedisError) -> String {
-        let reply = try await send(
-            ["SCRIPT", "LOAD", .string(script.source)],
-            deadline: deadline
-        )
+        let command: [RedisArgument] = ["SCRIPT", "LOAD", .string(script.source)]
+        let reply: RedisValue
+        if let cluster, let key {
+            let slot = RedisKeySlot.slot(of: key)
+            do throws(RedisError) {
+                reply = try await cluster.send(command, slot: slot, deadline: deadline)
+            } catch {
+                throw noted(error, "SCRIPT")
+            }
+        } else {
+            reply = try await send(command, deadline: deadline)
+        }
         guard let digest = reply.text, digest.utf8.count == 40 else {
             throw RedisError(.protocolViolation, command: "SCRIPT", message: "answered \(reply)")
         }

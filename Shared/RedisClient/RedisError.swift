@@ -83,6 +83,22 @@ public struct RedisError: Error, Sendable, Hashable {
         RedisError(code, command: command, message: message)
     }
 
+    /// The same, with the node that it happened to.
+    func at(_ node: RedisConfiguration.Endpoint) -> RedisError {
+        RedisError(code, command: command, message: "\(node): \(message)")
+    }
+
+    /// The same of several commands of which others may have run.
+    var unsure: RedisError {
+        switch code {
+        case .notConnected, .queueFull:
+            RedisError(.connectionLost, command: command, message: message)
+        case .deadline, .connectionLost, .authentication, .unsupportedServer, .unavailable,
+            .server, .protocolViolation, .cancelled:
+            self
+        }
+    }
+
     private static func firstWord(of message: String) -> String {
         String(message.prefix { $0 != " " })
     }

@@ -33,6 +33,17 @@ public struct RedisReadings: Sendable, Hashable {
     public internal(set) var connections = 0
     /// Commands waiting for answers now.
     public internal(set) var pending = 0
+
+    static func + (one: RedisReadings, other: RedisReadings) -> RedisReadings {
+        var sum = one
+        sum.commands += other.commands
+        sum.writes += other.writes
+        sum.deadlines += other.deadlines
+        sum.refusals += other.refusals
+        sum.connections += other.connections
+        sum.pending += other.pending
+        return sum
+    }
 }
 
 /// The counters and the observer of one client, shared with its connections.

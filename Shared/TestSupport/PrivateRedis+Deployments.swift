@@ -19,7 +19,7 @@ extension PrivateRedis {
         try await PrivateRedis.console(["-p", "\(port)"] + words)
     }
 
-    fileprivate static func console(_ words: [String]) async throws -> String {
+    static func console(_ words: [String]) async throws -> String {
         guard let consoleProgram else { throw Failure(description: "redis-cli is not installed") }
         let file = FileManager.default.temporaryDirectory
             .appendingPathComponent("redis-cli-\(UUID().uuidString)")
@@ -96,53 +96,4 @@ public struct WatchedRedis: Sendable {
     public func stop() async {
         for server in sentinels + [primary, replica] { await server.stop() }
     }
-}
-
-/// A cluster of three nodes, each with a third of the slots.
-public struct ClusteredRedis: Sendable {
-    /// The nodes.
-    public let nodes: [PrivateRedis]
-
-    /// The cluster by its nodes' addresses.
-    public var url: String {
-        "redis+cluster://" + nodes.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
-    }
-
-    /// Starts it, and waits until every node serves.
-    public static func start() async throws -> ClusteredRedis {
-        var nodes: [PrivateRedis] = []
-        for _ in 0..<3 {
-            nodes.append(
-                try await PrivateRedis.start([
-                    "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-                    "--cluster-node-timeout", "2000",
-                ])
-            )
-        }
-        _ = try await PrivateRedis.console(
-            ["--cluster", "create"] + nodes.map { "127.0.0.1:\($0.port)" }
-                + ["--cluster-replicas", "0", "--cluster-yes"]
-        )
-        for node in nodes { try await node.await("cluster_state:ok", in: ["CLUSTER", "INFO"]) }
-        return ClusteredRedis(nodes: nodes)
-    }
-
-    /// The node that has the slot of `key` now, and its id; and the others.
-    public func owner(
-        of key: String
-    ) async throws -> (owner: PrivateRedis, others: [PrivateRedis]) {
-        let slot = try await nodes[0].ask("CLUSTER", "KEYSLOT", key)
-            .trimmingCharacters(in: .whitespacesAndNewlines)
-        for node in nodes {
-            // A key of another node's slot is answered with that node's address.
-            let answer = try await node.ask("GET", key)
-            if !answer.contains("MOVED \(slot)") {
-                return (node, nodes.filter { $0.port != node.port })
-            }
-        }
-        throw PrivateRedis.Failure(description: "no node has the slot \(slot)")
-    }
-
-    /// Ends all nodes.
-    public func stop() async { for node in nodes { await node.stop() } }
 }

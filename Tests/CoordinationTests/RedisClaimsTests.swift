@@ -9,9 +9,10 @@ struct RedisClaimsTests {
     private struct Keys {
         let lock, workspace, channel: String
 
-        init() {
+        /// - Parameter isApart: whether the lock is in another slot of a cluster than the slots.
+        init(isApart: Bool) {
             let tenant = TestRedis.tenant()
-            lock = "test:{\(tenant)}:lock"
+            lock = "test:{\(tenant)\(isApart ? "#3" : "")}:lock"
             workspace = "test:{\(tenant)}:workspace"
             channel = "test:{\(tenant)}:channel"
         }
@@ -24,10 +25,15 @@ struct RedisClaimsTests {
         }
     }
 
-    @Test("lock and slots are taken together, and the lock's owner may free it")
-    @LoopActor func taken() async throws {
+    @Test(
+        "lock and slots are taken together, and the lock's owner may free it",
+        arguments: [false, true]
+    )
+    @LoopActor func taken(isApart: Bool) async throws {
         let redis = try await TestRedis.client()
-        let (claims, locks, keys) = (RedisClaims(redis), RedisLockStore(redis), Keys())
+        let (claims, locks, keys) = (
+            RedisClaims(redis), RedisLockStore(redis), Keys(isApart: isApart)
+        )
         let outcome = try await claims.take(
             keys.lock,
             value: "a",
@@ -43,10 +49,10 @@ struct RedisClaimsTests {
         #expect(wait > .seconds(90))
     }
 
-    @Test("a lock that is held names its holder, and no slot is lost")
-    @LoopActor func locked() async throws {
+    @Test("a lock that is held names its holder, and no slot is lost", arguments: [false, true])
+    @LoopActor func locked(isApart: Bool) async throws {
         let redis = try await TestRedis.client()
-        let (claims, keys) = (RedisClaims(redis), Keys())
+        let (claims, keys) = (RedisClaims(redis), Keys(isApart: isApart))
         _ = try await RedisLockStore(redis).acquire(keys.lock, value: "b", ttl: .seconds(30))
         let outcome = try await claims.take(
             keys.lock,
@@ -63,10 +69,13 @@ struct RedisClaimsTests {
         #expect(try await pacer.reserve(keys.channel, interval: .seconds(1), burst: 1) == .zero)
     }
 
-    @Test("who waits for one slot takes neither the lock nor another slot")
-    @LoopActor func refused() async throws {
+    @Test(
+        "who waits for one slot takes neither the lock nor another slot",
+        arguments: [false, true]
+    )
+    @LoopActor func refused(isApart: Bool) async throws {
         let redis = try await TestRedis.client()
-        let (claims, pacer, keys) = (RedisClaims(redis), RedisPacer(redis), Keys())
+        let (claims, pacer, keys) = (RedisClaims(redis), RedisPacer(redis), Keys(isApart: isApart))
         _ = try await pacer.reserve(keys.channel, interval: .seconds(100), burst: 1)
         for _ in 0..<5 {
             let outcome = try await claims.take(

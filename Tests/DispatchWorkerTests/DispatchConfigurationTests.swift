@@ -13,6 +13,19 @@ struct DispatchConfigurationTests {
         #expect(throws: SettingsError.self) { try configuration(["SEND_LEASE_MS": "soon"]) }
     }
 
+    @Test("large tenants are named with commas, each by a code")
+    func largeTenants() throws {
+        #expect(try configuration([:]).largeTenants == [])
+        let two = try configuration(["DISPATCH_LARGE_TENANTS": "acme, globex"])
+        #expect(two.largeTenants == ["acme", "globex"])
+        for bad in ["acme#3", "{acme}", "Acme", "a b,c;d"] {
+            let error = #expect(throws: SettingsError.self) {
+                try configuration(["DISPATCH_LARGE_TENANTS": bad])
+            }
+            #expect("\(error.map { "\($0)" } ?? "")".contains("DISPATCH_LARGE_TENANTS"))
+        }
+    }
+
     private func configuration(_ more: [String: String]) throws -> DispatchConfiguration {
         let complete = [
             "DATABASE_URL": "postgres://u:p@127.0.0.1:5432/d", "SERVICE_TOKEN": "t",

@@ -131,7 +131,7 @@ has_owner() {
     take_away redis
     eventually 10 is_away dispatch-worker
     dispatch GET /readyz
-    [[ $STATUS == 503 && $(field '.reasons[0]') == "redis is away" ]]
+    [[ $STATUS == 503 && $(field '.reasons[0]') == "redis is away"* ]]
     dispatch POST /v1/message-requests "{\"channel_code\": \"$CHANNEL\", \"text\": \"$text\"}"
     [[ $STATUS == 202 ]]
     id=$(field .id)

@@ -110,7 +110,7 @@ health() {
     until_true 10 sweeps
     end_service
     run start dispatch-worker "DATABASE_URL=$DATABASE_URL" "SERVICE_TOKEN=x" \
-        "SECRETS_KEY=$SECRETS_KEY" REDIS_QUEUE_URL=redis+cluster://127.0.0.1:7000
+        "SECRETS_KEY=$SECRETS_KEY" REDIS_QUEUE_URL=redis+cluster://127.0.0.1:7000/6
     [[ $status -ne 0 && $output == *REDIS_QUEUE_URL* && $output == *cluster* ]]
 }
 keys() { redis-cli -u "$REDIS_URL" --no-auth-warning -n "$1" --scan --pattern "$2" | wc -l; }

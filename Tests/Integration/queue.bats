@@ -123,7 +123,7 @@ load queue_support
     fails "no tenant" queue add -q a --tenant '{x}' n
     fails "--tenant names one queue" queue work --all --tenant a
     fails "has the scheme" queue counts -q a --redis-url http://x
-    fails "needs a {tag}" queue counts -q a --redis-url redis+cluster://127.0.0.1:1
+    fails "needs a {tag}" queue counts -q a --prefix plain --redis-url redis+cluster://127.0.0.1:1
     fails "colon" queue work --fair 'a:b,' -q 'x:y'
 }
 

@@ -6,6 +6,8 @@ bats_require_minimum_version 1.5.0
 
 setup() {
     prefix=t$RANDOM$RANDOM
+    # On a cluster a queue's keys must share a slot.
+    [[ ${REDIS_URL:-} != redis+cluster:* ]] || prefix="{$prefix}"
     WORKERS=()
 }
 

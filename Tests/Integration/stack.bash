@@ -68,15 +68,28 @@ log_of() { printf '%s/log/%s.log' "$SWITCHBOARD_STACK" "$1"; }
 has_changed() { [[ $(pid_of "$1") != "$2" ]]; }
 is_gone() { ! kill -0 "$1" 2>/dev/null; }
 
+# The servers of a name: redis is all nodes where it is a cluster.
+servers_of() {
+    local nodes=("$SWITCHBOARD_STACK"/pids/redis.*)
+    if [[ $1 == redis && -e ${nodes[0]} ]]; then printf '%s\n' "${nodes[@]##*/}"; else printf '%s\n' "$1"; fi
+}
+
 # take_away NAME: the server ends at once, and stays down until bring_back.
 take_away() {
-    local pid
-    pid=$(pid_of "$1")
-    touch "$SWITCHBOARD_STACK/hold/$1"
-    kill -KILL "$pid"
-    eventually 5 is_gone "$pid"
+    local names pids=() name
+    mapfile -t names < <(servers_of "$1")
+    for name in "${names[@]}"; do
+        pids+=("$(pid_of "$name")")
+        touch "$SWITCHBOARD_STACK/hold/$name"
+    done
+    kill -KILL "${pids[@]}"
+    for name in "${pids[@]}"; do eventually 5 is_gone "$name"; done
 }
-bring_back() { rm -f "$SWITCHBOARD_STACK/hold/$1"; }
+bring_back() {
+    local names
+    mapfile -t names < <(servers_of "$1")
+    rm -f "${names[@]/#/$SWITCHBOARD_STACK/hold/}"
+}
 
 # restart_with FAULT SERVICE: a process that has met no fault yet, with this one before it.
 restart_with() {

@@ -46,6 +46,48 @@ struct FairScheduleTests {
         #expect((299...301).contains(served.count { $0 == "A" }))
     }
 
+    @Test("a tenant's eight queues take one tenant's turns, one queue after the other")
+    func several() {
+        var schedule = FairSchedule()
+        let own = (0..<8).map { "A#\($0)" }
+        for queue in own { schedule.isReady(queue, of: "A", .init(weight: 2, inFlightMax: 8)) }
+        schedule.isReady("B", .init(weight: 2, inFlightMax: 8))
+        #expect(schedule.readyCount == 2)
+        var left = Dictionary(uniqueKeysWithValues: (own + ["B"]).map { ($0, $0 == "B" ? 99 : 5) })
+        var served: [String] = []
+        while served.count < 80, let (queue, count) = schedule.next(free: 4) {
+            let got = min(count, left[queue, default: 0])
+            left[queue, default: 0] -= got
+            schedule.answered(queue, got: got, of: count, hasMore: got == count)
+            for _ in 0..<got {
+                served.append(queue)
+                schedule.ended(queue)
+            }
+        }
+        // Both have 40 of the first 80, and no queue of the one waits for another of it.
+        #expect(served.count { $0 == "B" } == 40)
+        #expect(own.allSatisfy { queue in served.count { $0 == queue } == 5 })
+        #expect(Set(served.prefix(32)).count == 9)
+        while let (queue, count) = schedule.next(free: 4) {
+            schedule.answered(queue, got: 0, of: count, hasMore: false)
+        }
+        #expect(schedule.readyCount == 0)
+    }
+
+    @Test("a tenant's queues share its number of running jobs")
+    func sharedCap() {
+        var schedule = FairSchedule()
+        for queue in ["A#0", "A#1"] {
+            schedule.isReady(queue, of: "A", .init(weight: 5, inFlightMax: 2))
+        }
+        #expect(schedule.next(free: 10)?.count == 2)
+        schedule.answered("A#0", got: 2, of: 2, hasMore: true)
+        #expect(schedule.next(free: 10) == nil)
+        schedule.ended("A#0")
+        let next = schedule.next(free: 10)
+        #expect(next?.id == "A#1" && next?.count == 1)
+    }
+
     @Test("a tenant at its number of running jobs is passed over until one ends")
     func caps() {
         var schedule = FairSchedule()

@@ -197,7 +197,7 @@ struct MovingRedisTests {
                 try await useEverything(of: queue)
                 try await queue.add(contentsOf: (0..<100).map { NewJob("n", data: "\($0)") })
                 try await comesAbout { ran > 20 }
-                try await move(queue.keys.base, in: cluster)
+                try await cluster.move(slotOf: queue.keys.base)
                 let (back, before) = (MonotonicTime.now(), ran)
                 try await comesAbout { ran > before }
                 #expect(MonotonicTime.now() - back < .seconds(5))
@@ -237,28 +237,5 @@ struct MovingRedisTests {
         try await comesAbout { try await queue.counts()[.completed] == 6 }
         #expect(try await queue.metrics(.completed).count == 0)
         #expect(try await queue.remove("none"))
-    }
-
-    /// Moves a slot with its keys to another node, as `redis-cli --cluster reshard` does.
-    private func move(_ key: String, in cluster: ClusteredRedis) async throws {
-        let slot = "\(RedisKeySlot.slot(of: key))"
-        let (source, others) = try await cluster.owner(of: key)
-        let target = others[0]
-        func id(_ node: PrivateRedis) async throws -> String {
-            try await node.ask("CLUSTER", "MYID").filter { !$0.isWhitespace }
-        }
-        let (sourceID, targetID) = (try await id(source), try await id(target))
-        try await target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", sourceID)
-        try await source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", targetID)
-        while true {
-            let keys = try await source.ask("CLUSTER", "GETKEYSINSLOT", slot, "100")
-                .split(whereSeparator: \.isNewline).map(String.init)
-            if keys.isEmpty { break }
-            let words = ["MIGRATE", "127.0.0.1", "\(target.port)", "", "0", "5000", "KEYS"] + keys
-            try await source.ask(words)
-        }
-        for node in [target, source, others[1]] {
-            try await node.ask("CLUSTER", "SETSLOT", slot, "NODE", targetID)
-        }
     }
 }

@@ -118,7 +118,7 @@ struct RedisConfigurationTests {
             (["REDIS_URL": "rediss://h", "REDIS_TLS_KEY_FILE": "/k"], "REDIS_TLS_CERT_FILE"),
             (["REDIS_URL": "redis://user@h"], "REDIS_URL"),
             (["REDIS_URL": "redis://h", "REDIS_CACHE_URL": "c"], "REDIS_CACHE_URL"),
-            (["REDIS_URL": "redis+cluster://h"], "REDIS_URL"),
+            (["REDIS_URL": "redis+cluster://h/1"], "REDIS_URL"),
         ]
     )
     func errors(environment: [String: String], variable: String) {
@@ -133,7 +133,7 @@ struct RedisConfigurationTests {
         #expect(error?.description.hasPrefix("\(variable): ") == true)
     }
 
-    @Test("sentinels have a password of their own, and a queue may be on a cluster")
+    @Test("sentinels have a password of their own, and everything may be on a cluster")
     func directories() throws {
         let watched = try RedisConfiguration(
             environment: [
@@ -143,12 +143,15 @@ struct RedisConfigurationTests {
         )
         #expect(watched.password == "pw" && watched.sentinelPassword == "own")
         #expect("\(watched)" == "the primary 'prime' of s:26379/0 required")
-        let clustered = try RedisConfiguration(
-            environment: ["REDIS_QUEUE_URL": "redis+cluster://c"],
-            serviceDefault: .required,
-            purpose: .queue
-        )
-        #expect(clustered.serving("{bull}:q:").slot == RedisKeySlot.slot(of: "bull"))
+        for purpose in [RedisConfiguration.Purpose.general, .cache, .queue] {
+            let clustered = try RedisConfiguration(
+                environment: ["REDIS_URL": "redis+cluster://c"],
+                serviceDefault: .required,
+                purpose: purpose
+            )
+            #expect(clustered.isCluster && clustered.slot == nil)
+            #expect(clustered.serving("{bull}:q:").slot == RedisKeySlot.slot(of: "bull"))
+        }
     }
 
     @Test("TLS and plain text on one port are two servers; a plain URL beside one with TLS is fine")

@@ -156,45 +156,30 @@ struct RedisDirectoryClientTests {
         #expect(error?.code == .unavailable)
     }
 
-    @Test("on a cluster a client is with the node of its key's slot, and follows the slot")
+    @Test("on a cluster a connection of its own is with the node of its key's slot, and follows it")
     func cluster() async throws {
         let cluster = try await ClusteredRedis.start()
         let configuration = try RedisConfiguration(url: cluster.url).serving("{t}:k")
-        let redis = RedisClient(configuration)
+        let blocking = RedisBlockingConnection(configuration)
+        func push(_ key: String) async throws {
+            let command: [RedisArgument] = ["RPUSH", .string(key), "v"]
+            _ = try await blocking.send(command, within: .seconds(1))
+        }
         let outcome: Result<Void, any Error>
         do {
-            try await redis.start()
-            #expect(try await redis.send(["SET", "{t}:k", "v"]) == .status("OK"))
-            let foreign = await #expect(throws: RedisError.self) {
-                try await redis.send(["SET", "elsewhere", "v"])
-            }
-            #expect(foreign?.serverCode == "MOVED" && redis.isConnected)
-            _ = try await redis.send(["DEL", "{t}:k"])
-            try await move(slotOf: "{t}:k", in: cluster)
-            let hasMoved = try await eventually {
-                (try? await redis.send(["SET", "{t}:k", "w"])) != nil
-            }
-            #expect(hasMoved && redis.readings.connections == 2)
+            try await blocking.start()
+            try await push("{t}:k")
+            let foreign = await #expect(throws: RedisError.self) { try await push("elsewhere") }
+            #expect(foreign?.serverCode == "MOVED" && blocking.isConnected)
+            try await cluster.move(slotOf: "{t}:k")
+            let hasMoved = try await eventually { (try? await push("{t}:k")) != nil }
+            #expect(hasMoved && blocking.readings.connections == 2)
             outcome = .success(())
         } catch {
             outcome = .failure(error)
         }
-        await redis.stop()
+        await blocking.stop()
         await cluster.stop()
         try outcome.get()
-    }
-
-    /// Gives the slot, in which there must be nothing, to another node.
-    private func move(slotOf key: String, in cluster: ClusteredRedis) async throws {
-        let (owner, others) = try await cluster.owner(of: key)
-        let id = try await others[0].ask("CLUSTER", "MYID").filter { !$0.isWhitespace }
-        let slot = "\(RedisKeySlot.slot(of: key))"
-        // Who takes a slot that it imports does so in a new epoch; in its old one it would believe those
-        // who know last, and tell of the old owner.
-        let source = try await owner.ask("CLUSTER", "MYID").filter { !$0.isWhitespace }
-        try await others[0].ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source)
-        for node in [others[0]] + cluster.nodes.filter({ $0.port != others[0].port }) {
-            try await node.ask("CLUSTER", "SETSLOT", slot, "NODE", id)
-        }
     }
 }

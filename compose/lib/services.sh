@@ -242,10 +242,12 @@ note_death() {
         FAILED=1
         return
     fi
-    [[ $name != postgres && $name != redis ]] || delay=$STORE_RESTART_DELAY_MS
+    ! is_store "$name" || delay=$STORE_RESTART_DELAY_MS
     RESTART_AT[$name]=$((now + delay))
     say "$name ended ($(status_words "$status")); it is restarted in $delay ms"
 }
+
+is_store() { [[ $1 == postgres || $1 == redis || $1 == redis.* ]]; }
 
 status_words() {
     if (($1 > 128)); then printf 'signal %s' "$(kill -l "$1")"; else printf 'status %s' "$1"; fi
@@ -260,6 +262,7 @@ restart_server() {
         spawn_postgres
         ;;
     redis) spawn_redis ;;
+    redis.*) spawn_node "${name#redis.}" ;;
     *) spawn_service "$name" ;;
     esac
     RESTARTS[$name]=$((${RESTARTS[$name]:-0} + 1))
@@ -293,7 +296,7 @@ end_everything() {
 }
 
 take_down() {
-    local service=() family=() name
+    local service=() redis=() family=() name
     if [[ -n $CHILD ]]; then
         # First the command alone, so that it can take down its own children in order.
         mapfile -t family < <(tree_of "$CHILD")
@@ -301,10 +304,14 @@ take_down() {
         end_processes TERM 2 "${family[@]}"
     fi
     for name in "${!PIDS[@]}"; do
-        [[ $name == postgres || $name == redis ]] || service+=("${PIDS[$name]}")
+        case $name in
+        postgres) ;;
+        redis | redis.*) redis+=("${PIDS[$name]}") ;;
+        *) service+=("${PIDS[$name]}") ;;
+        esac
     done
     end_processes TERM 6 "${service[@]}"
-    [[ -z ${PIDS[redis]:-} ]] || end_processes TERM 3 "${PIDS[redis]}"
+    end_processes TERM 3 "${redis[@]}"
     [[ -z ${PIDS[postgres]:-} ]] || end_processes INT 6 "${PIDS[postgres]}"
 }
 

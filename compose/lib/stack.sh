@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The folder of one run, and the private PostgreSQL and Redis in it.
+# The folder of one run, and the private PostgreSQL and Redis in it; a cluster: see cluster.sh.
 
 STACK=""      # the folder: pids/ log/ ports/ hold/ fault/ postgres/ redis/
 DURABLE=1     # empty: faster and not safe against a crash; for unit tests only
@@ -98,10 +98,16 @@ port_is_free() {
 random_hex() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
 start_stores() {
-    say "starting a private PostgreSQL$([[ -n $NO_REDIS ]] || echo ' and Redis') in $STACK"
+    local redis=" and Redis"
+    [[ -z $REDIS_CLUSTER ]] || redis=" and Redis Cluster"
+    [[ -z $NO_REDIS ]] || redis=""
+    say "starting a private PostgreSQL$redis in $STACK"
     make_database
     store_with_retry start_postgres
-    if [[ -z $NO_REDIS ]]; then
+    if [[ -n $REDIS_CLUSTER ]]; then
+        make_cluster
+        store_with_retry start_cluster
+    elif [[ -z $NO_REDIS ]]; then
         make_redis
         store_with_retry start_redis
     fi
@@ -194,14 +200,21 @@ sql() {
 
 make_redis() {
     REDIS_SECRET=$(random_hex 16)
-    mkdir "$STACK/redis"
+    configure_redis "$STACK/redis"
+}
+
+# configure_redis FOLDER [LINE…]: makes the folder of a server.
+configure_redis() {
+    local folder=$1
+    shift
+    mkdir "$folder"
     {
-        printf '%s\n' "bind 127.0.0.1" "dir $STACK/redis" "requirepass $REDIS_SECRET" \
-            "maxmemory-policy noeviction" 'save ""' "logfile \"\"" "daemonize no"
+        printf '%s\n' "bind 127.0.0.1" "dir $folder" "requirepass $REDIS_SECRET" \
+            "maxmemory-policy noeviction" 'save ""' "logfile \"\"" "daemonize no" "$@"
         [[ -z $DURABLE ]] || printf '%s\n' "appendonly yes"
-    } >"$STACK/redis/redis.conf"
-    chmod -R go= "$STACK/redis"
-    chown -R "$STORE_OWNER" "$STACK/redis"
+    } >"$folder/redis.conf"
+    chmod -R go= "$folder"
+    chown -R "$STORE_OWNER" "$folder"
 }
 
 start_redis() {

@@ -184,10 +184,22 @@ integration_tests() {
 # With the machine for themselves.
 long_tests() {
     [[ -n $LONG ]] || return 0
+    local folder=$ROOT/Tests/Integration files
+    heading "integration tests on a Redis Cluster"
+    mapfile -t files < <(longest_first "$folder" | grep -vE "/($ONE_REDIS)\.bats$")
+    AGAIN=("$folder/on_cluster.sh")
+    bats_tests cluster "$folder" "$folder/on_cluster.sh" "${files[@]}"
+    AGAIN=("${AGAIN_PLAIN[@]}")
     heading "load, full-scale times and chaos"
-    local folder=$ROOT/Tests/Chaos
+    folder=$ROOT/Tests/Chaos
     bats_tests chaos "$folder" "$ROOT/compose/local" run -- bats --tap "$folder"
 }
+
+# What starts a stack or a Redis of its own, or is about the databases of one server.
+readonly ONE_REDIS="assignment_redis|faults_no_redis|faults_start|local|redis_cluster"
+# What tries a test for the second time.
+readonly AGAIN_PLAIN=("$ROOT/compose/local" run -- bats --tap)
+AGAIN=("${AGAIN_PLAIN[@]}")
 
 # The bats files of a folder, those that wait longest first.
 longest_first() {
@@ -210,8 +222,8 @@ bats_again() {
     local name=$1 folder=$2 failed
     mapfile -t failed < <(failed_of "$name")
     ((${#failed[@]} > 0 && ${#failed[@]} <= SECOND_TRY_MAX)) || return 0
-    runner "$name-again" "$INTEGRATION_LIMIT" "$ROOT/compose/local" run -- \
-        bats --tap --filter "^($(any_of "${failed[@]}"))\$" "$folder" || true
+    runner "$name-again" "$INTEGRATION_LIMIT" "${AGAIN[@]}" \
+        --filter "^($(any_of "${failed[@]}"))\$" "$folder" || true
     second_try "$name" read_tap "$LOGS/$name-again.log"
 }
 

@@ -36,7 +36,7 @@ final class Processor {
     ) {
         self.logger = logger
         let note: @LoopActor (StreamEvent) -> Void = { logger.note($0, reader: Processor.group) }
-        reporting = RedisBlockingConnection(configuration.redis)
+        reporting = RedisBlockingConnection(configuration.redis.serving(EventStreams.analytics))
         // What callers report stands nowhere else: there is nothing to read it again from.
         reported = StreamConsumer(
             redis: redis,

@@ -68,6 +68,7 @@ final class JobKeeper {
             if redis.isConnected {
                 do {
                     try await parts.tenants.refresh()
+                    try await parts.buckets.refresh()
                     try await look()
                     if try await isOurTurn() {
                         try await release()

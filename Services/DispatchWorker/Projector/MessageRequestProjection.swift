@@ -15,9 +15,14 @@ struct MessageRequestProjection {
     private static let ended: Set<String> = ["sent", "failed", "cancelled", "expired"]
 
     let redis: RedisClient
+    let buckets: TenantBuckets
 
-    nonisolated static func key(_ tenant: String, _ id: UUID) -> String {
-        "mr:projection:{\(tenant)}:\(id.text)"
+    nonisolated static func key(_ tag: String, _ id: UUID) -> String {
+        "mr:projection:{\(tag)}:\(id.text)"
+    }
+
+    private func key(of tenant: String, _ id: UUID) -> String {
+        MessageRequestProjection.key(buckets.tag(tenant, id), id)
     }
 
     /// A request as the database showed it.
@@ -31,7 +36,7 @@ struct MessageRequestProjection {
     func store(_ requests: [Shown]) async throws(RedisError) {
         _ = try await redis.pipeline(
             requests.flatMap { request -> [[RedisArgument]] in
-                let key = MessageRequestProjection.key(request.tenant, request.id)
+                let key = key(of: request.tenant, request.id)
                 let document = request.document
                 return [
                     [
@@ -49,7 +54,7 @@ struct MessageRequestProjection {
     /// Notes an outcome.
     func note(_ job: MessageReference, status: String, providerTS: String?) async throws(RedisError)
     {
-        let key = MessageRequestProjection.key(job.tenant, job.messageRequestID)
+        let key = key(of: job.tenant, job.messageRequestID)
         let isEnded = MessageRequestProjection.ended.contains(status)
         _ = try await redis.pipeline([
             [
@@ -73,7 +78,7 @@ struct MessageRequestProjection {
         _ id: UUID
     ) async throws(RedisError) -> (generation: Int, content: MessageContent)? {
         let reply = try await redis.send([
-            "HMGET", .string(MessageRequestProjection.key(tenant, id)), "generation", "document",
+            "HMGET", .string(key(of: tenant, id)), "generation", "document",
         ])
         guard let values = reply.array, values.count == 2, let generation = values[0].integer,
             let bytes = values[1].bytes,

@@ -35,8 +35,17 @@ struct RebuildProjection: ParsableCommand {
                 throw ValidationError("REDIS_MODE is disabled: there is nothing to rebuild")
             }
             try await redis.start()
-            let count = try await RebuildProjection.rebuild(runtime.postgres, redis, tenant)
+            let queues = runtime.queueRedis ?? redis
+            if queues !== redis { try await queues.start() }
+            let buckets = TenantBuckets(queues, own: configuration.largeTenants)
+            try await buckets.refresh()
+            let count = try await RebuildProjection.rebuild(
+                runtime.postgres,
+                MessageRequestProjection(redis: redis, buckets: buckets),
+                tenant
+            )
             print("projected \(count) message requests")
+            if queues !== redis { await queues.stop() }
             await redis.stop()
             await runtime.postgres.stop()
         }
@@ -46,10 +55,9 @@ struct RebuildProjection: ParsableCommand {
     @LoopActor
     static func rebuild(
         _ postgres: PostgresClient,
-        _ redis: RedisClient,
+        _ projection: MessageRequestProjection,
         _ tenant: String?
     ) async throws -> Int {
-        let projection = MessageRequestProjection(redis: redis)
         var count = 0
         var last: (tenant: UUID, id: UUID)?
         while true {

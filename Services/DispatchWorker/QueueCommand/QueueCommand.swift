@@ -102,7 +102,7 @@ struct QueueOptions: ParsableArguments {
             @escaping @LoopActor @Sendable (RedisClient, RedisConfiguration) async throws -> Void
     ) throws {
         let connection = try connection()
-        if case .cluster = connection.directory, RedisKeySlot.tag(of: key) == nil {
+        if connection.isCluster, RedisKeySlot.tag(of: key) == nil {
             throw ValidationError("on a cluster the prefix or the queue's name needs a {tag}")
         }
         try EventLoop.run {

@@ -19,15 +19,25 @@ struct DispatchIdempotencyService {
     let locks: any LockStore
     let claims: RedisClaims
     let redis: RedisClient
+    let buckets: TenantBuckets
     /// A send lock older than the lease of an attempt belongs to nobody who may still send.
     let sendTakeover: Duration
 
-    nonisolated static func dispatchKey(_ tenant: String, _ id: UUID) -> String {
-        "mr:dispatch:{\(tenant)}:\(id.text)"
+    nonisolated static func dispatchKey(_ tag: String, _ id: UUID) -> String {
+        "mr:dispatch:{\(tag)}:\(id.text)"
     }
 
-    nonisolated static func sendKey(_ tenant: String, _ id: UUID) -> String {
-        "mr:send:{\(tenant)}:\(id.text)"
+    nonisolated static func sendKey(_ tag: String, _ id: UUID) -> String {
+        "mr:send:{\(tag)}:\(id.text)"
+    }
+
+    private func dispatchKey(of tenant: String, _ id: UUID) -> String {
+        DispatchIdempotencyService.dispatchKey(buckets.tag(tenant, id), id)
+    }
+
+    private func sendKey(of job: MessageReference) -> String {
+        let id = job.messageRequestID
+        return DispatchIdempotencyService.sendKey(buckets.tag(job.tenant, id), id)
     }
 
     /// The token of a dispatcher: its generation, so that a later one knows that it may go ahead.
@@ -43,7 +53,7 @@ struct DispatchIdempotencyService {
         _ id: UUID,
         token: String
     ) async throws(CoordinationError) -> Bool {
-        let key = DispatchIdempotencyService.dispatchKey(tenant, id)
+        let key = dispatchKey(of: tenant, id)
         let ttl = DispatchIdempotencyService.dispatchTTL
         if try await locks.acquire(key, value: token, ttl: ttl) { return true }
         guard let holder = try await locks.holder(of: key),
@@ -69,7 +79,7 @@ struct DispatchIdempotencyService {
         do {
             replies = try await redis.pipeline(
                 zip(requests, tokens).map { request, token in
-                    let key = DispatchIdempotencyService.dispatchKey(request.tenant, request.id)
+                    let key = dispatchKey(of: request.tenant, request.id)
                     let ttl = DispatchIdempotencyService.dispatchTTL.milliseconds
                     return ["SET", .string(key), .string(token), "NX", "PX", .int(ttl)]
                 }
@@ -103,10 +113,7 @@ struct DispatchIdempotencyService {
 
     /// Gives the right back when dispatching failed.
     func releaseDispatchLock(_ tenant: String, _ id: UUID, token: String) async {
-        _ = try? await locks.release(
-            DispatchIdempotencyService.dispatchKey(tenant, id),
-            value: token
-        )
+        _ = try? await locks.release(dispatchKey(of: tenant, id), value: token)
     }
 
     /// What came of asking for a send lock and the slots of a message.
@@ -125,7 +132,7 @@ struct DispatchIdempotencyService {
         token: UUID,
         slots: [RedisClaims.Slot]
     ) async throws(CoordinationError) -> SendLock {
-        let key = DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID)
+        let key = sendKey(of: job)
         let ttl = DispatchIdempotencyService.sendTTL
         for _ in 0..<2 {
             switch try await claims.take(key, value: token.text, ttl: ttl, slots: slots) {
@@ -142,22 +149,23 @@ struct DispatchIdempotencyService {
 
     /// Frees the lock of an attempt whose outcome is certain.
     func releaseSendLock(_ job: MessageReference, token: UUID) async {
-        _ = try? await locks.release(
-            DispatchIdempotencyService.sendKey(job.tenant, job.messageRequestID),
-            value: token.text
-        )
+        _ = try? await locks.release(sendKey(of: job), value: token.text)
     }
 
     /// Frees both locks of a request whose new generation the database has begun.
     func dropLocks(_ tenant: String, _ id: UUID) async {
-        _ = try? await redis.send([
-            "DEL", .string(DispatchIdempotencyService.sendKey(tenant, id)),
-            .string(DispatchIdempotencyService.dispatchKey(tenant, id)),
-        ])
+        let keys = buckets.tags(tenant, id).flatMap {
+            [
+                DispatchIdempotencyService.sendKey($0, id),
+                DispatchIdempotencyService.dispatchKey($0, id),
+            ]
+        }
+        _ = try? await redis.send(["DEL"] + keys.map { .string($0) })
     }
 
     /// Frees whatever lock is left of a request that was settled in the database.
     func dropSendLock(_ tenant: String, _ id: UUID) async {
-        _ = try? await redis.send(["DEL", .string(DispatchIdempotencyService.sendKey(tenant, id))])
+        let keys = buckets.tags(tenant, id).map { DispatchIdempotencyService.sendKey($0, id) }
+        _ = try? await redis.send(["DEL"] + keys.map { .string($0) })
     }
 }

@@ -29,20 +29,24 @@ final class MessageRequestQueueService {
 
     let queues: TenantQueues
     private let redis: RedisClient
+    private let buckets: TenantBuckets
     private var backlogs: [String: (count: Int, at: MonotonicTime)] = [:]
 
     /// - Parameter terms: how a tenant is served.
     init(
         redis: RedisClient,
+        buckets: TenantBuckets,
         terms: @escaping @LoopActor (String) -> TenantQueues.Terms
     ) {
         self.redis = redis
+        self.buckets = buckets
         var settings = Queue.Settings()
         settings.eventsMax = MessageRequestQueue.eventsMax
         queues = TenantQueues(
             MessageRequestQueue.name,
             redis: redis,
             settings: settings,
+            owner: { TenantBuckets.tenant(ofTag: $0) },
             terms: terms
         )
     }
@@ -51,7 +55,7 @@ final class MessageRequestQueueService {
     ///
     /// - Throws: when Redis did not take them all; some may be there.
     func enqueueSimpleSendMessageJob(_ requests: [QueuedRequest]) async throws(JobQueueError) {
-        for (tenant, requests) in MessageRequestQueueService.byTenant(requests) {
+        for (tag, requests) in byTag(requests) {
             let jobs = requests.map { request in
                 var options = SendMessageJobOptions()
                 options.delay = request.delay
@@ -60,13 +64,13 @@ final class MessageRequestQueueService {
                     MessageRequestQueue.jobName,
                     json: SendMessageJob(
                         messageRequestID: request.id,
-                        tenant: tenant,
+                        tenant: request.tenant,
                         threadTS: request.threadTS
                     ).json,
                     options: options.stored(id: request.jobID)
                 )
             }
-            try await queues.add(jobs, of: tenant)
+            try await queues.add(jobs, of: tag)
         }
     }
 
@@ -80,7 +84,7 @@ final class MessageRequestQueueService {
         var active: Set<String> = []
         // A worker may take one before the next is ready: the most urgent come first.
         for request in requests.sorted(by: { $0.rank < $1.rank }) {
-            let queue = try queues.queue(of: request.tenant)
+            let queue = try queues.queue(of: buckets.tag(request.tenant, request.id))
             do throws(JobQueueError) {
                 let priority = SendMessageJobOptions.priority(rank: request.rank)
                 try await queue.setPriority(of: request.jobID, to: priority)
@@ -92,22 +96,27 @@ final class MessageRequestQueueService {
                 }
             }
         }
-        for (tenant, _) in MessageRequestQueueService.byTenant(requests) {
-            try await queues.ring(tenant)
-        }
+        for (tag, _) in byTag(requests) { try await queues.ring(tag) }
         return active
     }
 
     /// Those of `requests` that have no job.
     func withoutJob(_ requests: [QueuedRequest]) async throws -> [QueuedRequest] {
-        let answers = try await redis.pipeline(
-            try requests.map { request in
-                let key = try queues.queue(of: request.tenant).keys.job(request.jobID)
-                return ["EXISTS", .string(key)]
-            },
-            within: .seconds(5)
-        )
-        return zip(requests, answers).filter { $1.integer == 0 }.map(\.0)
+        var commands: [[RedisArgument]] = []
+        var counts: [Int] = []
+        for request in requests {
+            let tags = buckets.tags(request.tenant, request.id)
+            counts.append(tags.count)
+            for tag in tags {
+                let key = try queues.queue(of: tag).keys.job(request.jobID)
+                commands.append(["EXISTS", .string(key)])
+            }
+        }
+        var answers = try await redis.pipeline(commands, within: .seconds(5))[...]
+        return zip(requests, counts).filter { _, count in
+            defer { answers = answers.dropFirst(count) }
+            return answers.prefix(count).allSatisfy { $0.integer == 0 }
+        }.map(\.0)
     }
 
     /// How many jobs of a tenant wait; nil when Redis does not say.
@@ -116,16 +125,19 @@ final class MessageRequestQueueService {
         if let known = backlogs[tenant], now - known.at < MessageRequestQueueService.backlogAge {
             return known.count
         }
-        guard let counts = try? await queues.queue(of: tenant).counts() else { return nil }
-        let count = [JobState.waiting, .prioritized, .delayed].reduce(0) { $0 + (counts[$1] ?? 0) }
+        var count = 0
+        for tag in buckets.queues(of: tenant) {
+            guard let counts = try? await queues.queue(of: tag).counts() else { return nil }
+            count += [JobState.waiting, .prioritized, .delayed].reduce(0) { $0 + (counts[$1] ?? 0) }
+        }
         if backlogs.count >= MessageRequestQueueService.backlogsMax { backlogs.removeAll() }
         backlogs[tenant] = (count, now)
         return count
     }
 
-    private static func byTenant(
-        _ requests: [QueuedRequest]
-    ) -> [(key: String, value: [QueuedRequest])] {
-        Dictionary(grouping: requests, by: \.tenant).sorted { $0.key < $1.key }
+    /// The requests by the tags of their queues.
+    private func byTag(_ requests: [QueuedRequest]) -> [(key: String, value: [QueuedRequest])] {
+        Dictionary(grouping: requests) { buckets.tag($0.tenant, $0.id) }
+            .sorted { $0.key < $1.key }
     }
 }

@@ -3,7 +3,8 @@ internal import FoundationEssentials
 internal import JSON
 internal import JobQueue
 
-/// Where the jobs of message requests wait: one queue for each tenant, `bull:{tenant}:send-message`.
+/// Where the jobs of message requests wait: one queue for each tenant, `bull:{tenant}:send-message`,
+/// or for each bucket of a large one; see ``TenantBuckets``.
 enum MessageRequestQueue {
     /// The queue's name.
     static let name = "send-message"

@@ -26,6 +26,7 @@ final class SendMessageWorker {
     private let concurrency: Int
     private let processor: SendMessageProcessor
     private let tenants: TenantDirectory
+    private let buckets: TenantBuckets
     private let metrics: SendMetrics
     private let logger: Logger
     private var fair: FairWorker?
@@ -49,6 +50,7 @@ final class SendMessageWorker {
         self.threadEnded = threadEnded
         processor = SendMessageProcessor(parts)
         tenants = parts.tenants
+        buckets = parts.buckets
         metrics = parts.metrics
         logger = parts.logger
         var settings = WorkerConfiguration()
@@ -105,7 +107,7 @@ final class SendMessageWorker {
 
     private func toSweep() async -> [String] {
         do {
-            return try await tenants.toSweep()
+            return try await tenants.toSweep().flatMap(buckets.queues)
         } catch {
             trouble("tenants could not be read", error)
             return []
@@ -145,7 +147,9 @@ final class SendMessageWorker {
             throw UnrecoverableError("it is no job of a message request: \(error.reason)")
         }
         // Whoever may write into one tenant's queue must not reach another's messages.
-        guard active.queue.keys.prefix == "\(QueueKeys.defaultPrefix):{\(job.tenant)}",
+        let bucket = TenantBuckets.bucket(job.tenant, job.messageRequestID)
+        let prefixes = [job.tenant, bucket].map { "\(QueueKeys.defaultPrefix):{\($0)}" }
+        guard prefixes.contains(active.queue.keys.prefix),
             let tenantID = try await tenants.id(of: job.tenant)
         else { throw UnrecoverableError("the tenant '\(job.tenant)' has no such queue") }
         let age = WallClock.milliseconds() - active.job.timestamp

@@ -7,6 +7,7 @@ struct SendParts {
     let repository: SendRepository
     let dispatches: DispatchRepository
     let tenants: TenantDirectory
+    let buckets: TenantBuckets
     let queue: MessageRequestQueueService
     let resolver: MessageResolver
     let idempotency: DispatchIdempotencyService

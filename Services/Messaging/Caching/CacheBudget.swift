@@ -42,8 +42,11 @@ final class CacheBudget {
 
     /// Asks the server; one that gives no answer changes nothing.
     func look() async {
-        guard let text = try? await redis?.send(["INFO", "memory"]).text else { return }
-        isExceeded = CacheBudget.isExceeded(text, limit: limit)
+        guard let answers = try? await redis?.sendToAll(["INFO", "memory"]) else { return }
+        // Of a cluster the fullest node decides: what it refuses may be a lock.
+        isExceeded = answers.compactMap(\.text).contains {
+            CacheBudget.isExceeded($0, limit: limit)
+        }
     }
 
     /// Whether what `INFO memory` says is too much.

@@ -124,7 +124,7 @@ struct IntegrationRoutes {
 
     private func answers(_ redis: RedisClient?) async -> Bool {
         guard let redis else { return false }
-        return (try? await redis.send(["PING"])) != nil
+        return (try? await redis.sendToAll(["PING"])) != nil
     }
 
     private static func document(_ item: Item, _ isThere: Bool, _ degraded: [String: Int]) -> JSON {

@@ -217,7 +217,11 @@ public final class FairWorker: Flushable {
             nextDue = look.next
             for (tenant, generation) in look.due {
                 generations[tenant] = generation
-                schedule.isReady(tenant, queues.terms(of: tenant))
+                schedule.isReady(
+                    tenant,
+                    of: queues.owner(of: tenant),
+                    queues.terms(of: tenant)
+                )
             }
             flush()
         } catch {

@@ -25,6 +25,7 @@ public final class TenantQueues {
     private let redis: RedisClient
     private let settings: Queue.Settings
     private let termsOf: @LoopActor (String) -> Terms
+    private let ownerOf: @LoopActor (String) -> String
     private var queues: [String: Queue] = [:]
 
     /// The queues `name` of all tenants.
@@ -32,6 +33,8 @@ public final class TenantQueues {
     /// - Parameters:
     ///   - ring: the ring's name, where these are not all there are: workers serve whatever is in
     ///     their ring; nil for the ring of all.
+    ///   - owner: whose queue it is, where a tenant has several under names of their own: in turns and
+    ///     terms they are one.
     ///   - terms: how a tenant is served; asked anew whenever it has work.
     public init(
         _ name: String,
@@ -39,9 +42,11 @@ public final class TenantQueues {
         redis: RedisClient,
         settings: Queue.Settings = Queue.Settings(),
         ring: String? = nil,
+        owner: @escaping @LoopActor (String) -> String = { $0 },
         terms: @escaping @LoopActor (String) -> Terms = { _ in Terms() }
     ) {
         layout = .tenants(prefix: prefix, name: name)
+        ownerOf = owner
         self.redis = redis
         self.settings = settings
         termsOf = terms
@@ -58,6 +63,7 @@ public final class TenantQueues {
         terms: @escaping @LoopActor (String) -> Terms = { _ in Terms() }
     ) {
         layout = .all(prefix: prefix)
+        ownerOf = { $0 }
         self.redis = redis
         self.settings = settings
         termsOf = terms
@@ -75,12 +81,14 @@ public final class TenantQueues {
     }
 
     func terms(of tenant: String) -> FairSchedule.Terms {
-        let terms = termsOf(tenant)
+        let terms = termsOf(ownerOf(tenant))
         return FairSchedule.Terms(
             weight: max(1, terms.weight),
             inFlightMax: max(1, terms.inFlightMax)
         )
     }
+
+    func owner(of tenant: String) -> String { ownerOf(tenant) }
 
     /// How many keys one step of ``find()`` looks at.
     private static let findMax: Int64 = 1000
@@ -89,28 +97,19 @@ public final class TenantQueues {
     /// hundred thousand a second, with others' commands between.
     public func find() async throws(JobQueueError) -> [String] {
         var found: Set<String> = []
-        var cursor = "0"
-        repeat {
-            let answer: RedisValue
-            do {
-                answer = try await redis.send(
-                    [
-                        "SCAN", .string(cursor), "MATCH", .string(layout.pattern), "COUNT",
-                        .int(TenantQueues.findMax), "TYPE", "hash",
-                    ],
-                    within: Queue.callLimit
-                )
-            } catch {
-                throw JobQueueError(error)
+        let scan = redis.scan(
+            matching: layout.pattern,
+            count: TenantQueues.findMax,
+            type: "hash",
+            within: Queue.callLimit
+        )
+        do {
+            while let keys = try await scan.next() {
+                found.formUnion(keys.compactMap(layout.tenant(ofMeta:)))
             }
-            guard let parts = answer.array, parts.count == 2, let next = parts[0].text else {
-                throw JobQueueError(.oddAnswer, "SCAN answered \(answer)")
-            }
-            found.formUnion(
-                (parts[1].array ?? []).compactMap(\.text).compactMap(layout.tenant(ofMeta:))
-            )
-            cursor = next
-        } while cursor != "0"
+        } catch {
+            throw JobQueueError(error)
+        }
         return Array(found)
     }
 
@@ -125,7 +124,8 @@ public final class TenantQueues {
         of tenant: String
     ) async throws(JobQueueError) -> [String] {
         let queue = try queue(of: tenant)
-        let ids = try await queue.add(contentsOf: jobs, waitingMax: termsOf(tenant).queuedMax)
+        let terms = termsOf(ownerOf(tenant))
+        let ids = try await queue.add(contentsOf: jobs, waitingMax: terms.queuedMax)
         // Whoever adds and dies before it rings is found by the sweep.
         try await ring(tenant, delay: jobs.map(\.options.delay).min() ?? 0)
         return ids

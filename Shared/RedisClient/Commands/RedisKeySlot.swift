@@ -5,12 +5,21 @@ public enum RedisKeySlot {
 
     /// The slot of `key`, as `CLUSTER KEYSLOT` tells it.
     public static func slot(of key: String) -> Int {
-        Int(tagBytes(of: key).map(crc16) ?? crc16(key.utf8)) % count
+        Int(tagBytes(of: key.utf8).map(crc16) ?? crc16(key.utf8)) % count
+    }
+
+    /// The slot of a key as a command has it.
+    static func slot(of key: RedisArgument) -> Int {
+        switch key {
+        case .string(let text): slot(of: text)
+        case .int(let number): slot(of: String(number))
+        case .bytes(let bytes): Int(crc16(tagBytes(of: bytes) ?? bytes[...])) % count
+        }
     }
 
     /// What stands in the key's first braces; nil when there are none, or nothing in them.
     public static func tag(of key: String) -> String? {
-        tagBytes(of: key).map { String(decoding: $0, as: UTF8.self) }
+        tagBytes(of: key.utf8).map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// Whether those keys that carry a tag all lie in one slot.
@@ -19,7 +28,7 @@ public enum RedisKeySlot {
     public static func shareSlot(_ keys: [String]) -> Bool {
         var first: (key: String, tag: Substring.UTF8View)?
         for key in keys {
-            guard let tag = tagBytes(of: key) else { continue }
+            guard let tag = tagBytes(of: key.utf8) else { continue }
             guard let known = first else {
                 first = (key, tag)
                 continue
@@ -30,8 +39,9 @@ public enum RedisKeySlot {
         return true
     }
 
-    private static func tagBytes(of key: String) -> Substring.UTF8View? {
-        let bytes = key.utf8
+    private static func tagBytes<Bytes: Collection<UInt8>>(
+        of bytes: Bytes
+    ) -> Bytes.SubSequence? {
         guard let open = bytes.firstIndex(of: UInt8(ascii: "{")) else { return nil }
         let inside = bytes[bytes.index(after: open)...]
         guard let close = inside.firstIndex(of: UInt8(ascii: "}")), close > inside.startIndex

@@ -7,9 +7,9 @@ extension RedisConfiguration {
     /// | `REDIS_HOST` | `serviceDefault` | host, `REDIS_PORT` or 6379, `REDIS_PASSWORD` |
     /// | neither | `optional` | localhost:`REDIS_PORT` or 6379, as a probe |
     ///
-    /// A URL may name sentinels (`redis+sentinel://`), whose password is `REDIS_SENTINEL_PASSWORD`.
-    /// With TLS (`rediss://`), `REDIS_TLS_CA_FILE` says whom to trust, and `REDIS_TLS_CERT_FILE` with
-    /// `REDIS_TLS_KEY_FILE` who the client is.
+    /// A URL may name sentinels (`redis+sentinel://`), whose password is `REDIS_SENTINEL_PASSWORD`,
+    /// or nodes of a cluster (`redis+cluster://`). With TLS (`rediss://`), `REDIS_TLS_CA_FILE` says
+    /// whom to trust, and `REDIS_TLS_CERT_FILE` with `REDIS_TLS_KEY_FILE` who the client is.
     /// `REDIS_CACHE_URL` and `REDIS_QUEUE_URL` stand before `REDIS_URL` for their purposes. An empty
     /// variable counts as unset, as Compose files write `${NAME:-}`.
     ///
@@ -32,13 +32,6 @@ extension RedisConfiguration {
                 throw RedisConfigurationError(
                     variable: name,
                     message: "has a user without a password; REDIS_PASSWORD may hold it"
-                )
-            }
-            if case .cluster = url.directory, purpose != .queue {
-                throw RedisConfigurationError(
-                    variable: name,
-                    message: "names a cluster; services need one primary for their keys, and only "
-                        + "single queues work on a cluster"
                 )
             }
             try self.init(

@@ -60,8 +60,8 @@ public struct RedisConfiguration: Sendable {
     public var sentinelPassword: String?
     /// How connections are encrypted; nil for plain text.
     public var tls: RedisTLS?
-    /// The slot of a cluster whose node is the server; see ``serving(_:)``.
-    public private(set) var slot = 0
+    /// The slot of a cluster whose node is the server, by ``serving(_:)``; nil for any node.
+    public private(set) var slot: Int?
     /// The user; nil for the default one.
     public var username: String?
     /// The password; nil for none.
@@ -131,7 +131,9 @@ public struct RedisConfiguration: Sendable {
 
     /// The same; on a cluster for the node that has the slot of `key`.
     ///
-    /// One connection is with one node, so all keys that are used on it need the same tag.
+    /// For a ``RedisBlockingConnection``, which is with one node: all keys that are used on it need
+    /// the same tag. A ``RedisClient`` finds the node of each key, and a ``RedisSubscriber`` hears from
+    /// any node what was published at all.
     public func serving(_ key: String) -> RedisConfiguration {
         var copy = self
         copy.slot = RedisKeySlot.slot(of: key)
@@ -142,6 +144,19 @@ public struct RedisConfiguration: Sendable {
     public func isSameServer(as other: RedisConfiguration) -> Bool {
         endpoint == other.endpoint && database == other.database && directory == other.directory
             && (tls == nil) == (other.tls == nil)
+    }
+
+    /// The same for one node of the cluster.
+    func node(_ endpoint: Endpoint) -> RedisConfiguration {
+        var copy = self
+        copy.endpoint = endpoint
+        copy.directory = nil
+        return copy
+    }
+
+    /// Whether the keys are spread over the nodes of a cluster.
+    public var isCluster: Bool {
+        if case .cluster = directory { true } else { false }
     }
 
     /// The server as messages show it.

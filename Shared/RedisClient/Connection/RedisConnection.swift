@@ -62,7 +62,7 @@ final class RedisConnection: Channel, Flushable {
     private var endWaiter: CheckedContinuation<RedisError, Never>?
 
     private let directory: RedisDirectory?
-    private let slot: Int
+    private let slot: Int?
 
     init(_ configuration: RedisConfiguration, meter: RedisMeter) {
         self.meter = meter

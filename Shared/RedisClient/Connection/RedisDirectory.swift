@@ -2,7 +2,8 @@
 public enum RedisDirectory: Sendable, Hashable {
     /// Sentinels that watch a primary by this name, and appoint another when it fails.
     case sentinels([RedisConfiguration.Endpoint], service: String)
-    /// Nodes of a cluster: the server is the one that has ``RedisConfiguration/slot``.
+    /// Nodes of a cluster, by which the others are found; a single connection is with the one that
+    /// has ``RedisConfiguration/slot``.
     case cluster([RedisConfiguration.Endpoint])
 
     /// Whom to ask; none is better than another.
@@ -24,11 +25,12 @@ public enum RedisDirectory: Sendable, Hashable {
     ///
     /// - Parameters:
     ///   - member: who answered; a node of a cluster may leave its own host out.
-    ///   - slot: the slot that the server must have; for clusters.
+    ///   - slot: the slot that the server must have; for clusters. Nil for any server that has some:
+    ///     another one each time, as the answer may name one that is no more.
     func server(
         in answer: RedisValue,
         of member: RedisConfiguration.Endpoint,
-        slot: Int
+        slot: Int?
     ) throws(RedisError) -> RedisConfiguration.Endpoint {
         if let message = answer.errorMessage {
             throw RedisError(reply: message, command: question.first?.text ?? "")
@@ -40,20 +42,17 @@ public enum RedisDirectory: Sendable, Hashable {
             }
             return server
         case .cluster:
-            let range = answer.array?.lazy.compactMap(\.array).first { range in
-                guard range.count > 2, let first = range[0].integer, let last = range[1].integer
-                else { return false }
-                return first <= last && (first...last).contains(Int64(slot))
+            let slots = try ClusterSlots(answer, of: member)
+            guard let slot else { return slots.primaries.randomElement() ?? member }
+            guard let server = slots.owner(of: slot) else {
+                throw RedisError(.unavailable, message: "no node has the slot \(slot)")
             }
-            guard let node = range?[2].array,
-                let server = RedisDirectory.address(node, of: member)
-            else { throw RedisError(.unavailable, message: "no node has the slot \(slot)") }
             return server
         }
     }
 
     /// A host and a port at the head of an answer.
-    private static func address(
+    static func address(
         _ parts: [RedisValue],
         of member: RedisConfiguration.Endpoint
     ) -> RedisConfiguration.Endpoint? {
@@ -68,10 +67,11 @@ public enum RedisDirectory: Sendable, Hashable {
     /// Whether an error says that the server is no longer the one to talk to.
     ///
     /// A `MOVED` of another slot is the caller's fault, and another connection would not mend it.
-    func isOutdated(by message: String, slot: Int) -> Bool {
+    func isOutdated(by message: String, slot: Int?) -> Bool {
         switch self {
         case .sentinels: message.hasPrefix("READONLY")
-        case .cluster: message.hasPrefix("MOVED \(slot) ") || message.hasPrefix("READONLY")
+        case .cluster:
+            slot.map { message.hasPrefix("MOVED \($0) ") } ?? false || message.hasPrefix("READONLY")
         }
     }
 }

@@ -38,37 +38,72 @@ extension RedisLink {
 
     /// How often sentinels are asked whether another server is the primary by now.
     private static let watchInterval: Duration = .seconds(1)
+    /// How often a cluster is asked whether it still has the node that tells what is published.
+    private static let memberInterval: Duration = .seconds(5)
 
     /// Ends a connection to a server that is the primary no more.
     ///
     /// Sentinels let an old primary that is alive take writes for about ten seconds, and those are
-    /// lost when it becomes a replica; a cluster's node says `MOVED` at once.
+    /// lost when it becomes a replica; a cluster's node says `MOVED` at once, unless nobody asks it for
+    /// keys.
     func watch(_ connection: RedisConnection, _ server: RedisConfiguration.Endpoint) async {
-        guard case .sentinels = configuration.directory else { return }
+        let interval: Duration
+        switch configuration.directory {
+        case .sentinels: interval = RedisLink.watchInterval
+        case .cluster where configuration.slot == nil: interval = RedisLink.memberInterval
+        case .cluster, nil: return
+        }
         while true {
-            do { try await EventLoop.shared.sleep(for: RedisLink.watchInterval) } catch { return }
+            do { try await EventLoop.shared.sleep(for: interval) } catch { return }
             let deadline = MonotonicTime.now() + configuration.attemptTimeout
             // Without an answer there is no reason to leave a server that works.
-            guard let present = try? await locate(until: deadline), present != server else {
-                continue
-            }
-            connection.close(RedisError(.connectionLost, message: "\(present) is the primary now"))
+            guard let reason = try? await departure(of: server, until: deadline) else { continue }
+            connection.close(RedisError(.connectionLost, message: reason))
             return
         }
     }
 
-    /// Asks one member of the directory after the other where the server is.
+    /// Why `server` is none to be connected to; nil when it is one.
+    private func departure(
+        of server: RedisConfiguration.Endpoint,
+        until deadline: MonotonicTime
+    ) async throws(RedisError) -> String? {
+        guard configuration.isCluster else {
+            let present = try await locate(until: deadline)
+            return present == server ? nil : "\(present) is the primary now"
+        }
+        let slots = try await consult(until: deadline) { answer, member throws(RedisError) in
+            try ClusterSlots(answer, of: member)
+        }
+        return slots.primaries.contains(server) ? nil : "the cluster has no primary \(server)"
+    }
+
+    /// Asks where the server is.
     private func locate(
         until deadline: MonotonicTime
     ) async throws(RedisError) -> RedisConfiguration.Endpoint {
         guard let directory = configuration.directory else { return configuration.endpoint }
+        return try await consult(until: deadline) { answer, member throws(RedisError) in
+            try directory.server(in: answer, of: member, slot: configuration.slot)
+        }
+    }
+
+    /// Asks one member of the directory after the other, until `read` can make something of an
+    /// answer.
+    func consult<Answer: Sendable>(
+        until deadline: MonotonicTime,
+        _ read: (RedisValue, RedisConfiguration.Endpoint) throws(RedisError) -> Answer
+    ) async throws(RedisError) -> Answer {
+        guard let directory = configuration.directory else {
+            preconditionFailure("a server without a directory has nobody to consult")
+        }
         var failure = RedisError(.notConnected, message: "\(directory): nobody to ask")
         for left in (1...max(1, self.directory.count)).reversed() {
             guard let member = self.directory.first else { break }
             // One more share is for the server itself.
             let share = RedisLink.share(of: deadline, among: left + 1)
             do throws(RedisError) {
-                return try await ask(member, directory, until: share)
+                return try read(try await ask(member, directory, until: share), member)
             } catch {
                 failure = error
                 rotate()
@@ -81,9 +116,9 @@ extension RedisLink {
         _ member: RedisConfiguration.Endpoint,
         _ directory: RedisDirectory,
         until deadline: MonotonicTime
-    ) async throws(RedisError) -> RedisConfiguration.Endpoint {
+    ) async throws(RedisError) -> RedisValue {
         let commands = authentication(by: directory) + [directory.question]
-        var server: RedisConfiguration.Endpoint?
+        var answer: RedisValue?
         let connection = try await connect(to: member, until: deadline) {
             connection,
             share throws(RedisError) in
@@ -91,15 +126,11 @@ extension RedisLink {
             if answers.count > 1, let message = answers[0].errorMessage {
                 throw RedisError(.authentication, command: "AUTH", message: message)
             }
-            server = try directory.server(
-                in: answers.last ?? .null,
-                of: member,
-                slot: configuration.slot
-            )
+            answer = answers.last
         }
         connection.close(RedisError(.connectionLost, message: "no longer needed"))
-        guard let server else { throw RedisError(.protocolViolation, message: "no answer") }
-        return server
+        guard let answer else { throw RedisError(.protocolViolation, message: "no answer") }
+        return answer
     }
 
     private func authentication(by directory: RedisDirectory) -> [[RedisArgument]] {

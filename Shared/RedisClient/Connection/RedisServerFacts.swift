@@ -11,4 +11,18 @@ public struct RedisServerFacts: Sendable, Hashable {
     public var mayEvict: Bool {
         maxMemoryPolicy.map { $0 != "noeviction" } ?? false
     }
+
+    /// What holds for both servers: the older version, the policy that loses more, the lesser memory.
+    func worst(with other: RedisServerFacts) -> RedisServerFacts {
+        func numbers(_ facts: RedisServerFacts) -> [Int] {
+            facts.version.split(separator: ".").map { Int($0) ?? 0 }
+        }
+        let limits = [maxMemory, other.maxMemory].compactMap { $0 }.filter { $0 > 0 }
+        return RedisServerFacts(
+            version: numbers(other).lexicographicallyPrecedes(numbers(self))
+                ? other.version : version,
+            maxMemoryPolicy: mayEvict ? maxMemoryPolicy : other.maxMemoryPolicy ?? maxMemoryPolicy,
+            maxMemory: limits.min() ?? maxMemory ?? other.maxMemory
+        )
+    }
 }

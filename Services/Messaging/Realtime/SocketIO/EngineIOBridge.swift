@@ -81,7 +81,7 @@ final class EngineIOBridge {
                 let heard = try? await redis.send(
                     ["PUBLISH", .string(EngineIOBridge.channel(owner)), .bytes(message)]
                 )
-                if heard?.integer ?? 0 == 0 { settle(id, nil) }
+                if heard?.integer ?? 0 == 0 { await settleOfTheDead() }
                 asking[id] = nil
             }
         }
@@ -96,14 +96,16 @@ final class EngineIOBridge {
         let owners = Set(pending.values.map(\.owner))
         guard let redis, !owners.isEmpty else { return }
         let channels = owners.map { RedisArgument.string(EngineIOBridge.channel($0)) }
-        guard let counts = try? await redis.send(["PUBSUB", "NUMSUB"] + channels).array else {
+        // A channel is heard from any node of a cluster, and each knows of its own hearers only.
+        guard let answers = try? await redis.sendToAll(["PUBSUB", "NUMSUB"] + channels) else {
             return
         }
         for owner in owners {
             let channel = EngineIOBridge.channel(owner)
-            guard let place = counts.firstIndex(where: { $0.text == channel }),
-                place + 1 < counts.count, counts[place + 1].integer == 0
-            else { continue }
+            let hearers = answers.compactMap { answer -> Int64? in
+                answer.pairs.first { $0.0.text == channel }?.1.integer
+            }
+            guard hearers.count == answers.count, hearers.allSatisfy({ $0 == 0 }) else { continue }
             for (id, question) in pending where question.owner == owner { settle(id, nil) }
         }
     }
