@@ -96,6 +96,34 @@ signed() {
     [[ $STATUS == 204 ]]
 }
 
+@test "what waits for an endpoint that is disabled fails in batches, and nothing of it is taken" {
+    admin PUT "/v1/webhooks/$TAG-full" '{"url": "http://127.0.0.1:1/", "secret": "0123456789abcdef",
+        "events": ["workspace.paused"]}'
+    [[ $STATUS == 201 ]]
+    # In one transaction that is taken back: the process that cleans up sees nothing of it.
+    run psql -qtAX -v ON_ERROR_STOP=1 "$DATABASE_URL" <<SQL
+begin;
+insert into dispatch.webhook_deliveries (tenant_id, webhook_code, event, body, next_attempt_at)
+  select tenant_id, code, 'workspace.paused', '{}', now() from dispatch.webhooks,
+         generate_series(1, 1201) where code = '$TAG-full';
+update dispatch.webhooks set failing_since = now() - interval '6 days' where code = '$TAG-full';
+select dispatch.finish_webhook(tenant_id, id, false, 503, 'http_503', interval '1 s', interval '5 days')
+  from dispatch.webhook_deliveries where webhook_code = '$TAG-full' limit 1;
+select count(*) from dispatch.webhook_deliveries
+ where webhook_code = '$TAG-full' and status = 'failed' and finished_at is not null;
+select count(*) from dispatch.take_webhooks(2000, 2000, 2000, '{}', '{}', interval '10 s')
+ where webhook_code = '$TAG-full';
+select dispatch.clean_refused(500);
+select dispatch.clean_refused(500);
+select dispatch.clean_refused(500);
+rollback;
+SQL
+    echo "$output"
+    [[ $status -eq 0 && $output == $'disabled\n500\n0\n500\n201\n0' ]]
+    admin DELETE "/v1/webhooks/$TAG-full"
+    [[ $STATUS == 204 ]]
+}
+
 @test "an endpoint that hangs holds up neither its tenant's others nor other tenants" {
     [[ -n $SLACK_STAND_IN_URL ]] || skip "SLACK_STANDIN_URL is not set"
     stand_in '{"reset": true}'

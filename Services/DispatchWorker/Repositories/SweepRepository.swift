@@ -44,7 +44,7 @@ struct SweepRepository {
         ).one().bool("more")
     }
 
-    /// How many rows one statement deletes.
+    /// How many rows one statement of the clean-up settles or deletes.
     static let cleanUpMax = 500
 
     /// Deletes a batch of requests that nobody keeps any more, of the tenants from `first` on; nil:
@@ -62,10 +62,13 @@ struct SweepRepository {
 
     /// What grows beside the requests.
     enum Leftover: String, Sendable, CaseIterable {
-        case threads, deliveries
+        case threads
+        /// Deliveries that wait for an endpoint that is disabled; they fail.
+        case refused
+        case deliveries
     }
 
-    /// Deletes a batch of what is old; how many rows, at most ``cleanUpMax``.
+    /// Deletes, or fails, a batch of what nobody waits for; how many rows, at most ``cleanUpMax``.
     func clean(_ leftover: Leftover) async throws -> Int {
         try await count(
             "select dispatch.clean_\(leftover.rawValue)($1) as count",
