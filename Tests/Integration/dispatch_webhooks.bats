@@ -97,7 +97,7 @@ signed() {
 }
 
 @test "what waits for an endpoint that is disabled fails in batches, and nothing of it is taken" {
-    admin PUT "/v1/webhooks/$TAG-full" '{"url": "http://127.0.0.1:1/", "secret": "0123456789abcdef",
+    admin PUT "/v1/webhooks/$TAG-full" '{"url": "https://hooks.example.com/", "secret": "0123456789abcdef",
         "events": ["workspace.paused"]}'
     [[ $STATUS == 201 ]]
     # In one transaction that is taken back: the process that cleans up sees nothing of it.
