@@ -96,10 +96,13 @@ redis_answers() { [[ $(redis PING 2>/dev/null) == PONG ]]; }
 
 @test "round robin without Redis: outcome error, 503, nothing changed; a timer assigns it later" {
     prepare_team
-    local body session
+    local body session units
     body=$(jq -nc --arg id "$CONVERSATION" --arg team "$TEAM" \
         '{conversation_id: $id, contact_id: "c", team_id: $team, source: "handover"}')
     take_away redis
+    # Another test's session may have found this agent before.
+    engine GET "/v1/agents/$AGENT"
+    units=$(field .active_units)
     engine POST /v1/sessions "$body" -D "$BATS_TEST_TMPDIR/head"
     [[ $STATUS == 503 && $(field .outcome) == error && $(field .retryable) == true ]]
     [[ $(field .reason) == redis_unavailable && $(field .agent_id) == null ]]
@@ -108,7 +111,7 @@ redis_answers() { [[ $(redis PING 2>/dev/null) == PONG ]]; }
     engine GET "/v1/sessions/$session"
     [[ $(field .state) == queued && $(field .assignee_id) == null ]]
     engine GET "/v1/agents/$AGENT"
-    [[ $(field .active_units) == 0 ]]
+    [[ $(field .active_units) == "$units" ]]
     engine GET "/v1/sessions/$session/decisions"
     [[ $(field '.items[0].outcome') == error ]]
     engine GET /health
@@ -119,7 +122,7 @@ redis_answers() { [[ $(redis PING 2>/dev/null) == PONG ]]; }
     [[ $(field '[.items[] | select(.outcome == "assign")] | length') == 1 ]]
     [[ $(field '.items[0].source') == timer || $(field '.items[0].source') == queue ]]
     engine GET "/v1/agents/$AGENT"
-    [[ $(field .active_units) == 1 ]]
+    (($(field .active_units) > units))
 }
 has_owner() {
     engine GET "/v1/sessions/$1"
