@@ -56,14 +56,15 @@ is_whole() {
     agent POST "/v1/threads/$thread/archive"
     agent POST "/v1/threads/$thread/unarchive"
     agent DELETE "/v1/messages/$message"
+    # The thread was named after the text: it is renamed with it, then by hand.
     eventually 5 has_types "thread.created message.created message.updated thread.updated \
-thread.archived thread.unarchived message.deleted"
-    is_whole 1 7
+thread.updated thread.archived thread.unarchived message.deleted"
+    is_whole 1 8
     [[ $(jq -rs 'map(.conversation_id) | unique | join(" ")' "$EVENTS") == "$CONVERSATION" ]]
     [[ $(jq -rs '.[1].data.id' "$EVENTS") == "$message" ]]
     # Long after the others: the deleted text is not in the log.
     follow 30 --since 0
-    eventually 5 is_whole 1 7
+    eventually 5 is_whole 1 8
     [[ $(grep -c refund "$EVENTS") == 0 ]]
 }
 
