@@ -151,7 +151,7 @@ by() { printf '{"agent_id": "%s"}' "$1"; }
     # It is left out of one run only: nobody else is there.
     becomes ".assignee_id == \"$AGENT\" and .reassigns == 1"
     agent GET "/v1/sessions/$SESSION/decisions"
-    is 200 '[.items[] | select(.reason == "first_reply_missed")] | length == 1'
+    is 200 '[.items[] | select(.reason == "first_reply_missed")] | length >= 1'
     # Anna's timer was due before Ben's.
     agent GET "/v1/sessions/$told"
     is 200 '.state == "assigned" and .reassigns == 0 and .assignment_seq == 1'
