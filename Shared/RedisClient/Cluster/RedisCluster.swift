@@ -112,6 +112,7 @@ final class RedisCluster {
             let attempt = connect(node)
             let outcome = Promise<Void>()
             let timer = EventLoop.shared.schedule(at: deadline) { outcome.settle(.success(())) }
+            // Beside the timer: whichever is first lets the command go on.
             Task {
                 _ = await attempt.value
                 outcome.settle(.success(()))
@@ -133,6 +134,7 @@ final class RedisCluster {
             self?.noticed($0, at: node)
         }
         links[node] = link
+        // The nodes are connected to at the same time, and who made them waits for none or all.
         return Task {
             do throws(RedisError) {
                 try await link.start()
@@ -183,6 +185,7 @@ final class RedisCluster {
             if visited[node] != nil, link.connection != nil { continue }
             links[node] = nil
             retire(link)
+            // It answers what it owes; the new slots hold from now on.
             Task { await link.stop() }
         }
         return slots.primaries.filter { links[$0] == nil }.map(connect)
@@ -205,6 +208,7 @@ final class RedisCluster {
 
     private func look() {
         timer = nil
+        // One at a time, and waited for at the stop.
         question = Task {
             // While nobody answers, what was known is as good as anything.
             if let slots = try? await ask() { adopt(slots) }
