@@ -41,7 +41,7 @@ setup_file() { local_channel; }
     # As if it had been forgotten that it was sent.
     sql "update dispatch.message_requests set status = 'accepted', finished_at = null, job_due_at = null,
         next_attempt_at = now() where id = '$ID'"
-    redis-cli -u "$REDIS_URL" --no-auth-warning del "mr:dispatch:{$SWITCHBOARD_TENANT}:$ID" >/dev/null
+    redis del "mr:dispatch:{$SWITCHBOARD_TENANT}:$ID" >/dev/null
     becomes sent 200
     agent GET "/v1/local-outbox?channel_code=$LOCAL"
     [[ $(jq --arg id "$ID" '.items[] | select(.message_request_id == $id) | .repeats' <<<"$BODY") == 1 ]]
@@ -473,7 +473,6 @@ ROWS
     sql "update dispatch.message_requests set unknown_since = now() - interval '25 hours' where id = '$ID'"
     is_parked service_unavailable
 }
-sql() { psql -qtAX "$DATABASE_URL" -c "$1"; }
 look_now() { sql "update platform.timers set due_at = now() where ref_id = '$ID'"; }
 # looks_fail REASON: within 15 s a look for the request of ID did, and comes again in 5 minutes at most.
 looks_fail() {

@@ -12,7 +12,6 @@ teardown() {
         drop function if exists dispatch.test_slow(); drop function if exists dispatch.test_broken()"
 }
 
-sql() { psql -qtAX -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "$1"; }
 within() {
     local tenths=$(($1 * 10))
     shift

@@ -6,9 +6,11 @@
 load dispatch_support
 
 setup_file() { local_channel; }
-teardown_file() { redis zrem dispatch:large "$SWITCHBOARD_TENANT" >/dev/null; }
-
-redis() { redis-cli -u "$REDIS_URL" --no-auth-warning "$@"; }
+# The files after it look for keys that lie together.
+teardown_file() {
+    redis zrem dispatch:large "$SWITCHBOARD_TENANT" >/dev/null
+    takes_effect is_in_none
+}
 
 # As a process does that was started with DISPATCH_LARGE_TENANTS, so many seconds ago.
 named() { redis zadd dispatch:large "$(($(date +%s%3N) - $1 * 1000))" "$SWITCHBOARD_TENANT" >/dev/null; }

@@ -7,8 +7,6 @@ load dispatch_support
 
 setup_file() { local_channel; }
 
-redis() { redis-cli -u "$REDIS_URL" --no-auth-warning "$@"; }
-sql() { psql -qtA "$DATABASE_URL" -c "$1"; }
 queue_key() { echo "bull:{$SWITCHBOARD_TENANT}:send-message:$1"; }
 # queue COMMAND …: another client of the tenant's queue.
 queue() {

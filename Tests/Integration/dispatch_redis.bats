@@ -7,8 +7,6 @@ load dispatch_support
 
 setup_file() { local_channel; }
 
-redis() { redis-cli -u "$REDIS_URL" --no-auth-warning "$@"; }
-
 # between KEY MIN MAX: its time to live in milliseconds.
 between() {
     local left
@@ -105,4 +103,20 @@ between() {
     keys=$(redis --scan | grep -F "$ID")
     [[ $(wc -l <<<"$keys") -ge 2 ]]
     [[ $(grep -cF "{$SWITCHBOARD_TENANT}" <<<"$keys") == "$(wc -l <<<"$keys")" ]]
+}
+
+@test "when Redis has forgotten everything, what is due later has its job again at once" {
+    # All but the first wait for their slots, in jobs that are put off by up to eleven seconds.
+    another_channel "$TAG-slow" "$LOCAL" C0SLOW '{"rate": {"per_second": 1, "burst": 1}}'
+    for i in {1..12}; do sends "forgotten $TAG $i" "$TAG-slow"; done
+    local waiting="select count(*) from dispatch.message_requests
+        where channel_code = '$TAG-slow' and status <> 'sent' and next_attempt_at > now() + interval '3 s'"
+    for _ in {1..50}; do (($(sql "$waiting") > 3)) && break || sleep 0.1; done
+    # They were accepted longer ago than events are read again.
+    sql "delete from platform.outbox where target = 'message_request.accepted' and published_at is not null"
+    # Processes look once a second whose turn it is.
+    sleep 1.2
+    redis FLUSHALL >/dev/null
+    for _ in {1..40}; do [[ $(outbox "$TAG-slow" | wc -l) == 12 ]] && break || sleep 0.5; done
+    [[ $(outbox "$TAG-slow" | sort | uniq -d) == "" && $(outbox "$TAG-slow" | wc -l) == 12 ]]
 }

@@ -6,6 +6,9 @@
 SLACK_STAND_IN_URL=${SLACK_STANDIN_URL:-}
 SLACK_STAND_IN_URL=${SLACK_STAND_IN_URL%/api}
 
+sql() { psql --no-psqlrc -qAtX -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "$1"; }
+redis() { redis-cli -u "$REDIS_URL" --no-auth-warning "$@"; }
+
 # A tag of this file's own and a workspace and channel of the embedded transport.
 local_channel() {
     TAG=bats-$RANDOM$RANDOM

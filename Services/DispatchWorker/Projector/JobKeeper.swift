@@ -12,14 +12,17 @@ internal import Telemetry
 /// commit and the queue.
 ///
 /// It asks PostgreSQL often for what is known to lack a job, and goes through all that is overdue once
-/// an interval, looking for each job in Redis. Which process does that is settled by a key, which is
-/// gone when Redis has forgotten everything: then it is done at once.
+/// an interval, looking for each job in Redis. Which process does that is settled by a key that lives
+/// for the interval. When it is gone before its time Redis has forgotten everything: then the jobs of
+/// what is due later are looked for too, at once.
 @LoopActor
 final class JobKeeper {
     /// Between two looks when nobody wakes it.
     static let lookInterval: Duration = .milliseconds(500)
     /// What has been due for less than this is not looked for yet: its job is on its way.
     static let grace: Duration = .seconds(2)
+    /// How far ahead jobs are looked for when Redis has forgotten everything.
+    static let reach: Duration = .seconds(3_600)
     /// Between two pages, so that others' commands get their turn.
     static let pagePause: Duration = .milliseconds(5)
     static let claimKey = "dispatch:sweep"
@@ -33,6 +36,8 @@ final class JobKeeper {
     private var isStopped = false
     private var worker: Task<Void, Never>?
     private var nextClaim = MonotonicTime(nanoseconds: 0)
+    /// Until when at least the key lives that was last seen.
+    private var claimedUntil = MonotonicTime(nanoseconds: 0)
 
     /// - Parameter interval: how often all that is overdue is gone through.
     init(
@@ -70,9 +75,9 @@ final class JobKeeper {
                     try await parts.tenants.refresh()
                     try await parts.buckets.refresh()
                     try await look()
-                    if try await isOurTurn() {
+                    if let grace = try await ourTurn() {
                         try await release()
-                        try await sweep()
+                        try await sweep(grace)
                     }
                 } catch {
                     parts.logger.warning("jobs could not be kept", metadata: ["error": "\(error)"])
@@ -100,15 +105,23 @@ final class JobKeeper {
         }
     }
 
-    private func isOurTurn() async throws -> Bool {
+    /// For how long the jobs to look for must have been due; nil when that is another process's turn.
+    private func ourTurn() async throws -> Duration? {
         let now = EventLoop.shared.now
-        guard now >= nextClaim else { return false }
+        guard now >= nextClaim else { return nil }
         nextClaim = now + min(.seconds(1), interval)
-        let reply = try await redis.send([
-            "SET", .string(JobKeeper.claimKey), .string(name), "NX", "PX",
-            .int(interval.milliseconds),
+        let key = RedisArgument.string(JobKeeper.claimKey)
+        let answers = try await redis.pipeline([
+            ["SET", key, .string(name), "NX", "PX", .int(interval.milliseconds)],
+            ["PTTL", key],
         ])
-        return !reply.isNull
+        if let message = answers.lazy.compactMap(\.errorMessage).first {
+            throw RedisError(.server, command: "SET", message: message)
+        }
+        let isForgotten = now < claimedUntil
+        claimedUntil = now + .milliseconds(answers[1].integer ?? 0)
+        guard !answers[0].isNull else { return nil }
+        return isForgotten ? .zero - JobKeeper.reach : JobKeeper.grace
     }
 
     /// Gives what was laid aside the slots to come.
@@ -120,11 +133,12 @@ final class JobKeeper {
         }
     }
 
-    /// Goes through all that is overdue and makes the jobs that are gone.
-    func sweep() async throws {
+    /// Goes through all that has been due for `grace`, or will be within `-grace`, and makes the jobs
+    /// that are gone.
+    private func sweep(_ grace: Duration) async throws {
         var last: DispatchRepository.Due?
         while !isStopped {
-            let page = try await parts.dispatches.overdue(after: last, grace: JobKeeper.grace)
+            let page = try await parts.dispatches.overdue(after: last, grace: grace)
             let lost = try await parts.queue.withoutJob(page.map(\.job))
             if !lost.isEmpty {
                 try await parts.queue.enqueueSimpleSendMessageJob(lost)

@@ -82,7 +82,7 @@ struct DispatchRepository {
             )
         }
 
-        init(_ row: PostgresRow, since: String) throws {
+        init(_ row: PostgresRow, since: String, delay: Duration = .zero) throws {
             tenantID = try row.uuid("tenant_id")
             isAccepted = try row.string("status") == "accepted"
             job = QueuedRequest(
@@ -90,7 +90,8 @@ struct DispatchRepository {
                 id: try row.uuid("id"),
                 generation: try row.int("generation"),
                 threadTS: try row.optionalString("thread_ts"),
-                rank: try row.int64("rank")
+                rank: try row.int64("rank"),
+                delay: delay
             )
             self.since = since
         }
@@ -138,15 +139,25 @@ struct DispatchRepository {
         ).one().int("released")
     }
 
-    /// The next page of what has been due for longer than `grace`, after `last`.
+    /// The next page of what has been due for longer than `grace`, or will be within `-grace`, after
+    /// `last`.
     func overdue(after last: Due?, grace: Duration) async throws -> [Due] {
         try await postgres.query(
-            "select * from dispatch.overdue($1, $2, $3 * interval '1 ms', $4)",
+            """
+            select *, greatest(0, extract(epoch from at::timestamptz - now()) * 1000)::bigint as due_ms
+              from dispatch.overdue($1, $2, $3 * interval '1 ms', $4)
+            """,
             [
                 PostgresValue(last?.since), PostgresValue(last?.job.id),
                 .int(grace.milliseconds), .int(DispatchRepository.pageSize),
             ],
             idempotent: true
-        ).map { try Due($0, since: try $0.string("at")) }
+        ).map {
+            try Due(
+                $0,
+                since: try $0.string("at"),
+                delay: .milliseconds(try $0.int64("due_ms"))
+            )
+        }
     }
 }
