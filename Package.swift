@@ -198,8 +198,8 @@ let package = Package(
         tests(
             "PlatformTests",
             [
-                "Coordination", "EventLoop", "Platform", "PostgresClient", "RedisClient",
-                "TestSupport", "Tracing", logging,
+                "Coordination", "EventLoop", "HTTPServer", "Platform", "PostgresClient",
+                "RedisClient", "TestSupport", "Tracing", logging,
             ]
         ),
         tests(

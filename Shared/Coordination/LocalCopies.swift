@@ -15,50 +15,56 @@ final class LocalCopies {
     /// How many groups are remembered; above it they are learnt anew.
     nonisolated static let groupsMax = 10_000
 
-    private struct Copy {
+    fileprivate struct Copy {
         let value: [UInt8]
         let until: MonotonicTime
     }
 
-    private struct Group {
+    /// What is remembered of a group.
+    @LoopActor
+    final class Group {
         let generation: Int64
-        var copies: [String: Copy] = [:]
+        /// What the server is being asked of the generation.
+        var question: GenerationQuestion?
+        fileprivate var copies: [String: Copy] = [:]
+
+        fileprivate init(generation: Int64) { self.generation = generation }
+
+        /// The value that `key` had a moment before `now`.
+        func value(of key: String, _ now: MonotonicTime) -> [UInt8]? {
+            guard let copy = copies[key], copy.until > now else { return nil }
+            return copy.value
+        }
     }
 
     private var groups: [String: Group] = [:]
     private var bytes = 0
-    private let now: @LoopActor () -> MonotonicTime
 
-    nonisolated init(now: @escaping @LoopActor () -> MonotonicTime) {
-        self.now = now
-    }
+    nonisolated init() {}
 
-    /// The generation that a group had, and the value that `key` had in it.
-    func find(_ group: String, _ key: String) -> CacheLookup? {
-        guard let known = groups[group] else { return nil }
-        guard let copy = known.copies[key], copy.until > now() else {
-            return CacheLookup(generation: known.generation, value: nil)
-        }
-        return CacheLookup(generation: known.generation, value: copy.value)
-    }
+    /// What is remembered of a group.
+    func group(_ name: String) -> Group? { groups[name] }
 
-    /// Remembers what the server said just now.
-    func learn(_ group: String, _ key: String, _ lookup: CacheLookup) {
-        if let known = groups[group], known.generation != lookup.generation {
+    /// Remembers what the server said `now`.
+    func learn(_ name: String, _ key: String, _ lookup: CacheLookup, _ now: MonotonicTime) {
+        var group = groups[name]
+        if let known = group, known.generation != lookup.generation {
             bytes -= known.copies.values.reduce(0) { $0 + $1.value.count }
-            groups[group] = nil
+            groups[name] = nil
+            group = nil
         }
-        bytes -= groups[group]?.copies.removeValue(forKey: key)?.value.count ?? 0
+        bytes -= group?.copies.removeValue(forKey: key)?.value.count ?? 0
         let size = lookup.value?.count ?? 0
-        let isFull = groups[group] == nil && groups.count >= LocalCopies.groupsMax
-        if isFull || bytes + size > LocalCopies.bytesMax { forget() }
+        let isFull = group == nil && groups.count >= LocalCopies.groupsMax
+        if isFull || bytes + size > LocalCopies.bytesMax {
+            groups = [:]
+            bytes = 0
+            group = nil
+        }
+        let kept = group ?? Group(generation: lookup.generation)
+        groups[name] = kept
+        guard let value = lookup.value else { return }
+        kept.copies[key] = Copy(value: value, until: now + LocalCopies.lifetime)
         bytes += size
-        groups[group, default: Group(generation: lookup.generation)].copies[key] =
-            lookup.value.map { Copy(value: $0, until: now() + LocalCopies.lifetime) }
-    }
-
-    private func forget() {
-        groups = [:]
-        bytes = 0
     }
 }

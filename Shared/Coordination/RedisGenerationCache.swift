@@ -10,19 +10,8 @@ public import RedisClient
 @LoopActor
 public final class RedisGenerationCache: GenerationCache {
     private let redis: RedisClient
-    private let copies: LocalCopies
-    private var questions: [String: Question] = [:]
-
-    /// What a group's generation is, asked in one tick of the loop and not yet sent: whoever asks in the
-    /// same tick is answered with it.
-    @LoopActor
-    private final class Question {
-        typealias Answer = Result<Int64, CoordinationError>
-        let tick: Int
-        var waiting: [CheckedContinuation<Answer, Never>] = []
-
-        init(tick: Int) { self.tick = tick }
-    }
+    private let copies = LocalCopies()
+    private let now: @LoopActor () -> MonotonicTime
 
     /// A cache in `redis`; `now` is the clock of what it remembers.
     public nonisolated init(
@@ -30,7 +19,7 @@ public final class RedisGenerationCache: GenerationCache {
         now: @escaping @LoopActor () -> MonotonicTime = MonotonicTime.now
     ) {
         self.redis = redis
-        copies = LocalCopies(now: now)
+        self.now = now
     }
 
     /// KEYS[1] the generation, KEYS[2] the beginning of the value's key; ARGV[1] its end.
@@ -64,25 +53,27 @@ public final class RedisGenerationCache: GenerationCache {
         _ group: String,
         _ key: String
     ) async throws(CoordinationError) -> CacheLookup {
-        guard let guess = copies.find(group, key) else { return try await read(group, key) }
-        if guess.value != nil {
-            if try await generation(of: group) == guess.generation { return guess }
+        guard let known = copies.group(group) else { return try await read(group, key) }
+        if let value = known.value(of: key, now()) {
+            if try await generation(of: group, known) == known.generation {
+                return CacheLookup(generation: known.generation, value: value)
+            }
         } else {
-            let lookup = try await look(group, key, at: guess.generation)
-            if lookup.generation == guess.generation { return lookup }
+            let lookup = try await look(group, key, at: known.generation)
+            if lookup.generation == known.generation { return lookup }
         }
         return try await read(group, key)
     }
 
     /// The generation at an instant after the call.
-    private func generation(of group: String) async throws(CoordinationError) -> Int64 {
-        let tick = EventLoop.shared.tick
-        if let question = questions[group], question.tick == tick {
-            return try await withCheckedContinuation { question.waiting.append($0) }.get()
-        }
-        let question = Question(tick: tick)
-        questions[group] = question
-        let answer: Question.Answer
+    private func generation(
+        of group: String,
+        _ known: LocalCopies.Group
+    ) async throws(CoordinationError) -> Int64 {
+        if let question = known.question, question.isOpen { return try await question.answer() }
+        let question = GenerationQuestion()
+        known.question = question
+        let answer: GenerationQuestion.Answer
         do {
             let reply = try await redis.send(["GET", .string("cg:\(group)")])
             answer = .success(reply.integer ?? 0)
@@ -90,8 +81,8 @@ public final class RedisGenerationCache: GenerationCache {
             answer = .failure(CoordinationError(operation: "cache", message: "\(error)"))
         }
         // Another one may stand there since.
-        if questions[group] === question { questions[group] = nil }
-        for waiter in question.waiting { waiter.resume(returning: answer) }
+        if known.question === question { known.question = nil }
+        question.end(answer)
         return try answer.get()
     }
 
@@ -105,15 +96,7 @@ public final class RedisGenerationCache: GenerationCache {
         let reply = try await answered("cache") { () async throws(RedisError) in
             try await redis.send(["MGET", .string("cg:\(group)"), .string(value)])
         }
-        let parts = reply.array ?? []
-        return learnt(
-            group,
-            key,
-            CacheLookup(
-                generation: parts.first?.integer ?? 0,
-                value: parts.count > 1 ? parts[1].bytes : nil
-            )
-        )
+        return learnt(group, key, reply)
     }
 
     /// Both, whatever the generation is.
@@ -128,19 +111,17 @@ public final class RedisGenerationCache: GenerationCache {
                 arguments: [.string(RedisGenerationCache.digest(of: key))]
             )
         }
-        let parts = reply.array ?? []
-        return learnt(
-            group,
-            key,
-            CacheLookup(
-                generation: parts.first?.integer ?? 0,
-                value: parts.count > 1 ? parts[1].bytes : nil
-            )
-        )
+        return learnt(group, key, reply)
     }
 
-    private func learnt(_ group: String, _ key: String, _ lookup: CacheLookup) -> CacheLookup {
-        copies.learn(group, key, lookup)
+    /// The generation and, if there is one, the value.
+    private func learnt(_ group: String, _ key: String, _ reply: RedisValue) -> CacheLookup {
+        let parts = reply.array ?? []
+        let lookup = CacheLookup(
+            generation: parts.first?.integer ?? 0,
+            value: parts.count > 1 ? parts[1].bytes : nil
+        )
+        copies.learn(group, key, lookup, now())
         return lookup
     }
 

@@ -1,4 +1,5 @@
 public import Coordination
+internal import Crypto
 public import EventLoop
 internal import FoundationEssentials
 public import HTTPServer
@@ -19,10 +20,17 @@ public final class KeyAuthenticator: Authenticator {
     /// The field in which a service names the tenant it acts for.
     public static let tenantField = "Switchboard-Tenant"
 
-    private struct Known {
+    private final class Known {
         let digest: [UInt8]
         let principal: Principal
         let readAt: MonotonicTime
+        var isForgotten = false
+
+        init(digest: [UInt8], principal: Principal, readAt: MonotonicTime) {
+            self.digest = digest
+            self.principal = principal
+            self.readAt = readAt
+        }
     }
 
     private struct Tenant {
@@ -34,6 +42,8 @@ public final class KeyAuthenticator: Authenticator {
     private let serviceDigest: [UInt8]
     private let name: String
     private var keys: [String: Known] = [:]
+    /// What a key was found to be, by the whole field in which it came.
+    private var recognized: [SHA256.Digest: Known] = [:]
     private var doubtedAt = MonotonicTime(nanoseconds: 0)
     private var tenants: [String: Tenant] = [:]
 
@@ -49,7 +59,7 @@ public final class KeyAuthenticator: Authenticator {
 
     /// Drops what is remembered of a key: called when one is revoked.
     public func forget(keyID: String) {
-        keys[keyID] = nil
+        keys.removeValue(forKey: keyID)?.isForgotten = true
         onForget?(keyID)
     }
 
@@ -60,15 +70,27 @@ public final class KeyAuthenticator: Authenticator {
         doubtedAt = EventLoop.shared.now
     }
 
+    /// The one whose key came in the very same field a moment ago.
+    ///
+    /// The table is asked by SHA-256 of the field, as the database is by that of the secret: how far
+    /// two fields are alike is not seen in the time that it takes.
+    public func recognize(_ request: Request) -> Principal? {
+        guard let field = request.fields.valueBytes(of: "Authorization"),
+            let known = recognized[SHA256.hash(data: field)], isFresh(known)
+        else { return nil }
+        return known.principal
+    }
+
     /// The one who sent `request`.
     public func authenticate(_ request: Request) async throws -> Principal {
         guard let field = request.fields.valueBytes(of: "Authorization"),
             let token = KeyAuthenticator.bearer(field)
         else { throw Problem.unauthorized() }
         if let key = ApiKey(parsing: token) {
-            // Nothing is waited for where nothing has to be looked up.
-            if let known = fresh(key.keyID) { return try principal(key, known) }
-            return try await tenantKey(key)
+            let known = try check(key, try await known(key.keyID))
+            if recognized.count >= KeyAuthenticator.cacheLimit { recognized.removeAll() }
+            recognized[SHA256.hash(data: field)] = known
+            return known.principal
         }
         guard constantTimeEquals(ApiKey.digest(Secret(token)), serviceDigest) else {
             throw Problem.unauthorized()
@@ -85,25 +107,24 @@ public final class KeyAuthenticator: Authenticator {
         return String(decoding: field.dropFirst(scheme.count), as: UTF8.self)
     }
 
-    private func tenantKey(_ key: ApiKey) async throws -> Principal {
-        try principal(key, try await looked(key.keyID))
-    }
-
-    private func principal(_ key: ApiKey, _ known: Known?) throws -> Principal {
+    private func check(_ key: ApiKey, _ known: Known?) throws -> Known {
         // The comparison is done for unknown ids too, so that time says nothing.
         let expected = known?.digest ?? [UInt8](repeating: 0, count: 32)
         guard constantTimeEquals(key.digest, expected), let known else {
             throw Problem.unauthorized()
         }
-        return known.principal
+        return known
     }
 
-    /// A key that is believed without looking.
-    private func fresh(_ keyID: String) -> Known? {
-        guard let known = keys[keyID], known.readAt > doubtedAt,
-            EventLoop.shared.now - known.readAt < KeyAuthenticator.freshFor
-        else { return nil }
-        return known
+    /// Whether a key is believed without looking.
+    private func isFresh(_ known: Known) -> Bool {
+        !known.isForgotten && known.readAt > doubtedAt
+            && EventLoop.shared.now - known.readAt < KeyAuthenticator.freshFor
+    }
+
+    private func known(_ keyID: String) async throws -> Known? {
+        if let known = keys[keyID], isFresh(known) { return known }
+        return try await looked(keyID)
     }
 
     private func looked(_ keyID: String) async throws -> Known? {
@@ -119,7 +140,7 @@ public final class KeyAuthenticator: Authenticator {
                 [.string(keyID)]
             )
             guard let row = rows.first, let role = Role(try row.string("role")) else {
-                keys[keyID] = nil
+                keys.removeValue(forKey: keyID)?.isForgotten = true
                 return nil
             }
             let principal = Principal(
@@ -128,13 +149,17 @@ public final class KeyAuthenticator: Authenticator {
                 role: role,
                 keyID: keyID
             )
-            if keys.count >= KeyAuthenticator.cacheLimit { keys.removeAll() }
+            if keys.count >= KeyAuthenticator.cacheLimit {
+                keys.removeAll()
+                recognized.removeAll()
+            }
             let fresh = Known(
                 digest: try row.bytes("secret_sha256"),
                 principal: principal,
                 readAt: now
             )
-            keys[keyID] = fresh
+            // Another one may have been read meanwhile.
+            keys.updateValue(fresh, forKey: keyID)?.isForgotten = true
             return fresh
         } catch {
             guard error.isUnavailable else { throw error }

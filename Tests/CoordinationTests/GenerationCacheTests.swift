@@ -203,22 +203,33 @@ struct GenerationCacheTests {
 
     @Test("what is remembered of values is bounded in bytes")
     func copiesAreBounded() {
-        let copies = LocalCopies { MonotonicTime(nanoseconds: 0) }
+        let copies = LocalCopies()
+        let now = MonotonicTime(nanoseconds: 0)
         let value = [UInt8](repeating: 1, count: 1024 * 1024)
         let fitting = LocalCopies.bytesMax / value.count
         for number in 0..<fitting {
-            copies.learn("g\(number % 3)", "\(number)", CacheLookup(generation: 1, value: value))
+            copies.learn(
+                "g\(number % 3)",
+                "\(number)",
+                CacheLookup(generation: 1, value: value),
+                now
+            )
             // The same again takes no more.
-            copies.learn("g\(number % 3)", "\(number)", CacheLookup(generation: 1, value: value))
+            copies.learn(
+                "g\(number % 3)",
+                "\(number)",
+                CacheLookup(generation: 1, value: value),
+                now
+            )
         }
-        #expect(copies.find("g0", "0")?.value != nil)
+        #expect(copies.group("g0")?.value(of: "0", now) != nil)
         // A new generation gives back what the one before took.
-        copies.learn("g0", "0", CacheLookup(generation: 2, value: nil))
-        copies.learn("g1", "new", CacheLookup(generation: 1, value: value))
-        #expect(copies.find("g1", "1")?.value != nil)
+        copies.learn("g0", "0", CacheLookup(generation: 2, value: nil), now)
+        copies.learn("g1", "new", CacheLookup(generation: 1, value: value), now)
+        #expect(copies.group("g1")?.value(of: "1", now) != nil)
         for number in 0..<fitting {
-            copies.learn("g4", "\(number)", CacheLookup(generation: 1, value: value))
+            copies.learn("g4", "\(number)", CacheLookup(generation: 1, value: value), now)
         }
-        #expect(copies.find("g1", "1")?.value == nil)
+        #expect(copies.group("g1")?.value(of: "1", now) == nil)
     }
 }

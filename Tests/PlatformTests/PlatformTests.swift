@@ -116,13 +116,3 @@ struct ServiceConfigurationTests {
         )
     }
 }
-
-@Suite("KeyAuthenticator")
-@LoopActor
-struct KeyAuthenticatorTests {
-    @Test("a key is believed for 5 s without looking, for 10 min while the database is away")
-    func times() {
-        #expect(KeyAuthenticator.freshFor == .seconds(5))
-        #expect(KeyAuthenticator.staleFor == .seconds(600))
-    }
-}

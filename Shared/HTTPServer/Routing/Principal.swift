@@ -62,4 +62,12 @@ public protocol Authenticator: Sendable {
     /// - Throws: `Problem.unauthorized` for a missing or wrong key; whatever else is thrown is a 500,
     ///   or the `Problem` that it is.
     func authenticate(_ request: Request) async throws -> Principal
+
+    /// The one who sent `request`, where that is known and nothing has to be waited for.
+    func recognize(_ request: Request) -> Principal?
+}
+
+extension Authenticator {
+    /// Nobody: everyone is looked up.
+    public func recognize(_ request: Request) -> Principal? { nil }
 }

@@ -57,7 +57,14 @@ final class RequestPipeline {
         var request = request
         do {
             if !entry.isOpen {
-                request.admission = Request.Admission(try await admit(request, entry))
+                guard let authenticator = entry.authenticator ?? authenticator else {
+                    throw Problem.unauthorized()
+                }
+                let known = authenticator.recognize(request)
+                let principal =
+                    if let known { known } else { try await authenticator.authenticate(request) }
+                try check(principal, entry.route.access)
+                request.admission = Request.Admission(principal)
             }
             try RequestChecks.check(request, entry.route)
             if let value = idempotencyKey(of: request, entry) {
@@ -108,33 +115,17 @@ final class RequestPipeline {
 
     // MARK: Who asks
 
-    private func admit(_ request: Request, _ entry: RouteEntry) async throws -> Principal? {
-        switch entry.route.access {
-        case .open:
-            return nil
-        case .custom(let authenticator):
-            return try await authenticator.authenticate(request)
+    private func check(_ principal: Principal, _ access: RouteAccess) throws(Problem) {
+        switch access {
+        case .open, .custom: break
         case .role(let role):
-            let principal = try await authenticated(request)
-            guard !principal.isService else {
-                throw Problem.forbidden("this takes the key of a tenant")
-            }
+            guard !principal.isService else { throw .forbidden("this takes the key of a tenant") }
             try check(principal, role)
-            return principal
         case .roleOrService(let role):
-            let principal = try await authenticated(request)
             if !principal.isService { try check(principal, role) }
-            return principal
         case .service:
-            let principal = try await authenticated(request)
-            guard principal.isService else { throw Problem.forbidden("this is for services") }
-            return principal
+            guard principal.isService else { throw .forbidden("this is for services") }
         }
-    }
-
-    private func authenticated(_ request: Request) async throws -> Principal {
-        guard let authenticator else { throw Problem.unauthorized() }
-        return try await authenticator.authenticate(request)
     }
 
     private func check(_ principal: Principal, _ role: Role) throws(Problem) {

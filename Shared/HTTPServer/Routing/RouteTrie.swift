@@ -26,12 +26,16 @@ struct RouteTrie: Sendable {
 
     /// What a path led to.
     struct Match: Sendable {
+        /// Where the path begins.
+        fileprivate let start: Int
         /// The route of the method; nil when the path has only others.
         var route: Int?
         /// The methods that the path has, in the order found; empty when there is no such path.
         var methods: [HTTPMethod] = []
         /// The segments that parameters took, percent-encoded.
         var captures: [Range<Int>] = []
+
+        fileprivate init(start: Int) { self.start = start }
     }
 
     /// Adds a route.
@@ -75,40 +79,44 @@ struct RouteTrie: Sendable {
 
     /// Looks a path up; literal segments are compared after percent-decoding.
     func match(_ path: ArraySlice<UInt8>, _ method: HTTPMethod) -> Match {
-        var match = Match()
+        var match = Match(start: path.startIndex)
         guard path.first == .slash else { return match }
-        _ = descend(0, path.dropFirst(), method, &match)
+        _ = descend(0, path.span, from: 1, method, &match)
         return match
     }
 
-    /// Whether the method's route was found below `node`, for the rest of a path.
+    /// Whether the method's route was found below `node`, for the segments of the path from a place on.
     private func descend(
         _ node: Int,
-        _ rest: ArraySlice<UInt8>,
+        _ path: Span<UInt8>,
+        from place: Int,
         _ method: HTTPMethod,
         _ match: inout Match
     ) -> Bool {
-        let end = rest.firstIndex(of: .slash) ?? rest.endIndex
-        let segment = rest[..<end]
-        let next = end < rest.endIndex ? rest[(end + 1)...] : nil
-        if let literal = literal(of: node, segment), step(literal, next, method, &match) {
+        var end = place
+        while end < path.count, path[end] != .slash { end += 1 }
+        let segment = place..<end
+        if let literal = literal(of: node, path, segment),
+            step(literal, path, to: end, method, &match)
+        {
             return true
         }
         // An empty segment names nothing.
         guard let parameter = nodes[node].parameter, !segment.isEmpty else { return false }
-        match.captures.append(segment.startIndex..<segment.endIndex)
-        if step(parameter, next, method, &match) { return true }
+        match.captures.append(match.start + place..<match.start + end)
+        if step(parameter, path, to: end, method, &match) { return true }
         match.captures.removeLast()
         return false
     }
 
     private func step(
         _ node: Int,
-        _ next: ArraySlice<UInt8>?,
+        _ path: Span<UInt8>,
+        to end: Int,
         _ method: HTTPMethod,
         _ match: inout Match
     ) -> Bool {
-        if let next { return descend(node, next, method, &match) }
+        if end < path.count { return descend(node, path, from: end + 1, method, &match) }
         for route in nodes[node].routes where route.method == method {
             match.route = route.index
             return true
@@ -119,13 +127,18 @@ struct RouteTrie: Sendable {
         return false
     }
 
-    private func literal(of node: Int, _ segment: ArraySlice<UInt8>) -> Int? {
-        if segment.contains(.percent) {
-            let decoded = PercentCoding.decodedBytes(segment, plusIsSpace: false)
+    private func literal(of node: Int, _ path: Span<UInt8>, _ segment: Range<Int>) -> Int? {
+        if segment.contains(where: { path[$0] == .percent }) {
+            let encoded = segment.map { path[$0] }
+            let decoded = PercentCoding.decodedBytes(encoded[...], plusIsSpace: false)
             return nodes[node].literals.first { $0.bytes == decoded }?.node
         }
-        return nodes[node].literals.first {
-            $0.bytes.count == segment.count && $0.bytes.elementsEqual(segment)
-        }?.node
+        for literal in nodes[node].literals where literal.bytes.count == segment.count {
+            let bytes = literal.bytes.span
+            if bytes.indices.allSatisfy({ bytes[$0] == path[segment.lowerBound + $0] }) {
+                return literal.node
+            }
+        }
+        return nil
     }
 }

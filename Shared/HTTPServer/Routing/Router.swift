@@ -112,10 +112,13 @@ final class RouteEntry: Sendable {
     let parameterNames: [String]
     /// Whether anybody may call it.
     let isOpen: Bool
+    /// Who finds out who asks, where that is not the server's own.
+    let authenticator: (any Authenticator)?
 
     init(_ route: Route, index: Int) {
         self.route = route
         if case .open = route.access { isOpen = true } else { isOpen = false }
+        if case .custom(let own) = route.access { authenticator = own } else { authenticator = nil }
         self.index = index
         parameterNames = route.parameterNames
     }
