@@ -77,13 +77,8 @@ extension RedisClient {
         within limit: Duration?
     ) async throws(RedisError) -> [RedisValue] {
         guard let connection = link.connection else { throw disconnected([.string(name)]) }
-        let deadline = deadline(limit)
-        let outcome = await withCheckedContinuation { continuation in
-            let group = ReplyGroup(count: commands.count, continuation)
-            connection.submit(commands, deadline: deadline, group)
-        }
-        do {
-            return try outcome.get()
+        do throws(RedisError) {
+            return try await connection.answers(to: commands, until: deadline(limit))
         } catch {
             throw noted(error, name)
         }

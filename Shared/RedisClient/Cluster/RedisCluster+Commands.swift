@@ -33,7 +33,7 @@ extension RedisCluster {
         _ deadline: MonotonicTime
     ) async throws(RedisError) -> RedisValue {
         guard let connection = connection(to: node) else { throw absence(of: node) }
-        return try await answers(of: connection, [command], deadline).last ?? .null
+        return try await connection.answers(to: [command], until: deadline).last ?? .null
     }
 
     /// Sends a command to every node that has slots.
@@ -84,7 +84,9 @@ extension RedisCluster {
         for turn in 0...Redirection.followMax {
             guard let open = connection else { throw absence(of: node) }
             let sent = isAsking ? [["ASKING"]] + commands : commands
-            let answers = Array(try await answers(of: open, sent, deadline).suffix(commands.count))
+            let answers = Array(
+                try await open.answers(to: sent, until: deadline).suffix(commands.count)
+            )
             // A transaction that one of its commands was refused in ran none of them.
             guard let last = answers.last?.errorMessage,
                 let redirection = answers.lazy.compactMap(\.errorMessage)
@@ -255,7 +257,7 @@ extension RedisCluster {
         _ deadline: MonotonicTime
     ) async -> Result<[RedisValue], RedisError> {
         do throws(RedisError) {
-            return .success(try await answers(of: part.connection, part.commands, deadline))
+            return .success(try await part.connection.answers(to: part.commands, until: deadline))
         } catch {
             return .failure(error)
         }
@@ -276,20 +278,6 @@ extension RedisCluster {
             place += step.words.count
             return .success(values[place])
         }
-    }
-
-    // MARK: One node
-
-    private func answers(
-        of connection: RedisConnection,
-        _ commands: [[RedisArgument]],
-        _ deadline: MonotonicTime
-    ) async throws(RedisError) -> [RedisValue] {
-        let outcome = await withCheckedContinuation { continuation in
-            let group = ReplyGroup(count: commands.count, continuation)
-            connection.submit(commands, deadline: deadline, group)
-        }
-        return try outcome.get()
     }
 
     private func absence(of node: RedisConfiguration.Endpoint?) -> RedisError {

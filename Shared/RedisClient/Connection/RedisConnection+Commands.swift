@@ -29,8 +29,25 @@ extension RedisConnection {
         expectAnswer(waiter, bytes: size, deadline: deadline)
     }
 
-    /// Sends commands of which either all or none are taken.
-    func submit(_ commands: [[RedisArgument]], deadline: MonotonicTime, _ group: ReplyGroup) {
+    /// The answers to commands of which either all or none are taken.
+    ///
+    /// - Throws: why one of them is missing; others may have run.
+    func answers(
+        to commands: [[RedisArgument]],
+        until deadline: MonotonicTime
+    ) async throws(RedisError) -> [RedisValue] {
+        let outcome = await withCheckedContinuation { continuation in
+            let group = ReplyGroup(count: commands.count, continuation)
+            submit(commands, deadline: deadline, group)
+        }
+        return try outcome.get()
+    }
+
+    private func submit(
+        _ commands: [[RedisArgument]],
+        deadline: MonotonicTime,
+        _ group: ReplyGroup
+    ) {
         let sizes = commands.map(RedisArgument.size)
         let total = sizes.reduce(0, +)
         if let refusal = refusal(count: commands.count, bytes: total) {

@@ -27,7 +27,7 @@ extension RedisLink {
         let connection = try await connect(to: server, until: deadline) {
             connection,
             share throws(RedisError) in
-            let answers = try await answers(of: connection, greeting.commands, until: share)
+            let answers = try await connection.answers(to: greeting.commands, until: share)
             facts = try greeting.facts(from: answers)
         }
         guard let facts else { throw RedisError(.protocolViolation, message: "no greeting") }
@@ -122,7 +122,7 @@ extension RedisLink {
         let connection = try await connect(to: member, until: deadline) {
             connection,
             share throws(RedisError) in
-            let answers = try await answers(of: connection, commands, until: share)
+            let answers = try await connection.answers(to: commands, until: share)
             if answers.count > 1, let message = answers[0].errorMessage {
                 throw RedisError(.authentication, command: "AUTH", message: message)
             }
@@ -179,18 +179,6 @@ extension RedisLink {
     private static func share(of deadline: MonotonicTime, among count: Int) -> MonotonicTime {
         let now = MonotonicTime.now()
         return now + .nanoseconds((deadline - now).nanoseconds / Int64(count))
-    }
-
-    private func answers(
-        of connection: RedisConnection,
-        _ commands: [[RedisArgument]],
-        until deadline: MonotonicTime
-    ) async throws(RedisError) -> [RedisValue] {
-        let outcome = await withCheckedContinuation { continuation in
-            let group = ReplyGroup(count: commands.count, continuation)
-            connection.submit(commands, deadline: deadline, group)
-        }
-        return try outcome.get()
     }
 
     private func numericEndpoints(
