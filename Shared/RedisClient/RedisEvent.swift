@@ -14,6 +14,8 @@ public enum RedisEvent: Sendable, Hashable {
     case queueFull(command: String)
     /// The server had forgotten this script and was sent it again.
     case scriptReloaded(name: String)
+    /// Files of TLS have changed and cannot be taken; those before them stay in force.
+    case filesRefused(RedisConfigurationError)
 }
 
 /// Is told of every ``RedisEvent``, on the loop; must not wait.
@@ -59,7 +61,7 @@ final class RedisMeter {
         case .connected: readings.connections += 1
         case .deadlinePassed: readings.deadlines += 1
         case .queueFull: readings.refusals += 1
-        case .attemptFailed, .connectionLost, .scriptReloaded: break
+        case .attemptFailed, .connectionLost, .scriptReloaded, .filesRefused: break
         }
         observer?(event)
     }

@@ -164,6 +164,54 @@ struct RedisTLSTests {
         }
     }
 
+    @Test("files that were renewed are taken with the next connection; what cannot be is told once")
+    func renewed() async throws {
+        let (old, new) = (try await TestAuthority(), try await TestAuthority())
+        defer { for authority in [old, new] { authority.remove() } }
+        let trusted = old.path("trusted")
+        func trust(_ text: [UInt8]) throws {
+            // As tools put a file in place: whole, under its name.
+            try Data(text).write(to: URL(fileURLWithPath: trusted), options: .atomic)
+        }
+        try trust(Array(try Data(contentsOf: URL(fileURLWithPath: old.file))))
+        let shown = try await old.sign("DNS:localhost")
+        let server = try await PrivateRedis.start(showing: shown)
+        let configuration = try RedisConfiguration(
+            url: "rediss://localhost:\(server.port)",
+            files: RedisTLS.Files(authorities: trusted)
+        )
+        var refusals: [RedisConfigurationError] = []
+        let client = RedisClient(configuration) { event in
+            if case .filesRefused(let error) = event { refusals.append(error) }
+        }
+        try await client.start()
+
+        try trust(Array("half a file".utf8))
+        for _ in 1...2 {
+            await server.kill()
+            #expect(try await eventually { !client.isConnected })
+            try await server.restart()
+            #expect(try await eventually(within: .seconds(10)) { client.isConnected })
+        }
+        #expect(refusals.map(\.variable) == ["REDIS_TLS_CA_FILE"])
+        #expect(refusals.first?.message.contains("no certificate in PEM") == true)
+
+        // The server's certificate and the list of those who are trusted change together.
+        let next = try await new.sign("DNS:localhost")
+        for (from, to) in [(next.file, shown.file), (next.key, shown.key)] {
+            let data = try Data(contentsOf: URL(fileURLWithPath: from))
+            try data.write(to: URL(fileURLWithPath: to), options: .atomic)
+        }
+        try trust(Array(try Data(contentsOf: URL(fileURLWithPath: new.file))))
+        await server.kill()
+        #expect(try await eventually { !client.isConnected })
+        try await server.restart()
+        #expect(try await eventually(within: .seconds(10)) { client.isConnected })
+        #expect(refusals.count == 1)
+        await client.stop()
+        await server.stop()
+    }
+
     @Test("a silent server is given up, and a stop waits for the answers that are due")
     func silentThenStopped() async throws {
         try await withSecuredRedis { server, redis, _ async throws in

@@ -150,7 +150,8 @@ final class RedisCluster {
         case .connectionLost(let error, let pause):
             lookAgain(after: RedisCluster.pause)
             observer?(.connectionLost(error.at(node), retryIn: pause))
-        case .attemptFailed, .connected, .deadlinePassed, .queueFull, .scriptReloaded:
+        case .attemptFailed, .connected, .deadlinePassed, .queueFull, .scriptReloaded,
+            .filesRefused:
             observer?(event)
         }
     }

@@ -154,6 +154,11 @@ extension RedisLink {
         until deadline: MonotonicTime,
         _ body: (RedisConnection, MonotonicTime) async throws(RedisError) -> Void
     ) async throws(RedisError) -> RedisConnection {
+        do throws(RedisConfigurationError) {
+            try configuration.tls?.renew()
+        } catch {
+            meter.note(.filesRefused(error))
+        }
         let endpoints = try await numericEndpoints(of: server, until: deadline)
         var failure = RedisError(.notConnected, message: "\(server): no address")
         for (index, endpoint) in endpoints.enumerated() {

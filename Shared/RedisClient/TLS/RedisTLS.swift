@@ -1,10 +1,11 @@
-internal import COpenSSL
+internal import EventLoop
 internal import Glibc
 
 /// How connections are encrypted, and whom they trust: TLS 1.2 or newer, always with a server whose
 /// certificate is checked.
 ///
-/// Files are read once, when it is made; it serves all connections of a configuration.
+/// It serves all connections of a configuration. Files are read when it is made, and again before a
+/// connection is made when they have changed: certificates are renewed while services run.
 public final class RedisTLS: Sendable {
     /// The files of a setting; each in PEM.
     public struct Files: Sendable, Hashable {
@@ -27,107 +28,63 @@ public final class RedisTLS: Sendable {
     static let certificateVariable = "REDIS_TLS_CERT_FILE"
     static let keyVariable = "REDIS_TLS_KEY_FILE"
 
-    /// OpenSSL counts its references by itself, and nothing changes it once it is made.
-    nonisolated(unsafe) let context: OpaquePointer
+    private struct Taken {
+        var context: TLSContext
+        /// The files as they were when they were last looked at.
+        var marks: [FileMark?]
+    }
+
+    private let files: Files
+    private let taken: Guarded<Taken>
 
     /// Reads the files.
     ///
     /// - Throws: an error that names the variable whose file is missing, unreadable or wrong.
     public init(_ files: Files = Files()) throws(RedisConfigurationError) {
-        guard let made = SSL_CTX_new(TLS_client_method()), switchboard_tls_set_terms(made) == 1
-        else {
-            throw RedisConfigurationError(variable: "REDIS_URL", message: "OpenSSL has no TLS 1.2")
-        }
-        context = made
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
-        try trust(files.authorities)
-        switch (files.certificate, files.key) {
-        case (nil, nil): break
-        case (let certificate?, let key?): try introduce(certificate, key)
-        case (_?, nil): throw RedisTLS.partner(RedisTLS.certificateVariable, RedisTLS.keyVariable)
-        case (nil, _?): throw RedisTLS.partner(RedisTLS.keyVariable, RedisTLS.certificateVariable)
-        }
+        self.files = files
+        // Looked at before they are read: what changes meanwhile is read again.
+        let marks = files.marks
+        taken = Guarded(Taken(context: try TLSContext(files), marks: marks))
     }
 
-    deinit { SSL_CTX_free(context) }
+    /// What a session is begun with.
+    var context: TLSContext { taken.withLock { $0.context } }
 
-    private func trust(_ authorities: String?) throws(RedisConfigurationError) {
-        guard let authorities else {
-            guard SSL_CTX_set_default_verify_paths(context) == 1 else {
-                throw RedisConfigurationError(
-                    variable: RedisTLS.authoritiesVariable,
-                    message: "is not set, and the system has no list of authorities"
-                )
-            }
-            return
-        }
-        try RedisTLS.check(authorities, RedisTLS.authoritiesVariable)
-        guard SSL_CTX_load_verify_locations(context, authorities, nil) == 1 else {
-            throw RedisTLS.refusal(
-                RedisTLS.authoritiesVariable,
-                authorities,
-                "holds no certificate in PEM"
-            )
-        }
+    /// Takes files that have changed since they were last looked at.
+    ///
+    /// - Throws: why those that there are now cannot be taken, once: what was taken before stays in
+    ///   force until they change again.
+    func renew() throws(RedisConfigurationError) {
+        let marks = files.marks
+        guard taken.withLock({ $0.marks != marks }) else { return }
+        taken.withLock { $0.marks = marks }
+        let context = try TLSContext(files)
+        taken.withLock { $0.context = context }
     }
+}
 
-    private func introduce(
-        _ certificate: String,
-        _ key: String
-    ) throws(RedisConfigurationError) {
-        try RedisTLS.check(certificate, RedisTLS.certificateVariable)
-        try RedisTLS.check(key, RedisTLS.keyVariable)
-        // OpenSSL would ask for a passphrase on the terminal.
-        SSL_CTX_set_default_passwd_cb(context) { _, _, _, _ in -1 }
-        guard SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1 else {
-            throw RedisTLS.refusal(
-                RedisTLS.keyVariable,
-                key,
-                "holds no key in PEM without a passphrase"
-            )
-        }
-        guard SSL_CTX_use_certificate_chain_file(context, certificate) == 1 else {
-            throw RedisTLS.refusal(
-                RedisTLS.certificateVariable,
-                certificate,
-                "holds no certificate in PEM"
-            )
-        }
-        guard SSL_CTX_check_private_key(context) == 1 else {
-            throw RedisTLS.refusal(
-                RedisTLS.keyVariable,
-                key,
-                "is not the key of the certificate in \(RedisTLS.certificateVariable)"
-            )
-        }
+extension RedisTLS.Files {
+    fileprivate var marks: [FileMark?] {
+        [authorities, certificate, key].map { $0.flatMap(FileMark.init) }
     }
+}
 
-    private static func check(
-        _ path: String,
-        _ variable: String
-    ) throws(RedisConfigurationError) {
-        guard let file = fopen(path, "re") else {
-            throw refusal(variable, path, "cannot be opened: \(String(cString: strerror(errno)))")
-        }
-        defer { fclose(file) }
-        // A folder can be opened and not read.
-        if getc(file) == EOF {
-            let words = ferror(file) == 0 ? "it is empty" : String(cString: strerror(errno))
-            throw refusal(variable, path, "cannot be read: \(words)")
-        }
-    }
+/// What tells a file from the one that was there before.
+private struct FileMark: Sendable, Hashable {
+    private let device: UInt
+    private let number: UInt
+    private let size: Int
+    private let seconds: Int
+    private let nanoseconds: Int
 
-    private static func refusal(
-        _ variable: String,
-        _ path: String,
-        _ words: String
-    ) -> RedisConfigurationError {
-        // What OpenSSL left must not be taken for the failure of a connection.
-        ERR_clear_error()
-        return RedisConfigurationError(variable: variable, message: "the file '\(path)' \(words)")
-    }
-
-    private static func partner(_ given: String, _ missing: String) -> RedisConfigurationError {
-        RedisConfigurationError(variable: missing, message: "is missing; \(given) needs it")
+    /// Nil where there is no file.
+    init?(_ path: String) {
+        var facts = stat()
+        guard stat(path, &facts) == 0 else { return nil }
+        device = UInt(facts.st_dev)
+        number = UInt(facts.st_ino)
+        size = Int(facts.st_size)
+        seconds = facts.st_mtim.tv_sec
+        nanoseconds = facts.st_mtim.tv_nsec
     }
 }

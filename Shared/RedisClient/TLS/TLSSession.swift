@@ -27,7 +27,7 @@ final class TLSSession {
         guard case .tcp(let host, _) = server else {
             throw RedisError(.notConnected, message: "TLS needs a host, and \(server) has none")
         }
-        guard let session = SSL_new(tls.context), let incoming = BIO_new(BIO_s_mem()),
+        guard let session = SSL_new(tls.context.pointer), let incoming = BIO_new(BIO_s_mem()),
             let outgoing = BIO_new(BIO_s_mem())
         else { throw RedisError(.notConnected, message: "OpenSSL had no memory for a session") }
         self.session = session
