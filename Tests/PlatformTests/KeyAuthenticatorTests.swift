@@ -7,7 +7,7 @@ import Testing
 
 @testable import Platform
 
-@Suite("KeyAuthenticator", .serialized)
+@Suite("KeyAuthenticator", .serialized, .enabled(if: PrivatePostgres.isInstalled))
 @LoopActor
 struct KeyAuthenticatorTests {
     @Test("a key is believed for 5 s without looking, for 10 min while the database is away")
@@ -58,10 +58,7 @@ struct KeyAuthenticatorTests {
         await server.respond(.get, "/who", fields: ["Authorization": field]).status
     }
 
-    @Test(
-        "a revoked key is refused in every spelling that it was recognized in",
-        .enabled(if: PrivatePostgres.isInstalled)
-    )
+    @Test("a revoked key is refused in every spelling that it was recognized in")
     func forgets() async throws {
         try await withServer { server, keys, key, postgres in
             let fields = ["Bearer \(key.reveal())", "bearer \(key.reveal())"]
@@ -74,10 +71,7 @@ struct KeyAuthenticatorTests {
         }
     }
 
-    @Test(
-        "what was recognized is looked up again when news may have been missed",
-        .enabled(if: PrivatePostgres.isInstalled)
-    )
+    @Test("what was recognized is looked up again when news may have been missed")
     func doubts() async throws {
         try await withServer { server, keys, key, postgres in
             let field = "Bearer \(key.reveal())"
@@ -88,10 +82,7 @@ struct KeyAuthenticatorTests {
         }
     }
 
-    @Test(
-        "one wrong letter is enough",
-        .enabled(if: PrivatePostgres.isInstalled)
-    )
+    @Test("one wrong letter is enough")
     func wrong() async throws {
         try await withServer { server, _, key, _ in
             let field = "Bearer \(key.reveal())"

@@ -5,7 +5,7 @@ readonly PYTHON=$ROOT/.build/python
 # Bounds of one runner each, in seconds; builds have their own.
 readonly BUILD_LIMIT=1500 UNIT_LIMIT=600 THREAD_LIMIT=600 INTEGRATION_LIMIT=2000 INTEROP_LIMIT=600
 # Up to so many failures of one runner are tried a second time; more are no accident.
-readonly SECOND_TRY_MAX=12
+readonly SECOND_TRY_MAX=5
 readonly LANES=4       # stacks at once for the integration tests
 # The suites that wait most: half of the time of all.
 readonly WAITING_SUITES="RedisClientTests|JobQueueTests|OutboxTests"

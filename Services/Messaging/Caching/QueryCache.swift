@@ -15,17 +15,7 @@ final class QueryCache {
         case threads = "threads:room"
         case messages = "messages:room"
 
-        func group(_ tenant: String, _ room: String) -> String {
-            // With every list: interpolation grows its buffer on the way.
-            var group = "{"
-            group.reserveCapacity(tenant.utf8.count + rawValue.utf8.count + room.utf8.count + 4)
-            group += tenant
-            group += "}:"
-            group += rawValue
-            group += ":"
-            group += room
-            return group
-        }
+        func group(_ tenant: String, _ room: String) -> String { "{\(tenant)}:\(rawValue):\(room)" }
     }
 
     /// Larger values are not kept.

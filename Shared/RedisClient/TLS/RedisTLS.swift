@@ -56,8 +56,11 @@ public final class RedisTLS: Sendable {
     ///   force until they change again.
     func renew() throws(RedisConfigurationError) {
         let marks = files.marks
-        guard taken.withLock({ $0.marks != marks }) else { return }
-        taken.withLock { $0.marks = marks }
+        let before = taken.withLock { taken in
+            defer { taken.marks = marks }
+            return taken.marks
+        }
+        guard marks != before else { return }
         let context = try TLSContext(files)
         taken.withLock { $0.context = context }
     }
