@@ -12,6 +12,12 @@ public protocol GenerationCache: AnyObject {
     /// - Throws: ``CoordinationError`` when the store is away.
     func get(_ group: String, _ key: String) async throws(CoordinationError) -> CacheLookup
 
+    /// The group's generation at an instant after the call: whether what was read a moment ago still
+    /// holds.
+    ///
+    /// - Throws: ``CoordinationError`` when the store is away.
+    func generation(of group: String) async throws(CoordinationError) -> Int64
+
     /// Keeps a value that was read in `generation`.
     func set(
         _ group: String,

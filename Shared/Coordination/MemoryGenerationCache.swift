@@ -31,6 +31,11 @@ public final class MemoryGenerationCache: GenerationCache {
         return CacheLookup(generation: generation, value: isAlive ? value?.bytes : nil)
     }
 
+    /// The group's generation.
+    public func generation(of group: String) async throws(CoordinationError) -> Int64 {
+        generations[group] ?? 0
+    }
+
     /// Keeps a value under the generation it was read in.
     public func set(
         _ group: String,

@@ -9,17 +9,18 @@ public import RedisClient
 /// begins with its tenant's tag, so all of its keys share a slot.
 @LoopActor
 public final class RedisGenerationCache: GenerationCache {
-    private let redis: RedisClient
-    private let copies = LocalCopies()
-    private let now: @LoopActor () -> MonotonicTime
+    /// How many generations are remembered; above it they are learnt anew.
+    private static let knownMax = 10_000
 
-    /// A cache in `redis`; `now` is the clock of what it remembers.
-    public nonisolated init(
-        _ redis: RedisClient,
-        now: @escaping @LoopActor () -> MonotonicTime = MonotonicTime.now
-    ) {
+    private let redis: RedisClient
+    /// The generation that each group had: a guess.
+    private var known: [String: Int64] = [:]
+    /// What the server is being asked.
+    private var questions: [String: GenerationQuestion] = [:]
+
+    /// A cache in `redis`.
+    public nonisolated init(_ redis: RedisClient) {
         self.redis = redis
-        self.now = now
     }
 
     /// KEYS[1] the generation, KEYS[2] the beginning of the value's key; ARGV[1] its end.
@@ -47,32 +48,28 @@ public final class RedisGenerationCache: GenerationCache {
 
     /// Reads generation and value at one instant.
     ///
-    /// With the right guess that is one GET where the value is at hand, else one MGET: a fraction of
-    /// what the script costs the server.
+    /// With the right guess that is one MGET: a fraction of what the script costs the server.
     public func get(
         _ group: String,
         _ key: String
     ) async throws(CoordinationError) -> CacheLookup {
-        guard let known = copies.group(group) else { return try await read(group, key) }
-        if let value = known.value(of: key, now()) {
-            if try await generation(of: group, known) == known.generation {
-                return CacheLookup(generation: known.generation, value: value)
-            }
-        } else {
-            let lookup = try await look(group, key, at: known.generation)
-            if lookup.generation == known.generation { return lookup }
+        if let generation = known[group] {
+            let lookup = try await look(group, key, at: generation)
+            if lookup.generation == generation { return lookup }
         }
         return try await read(group, key)
     }
 
-    /// The generation at an instant after the call.
-    private func generation(
-        of group: String,
-        _ known: LocalCopies.Group
-    ) async throws(CoordinationError) -> Int64 {
-        if let question = known.question, question.isOpen { return try await question.answer() }
+    /// Asks once for all who want to know in the same tick of the loop.
+    public func generation(of group: String) async throws(CoordinationError) -> Int64 {
+        if let question = questions[group], question.isOpen { return try await question.answer() }
+        return try await ask(group)
+    }
+
+    @inline(never)  // Its frame would be part of what every reader holds while it waits.
+    private func ask(_ group: String) async throws(CoordinationError) -> Int64 {
         let question = GenerationQuestion()
-        known.question = question
+        questions[group] = question
         let answer: GenerationQuestion.Answer
         do {
             let reply = try await redis.send(["GET", .string("cg:\(group)")])
@@ -81,7 +78,7 @@ public final class RedisGenerationCache: GenerationCache {
             answer = .failure(CoordinationError(operation: "cache", message: "\(error)"))
         }
         // Another one may stand there since.
-        if known.question === question { known.question = nil }
+        if questions[group] === question { questions[group] = nil }
         question.end(answer)
         return try answer.get()
     }
@@ -96,7 +93,7 @@ public final class RedisGenerationCache: GenerationCache {
         let reply = try await answered("cache") { () async throws(RedisError) in
             try await redis.send(["MGET", .string("cg:\(group)"), .string(value)])
         }
-        return learnt(group, key, reply)
+        return learnt(group, reply)
     }
 
     /// Both, whatever the generation is.
@@ -111,17 +108,18 @@ public final class RedisGenerationCache: GenerationCache {
                 arguments: [.string(RedisGenerationCache.digest(of: key))]
             )
         }
-        return learnt(group, key, reply)
+        return learnt(group, reply)
     }
 
     /// The generation and, if there is one, the value.
-    private func learnt(_ group: String, _ key: String, _ reply: RedisValue) -> CacheLookup {
+    private func learnt(_ group: String, _ reply: RedisValue) -> CacheLookup {
         let parts = reply.array ?? []
         let lookup = CacheLookup(
             generation: parts.first?.integer ?? 0,
             value: parts.count > 1 ? parts[1].bytes : nil
         )
-        copies.learn(group, key, lookup, now())
+        if known.count >= RedisGenerationCache.knownMax { known = [:] }
+        known[group] = lookup.generation
         return lookup
     }
 

@@ -1,4 +1,5 @@
 internal import EventLoop
+internal import Tracing
 
 extension HTTPServer {
     /// Answers a request that did not come over a socket, as a client would see it.
@@ -42,7 +43,10 @@ extension HTTPServer {
                 instance: progress.head.target
             )
         }
-        return await pipeline.respond(request, entry).0
+        guard progress.traceparent.isRecorded else {
+            return await pipeline.respond(request, entry).0
+        }
+        return await pipeline.respondRecorded(request, entry).0
     }
 }
 

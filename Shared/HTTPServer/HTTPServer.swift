@@ -26,13 +26,19 @@ public final class HTTPServer {
     private var wallSecond: Int64 = 0
     private var wallReadAt = MonotonicTime(nanoseconds: .min)
 
+    /// Finds the problem that a handler's error is to a caller; nil for a fault of ours.
+    public typealias KnownErrors = @Sendable (any Error) -> Problem?
+
     /// A server that does not listen yet.
+    ///
+    /// - Parameter known: what callers see of errors that handlers throw; any other answers 500.
     public init(
         configuration: HTTPServerConfiguration,
         router: Router,
         authenticator: (any Authenticator)? = nil,
         idempotency: (any IdempotencyStore)? = nil,
-        observer: (any HTTPServerObserver)? = nil
+        observer: (any HTTPServerObserver)? = nil,
+        known: @escaping KnownErrors = { Problem(known: $0) }
     ) {
         self.configuration = configuration.limited(to: DescriptorLimit.raise())
         self.observer = observer
@@ -41,7 +47,8 @@ public final class HTTPServer {
             router: router,
             authenticator: authenticator,
             store: idempotency,
-            idempotencyWait: configuration.idempotencyWait
+            idempotencyWait: configuration.idempotencyWait,
+            known: known
         )
     }
 

@@ -1,22 +1,17 @@
-internal import HTTPServer
-internal import JSON
+internal import Coordination
+public import HTTPServer
 internal import PostgresClient
 
-/// What callers see of the errors that every service knows.
+/// What callers see of the errors that every service knows: the only place where they become problems.
 public enum CommonErrors {
-    /// The problem for an error of a handler; the error itself when it is none of the common ones.
-    public static func problem(_ error: any Error) -> any Error {
-        if let error = error as? PostgresError, error.isUnavailable {
-            return Problem.unavailable("the database is away")
+    /// The problem that an error is to a caller; nil for a fault of ours.
+    public static func problem(_ error: any Error) -> Problem? {
+        switch error {
+        case let error as PostgresError where error.isUnavailable:
+            .unavailable("the database is away")
+        case let error as CoordinationError:
+            .unavailable("\(error.operation) is not to be had")
+        default: Problem(known: error)
         }
-        if let error = error as? JSONFieldErrors {
-            return Problem.invalid(
-                error.faults.map { .init(pointer: $0.pointer, detail: $0.detail) }
-            )
-        }
-        if let error = error as? JSONError {
-            return Problem.badRequest("the body is not JSON: \(error)", code: "invalid_json")
-        }
-        return error
     }
 }

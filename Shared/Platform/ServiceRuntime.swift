@@ -152,7 +152,8 @@ public final class ServiceRuntime {
             router: router,
             authenticator: authenticator,
             idempotency: idempotency,
-            observer: RequestLog(logger: logger)
+            observer: RequestLog(logger: logger),
+            known: CommonErrors.problem
         )
         self.server = server
         PrometheusRegistry.shared.sample(

@@ -75,7 +75,7 @@ struct AgentRoutes {
                 QueryParameter("team_id", "Only members of this team."),
             ],
             responses: [200: RouteResponse("A page.", schema: Shapes.list)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (limit, after) = try Page.read(request)
                 let filter = AgentFilter(
                     status: try request.choice("status", of: AgentStatus.self),
@@ -97,7 +97,7 @@ struct AgentRoutes {
             description: "The agent's open work goes back to the queue.",
             tag: "Agents",
             responses: [204: RouteResponse("The agent is out.")],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (tenant, id) = (try Tenant(request), try request.id())
                 guard try await roster.deleteAgent(tenant, id, audit: AuditNote(request)) else {
                     throw Problem.notFound
@@ -116,7 +116,7 @@ struct AgentRoutes {
             tag: "Agents",
             requestSchema: Shapes.status,
             responses: [200: RouteResponse("The agent.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let status = try request.read { $0.choice("status", of: AgentStatus.self) }
                 let tenant = try Tenant(request)
                 let agent = try found(
@@ -142,7 +142,7 @@ struct AgentRoutes {
             summary: "A sign of life of an agent",
             tag: "Agents",
             responses: [200: RouteResponse("The agent.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let answer = try found(
                     await roster.heartbeat(tenant, request.id(), presence: presence)

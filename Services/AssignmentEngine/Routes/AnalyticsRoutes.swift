@@ -25,7 +25,7 @@ struct AnalyticsRoutes {
             idempotency: .replayed,
             requestSchema: Shapes.events,
             responses: [202: RouteResponse("They are stored.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let events = try request.read { body in
                     body.array(
                         "events",
@@ -68,7 +68,7 @@ struct AnalyticsRoutes {
                 QueryParameter("interval", "`minute` or `hour` (default)."),
             ],
             responses: [200: RouteResponse("The counts.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 guard let kind = ReportKind(rawValue: request.parameters["kind"]) else {
                     throw Problem.notFound
                 }

@@ -24,7 +24,7 @@ extension Route {
             summary: summary,
             tag: tag,
             responses: [200: RouteResponse(what, schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 .json(200, try found(await read(request, Tenant(request))))
             }
         )
@@ -51,7 +51,7 @@ extension Route {
                 200: RouteResponse("It was changed.", schema: Shapes.any),
                 201: RouteResponse("It was made.", schema: Shapes.any),
             ],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let answer = try await change(request, tenant)
                 try refuseMissing(answer)

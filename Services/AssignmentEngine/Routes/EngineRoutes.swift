@@ -25,7 +25,7 @@ struct EngineRoutes {
             tag: "Engine",
             requestSchema: Shapes.simulation,
             responses: [200: RouteResponse("The decision.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let body = try request.read(Simulation.init)
                 var document = body.session
@@ -64,7 +64,7 @@ extension EngineRoutes {
             tag: "Engine",
             requestSchema: Shapes.replay,
             responses: [200: RouteResponse("What would differ.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let body = try request.read(Replay.init)
                 guard let answer = try await service.replay(Tenant(request), body) else {
                     throw Problem.invalid("/policy_version", "was never published")

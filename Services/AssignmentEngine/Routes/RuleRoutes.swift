@@ -87,7 +87,7 @@ struct RuleRoutes {
             idempotency: .replayed,
             requestSchema: schema,
             responses: [200: RouteResponse("The version in force.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let answer = try await change(request, tenant)
                 drainer.trigger(tenant)

@@ -169,7 +169,7 @@ struct SessionActionRoutes {
             idempotency: .replayed,
             requestSchema: schema,
             responses: responses,
-            handler: ErrorMapping.mapped(handler)
+            handler: handler
         )
     }
 }

@@ -28,7 +28,7 @@ struct SessionRoutes {
             idempotency: .replayed,
             requestSchema: Shapes.handover,
             responses: RunAnswer.responses,
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let handover = try request.read(SessionRoutes.handover)
                 let (created, result) = try await service.requestAssignment(
                     Tenant(request),
@@ -65,7 +65,7 @@ struct SessionRoutes {
             summary: "A session",
             tag: "Sessions",
             responses: [200: RouteResponse("It.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 guard let session = try await sessions.view(Tenant(request), request.id()) else {
                     throw Problem.notFound
                 }
@@ -87,7 +87,7 @@ struct SessionRoutes {
                 QueryParameter("agent_id", "Only those of this agent."),
             ],
             responses: [200: RouteResponse("A page.", schema: Shapes.list)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (limit, after) = try Page.read(request)
                 var filter = SessionFilter(before: after, limit: limit + 1)
                 filter.state = try request.choice("state", of: SessionState.self)?.rawValue
@@ -107,7 +107,7 @@ struct SessionRoutes {
             tag: "Sessions",
             queryParameters: Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Shapes.list)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (limit, after) = try Page.read(request)
                 let (tenant, id) = (try Tenant(request), try request.id())
                 guard try await sessions.find(tenant, id) != nil else { throw Problem.notFound }
@@ -139,7 +139,7 @@ struct SessionRoutes {
                 QueryParameter("team_id", "Only those of this team.")
             ],
             responses: [200: RouteResponse("A page.", schema: Shapes.list)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (limit, after) = try Page.read(request)
                 let waiting = try await sessions.queued(
                     Tenant(request),
@@ -162,7 +162,7 @@ struct SessionRoutes {
             idempotency: .replayed,
             requestSchema: Shapes.drain,
             responses: [200: RouteResponse("How many were assigned.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let team = try request.readOptional { $0.optionalUUID("team_id") }
                 let count = try await drainer.assignQueuedSessionsToAvailableAgents(
                     Tenant(request),

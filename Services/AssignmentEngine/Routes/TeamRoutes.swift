@@ -56,7 +56,7 @@ struct TeamRoutes {
                 QueryParameter("agent_id", "Only those this agent is a member of.")
             ],
             responses: [200: RouteResponse("A page.", schema: Shapes.list)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (limit, after) = try Page.read(request)
                 let teams = try await roster.teams(
                     Tenant(request),
@@ -78,7 +78,7 @@ struct TeamRoutes {
             description: "Who waits in it goes to its overflow team, or to the tenant's pool.",
             tag: "Teams",
             responses: [204: RouteResponse("It is out.")],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let id = try request.id()
                 guard try await roster.deleteTeam(tenant, id, audit: AuditNote(request)) else {
@@ -99,7 +99,7 @@ struct TeamRoutes {
             tag: "Teams",
             requestSchema: Shapes.member,
             responses: [200: RouteResponse("The team.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (weight, autoAssign) = try request.readOptional { body in
                     (body.optionalInt("weight", in: 1...1000), body.optionalBool("auto_assign"))
                 }
@@ -126,7 +126,7 @@ struct TeamRoutes {
             summary: "End an agent's membership",
             tag: "Teams",
             responses: [200: RouteResponse("The team.", schema: Shapes.any)],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let answer = try await roster.deleteMember(
                     Tenant(request),
                     team: request.id(),

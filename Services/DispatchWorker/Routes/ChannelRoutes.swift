@@ -29,7 +29,7 @@ struct ChannelRoutes {
                 200: RouteResponse("It was changed.", schema: Schemas.reference("Channel")),
                 201: RouteResponse("It was made.", schema: Schemas.reference("Channel")),
             ],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let code = try request.code()
                 let draft = try request.read(draft)
@@ -80,7 +80,7 @@ struct ChannelRoutes {
             summary: "A channel",
             tag: "Configuration",
             responses: [200: RouteResponse("It.", schema: Schemas.reference("Channel"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 guard
                     let found = try await repository.channel(
                         try Tenant(request),
@@ -103,7 +103,7 @@ struct ChannelRoutes {
                 QueryParameter("channel_code", "Only what this channel got.")
             ] + Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "LocalDelivery"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let limit =
                     try request.query.int("limit", in: Page.limits) ?? Page.limitDefault
                 let cursor = request.query["cursor"]

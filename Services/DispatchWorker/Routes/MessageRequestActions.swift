@@ -37,7 +37,7 @@ struct MessageRequestActions {
             responses: MessageRequestActions.responses.merging([
                 202: RouteResponse("The wish.", schema: Schemas.reference("MessageRequest"))
             ]) { own, _ in own },
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let reason = try request.readOptional(MessageRequestActions.reason)
                 let tenant = try Tenant(request)
                 let id = try request.id()
@@ -85,7 +85,7 @@ struct MessageRequestActions {
             idempotency: .replayed,
             requestSchema: JSONFields.schema(MessageRequestActions.reason),
             responses: MessageRequestActions.responses,
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let reason = try request.readOptional(MessageRequestActions.reason)
                 let tenant = try Tenant(request)
                 let id = try request.id()
@@ -121,7 +121,7 @@ struct MessageRequestActions {
             idempotency: .replayed,
             requestSchema: JSONFields.schema(MessageRequestActions.forced),
             responses: MessageRequestActions.responses,
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (force, reason) = try request.readOptional(MessageRequestActions.forced)
                 let tenant = try Tenant(request)
                 let id = try request.id()
@@ -159,7 +159,7 @@ struct MessageRequestActions {
             idempotency: .replayed,
             requestSchema: JSONFields.schema(MessageRequestActions.sentAs),
             responses: MessageRequestActions.responses,
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (ts, reason) = try request.readOptional(MessageRequestActions.sentAs)
                 return try await settle(request, .init(state: .sent, providerTS: ts), reason)
             }
@@ -176,7 +176,7 @@ struct MessageRequestActions {
             idempotency: .replayed,
             requestSchema: JSONFields.schema(MessageRequestActions.reason),
             responses: MessageRequestActions.responses,
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let reason = try request.readOptional(MessageRequestActions.reason)
                 return try await settle(
                     request,

@@ -39,7 +39,7 @@ struct MessageRequestRoutes {
                     contentType: "application/problem+json"
                 ),
             ],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let new = try await newRequest(request, tenant)
                 if await isFull(tenant), try await !repository.isKnown(tenant, new) {
@@ -138,7 +138,7 @@ struct MessageRequestRoutes {
             summary: "A message request with every attempt",
             tag: "Message requests",
             responses: [200: RouteResponse("It.", schema: Schemas.reference("MessageRequest"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 guard
                     let found = try await repository.find(try Tenant(request), try request.id())
                 else { throw Problem.notFound }
@@ -168,7 +168,7 @@ struct MessageRequestRoutes {
                 QueryParameter("to", "Made before this time.", schema: Schemas.time),
             ] + Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "MessageRequest"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let page = try Page.read(request)
                 let items = try await repository.list(
                     try Tenant(request),

@@ -25,7 +25,7 @@ struct PauseRoutes {
             idempotency: .replayed,
             requestSchema: JSONFields.schema(PauseRoutes.draft),
             responses: [201: RouteResponse("The pause.", schema: Schemas.reference("Pause"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let draft = try request.read(PauseRoutes.draft)
                 if draft.scope == .all, request.context.principal?.isService != true {
                     throw Problem.forbidden("only a service stops all tenants")
@@ -66,7 +66,7 @@ struct PauseRoutes {
             summary: "Go on",
             tag: "Operations",
             responses: [200: RouteResponse("The pause.", schema: Schemas.reference("Pause"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 guard
                     let ended = try await repository.endPause(
                         try Tenant(request),
@@ -89,7 +89,7 @@ struct PauseRoutes {
             summary: "What is stopped now, by whom and why",
             tag: "Operations",
             responses: [200: RouteResponse("They.", schema: Schemas.list(of: "Pause"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let pauses = try await repository.pauses(try Tenant(request))
                 return .json(200, ["items": .array(pauses), "next_cursor": .null])
             }

@@ -48,7 +48,7 @@ struct QueueRoutes {
             description: "`failed` and `completed` count the last day.",
             tag: "Operations",
             responses: [200: RouteResponse("They.", schema: Schemas.list(of: "Queue"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let queue = try await repository.queue(try Tenant(request))
                 return .json(200, ["items": [queue], "next_cursor": .null])
             }
@@ -70,7 +70,7 @@ struct QueueRoutes {
                 )
             ] + Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "MessageRequest"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 guard request.parameters["tenant"] == tenant.code else { throw Problem.notFound }
                 var filter = MessageRequestRepository.Filter()
@@ -101,7 +101,7 @@ struct QueueRoutes {
             summary: "The processes that send",
             tag: "Operations",
             responses: [200: RouteResponse("They.", schema: Schemas.list(of: "Worker"))],
-            handler: ErrorMapping.mapped { _ in
+            handler: { _ in
                 .json(
                     200,
                     ["items": .array(try await repository.workers()), "next_cursor": .null]
@@ -123,7 +123,7 @@ struct QueueRoutes {
             tag: "Operations",
             requestSchema: JSONFields.schema(QueueRoutes.workerBody),
             responses: [200: RouteResponse("The process.", schema: Schemas.reference("Worker"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (paused, reason) = try request.read(QueueRoutes.workerBody)
                 let worker = try await repository.setWorker(
                     try Tenant(request),
@@ -161,7 +161,7 @@ struct QueueRoutes {
             tag: "Configuration",
             requestSchema: JSONFields.schema(QueueRoutes.policyBody),
             responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let policy = try request.read(QueueRoutes.policyBody)
                 let answer = try await repository.setPolicy(
                     try Tenant(request),
@@ -182,7 +182,7 @@ struct QueueRoutes {
             summary: "How long ended requests are kept, and how the tenant is served",
             tag: "Configuration",
             responses: [200: RouteResponse("The policy.", schema: Schemas.reference("Policy"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 .json(200, try await repository.policy(try Tenant(request)))
             }
         )

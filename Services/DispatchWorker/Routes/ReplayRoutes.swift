@@ -30,7 +30,7 @@ struct ReplayRoutes {
                 QueryParameter("template_code", "Only those of this template."),
             ],
             responses: [200: RouteResponse("They.", schema: Schemas.list(of: "Cause"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 var filter: JSONObject = [:]
                 for name in ["channel_code", "template_code"] {
                     if let value = request.query[name] { filter[name] = .string(value) }
@@ -60,7 +60,7 @@ struct ReplayRoutes {
                 ),
                 202: RouteResponse("What is replayed.", schema: Schemas.reference("Replay")),
             ],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let order = try request.read(ReplayRoutes.order)
                 let tenant = try Tenant(request)
                 guard !order.isDryRun else {
@@ -136,7 +136,7 @@ struct ReplayRoutes {
             responses: [
                 200: RouteResponse("How many of each.", schema: Schemas.reference("Cancellation"))
             ],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (key, reason) = try request.read(ReplayRoutes.cancellation)
                 let counts = try await repository.cancel(
                     try Tenant(request),

@@ -32,7 +32,7 @@ struct TemplateRoutes {
                 200: RouteResponse("Its next version.", schema: Schemas.reference("Template")),
                 201: RouteResponse("Its first version.", schema: Schemas.reference("Template")),
             ],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let code = try request.code()
                 let answer = try await repository.put(
@@ -80,7 +80,7 @@ struct TemplateRoutes {
                 QueryParameter("version", "Which one.", schema: ["type": "integer", "minimum": 1])
             ],
             responses: [200: RouteResponse("It.", schema: Schemas.reference("Template"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 guard
                     let found = try await repository.find(
                         try Tenant(request),
@@ -106,7 +106,7 @@ struct TemplateRoutes {
             responses: [
                 200: RouteResponse("The message.", schema: Schemas.reference("Preview"))
             ],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let (values, version) = try request.readOptional {
                     (
                         $0.optionalJSONObject("variables") ?? [:],

@@ -44,7 +44,7 @@ struct WebhookRoutes {
                 200: RouteResponse("It was changed.", schema: Schemas.reference("Webhook")),
                 201: RouteResponse("It was made.", schema: Schemas.reference("Webhook")),
             ],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let code = try request.code()
                 let draft = try request.read(draft)
@@ -82,7 +82,7 @@ struct WebhookRoutes {
             summary: "A webhook with its last deliveries",
             tag: "Webhooks",
             responses: [200: RouteResponse("It.", schema: Schemas.reference("Webhook"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 guard
                     let found = try await repository.find(
                         try Tenant(request),
@@ -102,7 +102,7 @@ struct WebhookRoutes {
             summary: "Remove a webhook and what still waits for it",
             tag: "Webhooks",
             responses: [204: RouteResponse("It is gone.")],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 guard
                     try await repository.remove(
                         try Tenant(request),

@@ -33,7 +33,7 @@ struct WorkspaceRoutes {
                 200: RouteResponse("It was changed.", schema: Schemas.reference("Workspace")),
                 201: RouteResponse("It was made.", schema: Schemas.reference("Workspace")),
             ],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 let tenant = try Tenant(request)
                 let code = try request.code()
                 var draft = try request.read(draft)
@@ -109,7 +109,7 @@ struct WorkspaceRoutes {
             summary: "A workspace",
             tag: "Configuration",
             responses: [200: RouteResponse("It.", schema: Schemas.reference("Workspace"))],
-            handler: ErrorMapping.mapped { request in
+            handler: { request in
                 guard
                     let found = try await repository.workspace(
                         try Tenant(request),

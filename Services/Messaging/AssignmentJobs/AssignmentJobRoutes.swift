@@ -37,7 +37,7 @@ struct AssignmentJobRoutes {
             description: "Its id is the message's. `result` is what `auto-assign` answers.",
             tag: "Threads",
             responses: [200: RouteResponse("It.", schema: AssignmentJobRoutes.schema)],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 let id = try request.id()
                 guard let known = try await messages.assignmentJob(caller, id),

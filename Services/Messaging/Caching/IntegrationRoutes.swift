@@ -101,7 +101,7 @@ struct IntegrationRoutes {
                 + "and misses since the process began.",
             tag: "Operations",
             responses: [200: RouteResponse("The ten.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { _ in
+            handler: { _ in
                 let coordinates = await answers(coordination)
                 let keeps = await answers(caches)
                 let degraded = Degradation.counts
@@ -134,8 +134,9 @@ struct IntegrationRoutes {
         ]
         if !isThere { document["instead"] = .string(item.without) }
         if let namespace = item.namespace {
-            document["hits"] = .int(CacheMetrics.total(namespace, "hit"))
-            document["misses"] = .int(CacheMetrics.total(namespace, "miss"))
+            let metrics = CacheMetrics.of(namespace)
+            document["hits"] = .int(Int64(metrics.hits.value))
+            document["misses"] = .int(Int64(metrics.misses.value))
         }
         return .object(document)
     }

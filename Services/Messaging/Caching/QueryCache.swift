@@ -28,8 +28,21 @@ final class QueryCache {
         let namespace: Namespace
         let tenant: String
         let room: UUID
+        /// Only messages of this thread.
+        var thread: UUID?
+        /// Archived threads too.
+        var includesArchived = false
+        let page: Page
+
         /// In a fixed order.
-        let params: String
+        var params: String {
+            let selection =
+                switch namespace {
+                case .threads: "archived=\(includesArchived)"
+                case .messages: "thread=\(thread?.text ?? "")"
+                }
+            return "\(selection)&limit=\(page.limit)&after=\(page.after ?? "")"
+        }
 
         var group: String { namespace.group(tenant, room.text) }
     }
@@ -40,24 +53,46 @@ final class QueryCache {
     }
 
     private let store: (any GenerationCache)?
+    private let recent = RecentLists()
+    private let metrics: (threads: CacheMetrics, messages: CacheMetrics)
+    private let now: @LoopActor () -> MonotonicTime
     private var flights: [Flight: [CheckedContinuation<Result<[UInt8], any Error>, Never>]] = [:]
 
     private let admits: @LoopActor () -> Bool
 
-    /// - Parameter admits: whether another value may be kept.
-    init(store: (any GenerationCache)?, admits: @escaping @LoopActor () -> Bool = { true }) {
+    /// - Parameters:
+    ///   - admits: whether another value may be kept.
+    ///   - now: the clock of what was read a moment ago.
+    init(
+        store: (any GenerationCache)?,
+        admits: @escaping @LoopActor () -> Bool = { true },
+        now: @escaping @LoopActor () -> MonotonicTime = MonotonicTime.now
+    ) {
         self.store = store
         self.admits = admits
+        self.now = now
+        metrics = (
+            CacheMetrics.of(Namespace.threads.rawValue), CacheMetrics.of(Namespace.messages.rawValue)
+        )
+    }
+
+    private func metrics(of query: Query) -> CacheMetrics {
+        switch query.namespace {
+        case .threads: metrics.threads
+        case .messages: metrics.messages
+        }
     }
 
     /// What is known; `nil` when the cache cannot be asked.
-    ///
-    /// Part of its callers: each call that may wait costs a switch there and back.
-    @inline(__always)
     func get(_ query: Query) async -> CacheLookup? {
         guard let store else { return nil }
+        let group = query.group
         do {
-            return try await store.get(query.group, query.params)
+            let lookup = try await store.get(group, query.params)
+            if let value = lookup.value {
+                recent.learn(query, value, group: group, generation: lookup.generation, now())
+            }
+            return lookup
         } catch {
             Degradation.note("cache")
             return nil
@@ -101,28 +136,52 @@ final class QueryCache {
 
     /// The value of a query: the one that is kept, or what `load` answers.
     ///
+    /// What was read a moment ago is not carried again where its generation still holds.
+    ///
     /// - Throws: what `load` throws; that is not kept.
     func value(
         _ query: Query,
         ttl: Duration,
         _ load: @LoopActor () async throws -> [UInt8]
     ) async throws -> [UInt8] {
-        let name = query.namespace.rawValue
+        guard let store, let copy = recent.copy(query, now()) else {
+            return try await looked(query, ttl, load)
+        }
+        do {
+            if try await store.generation(of: copy.group) == copy.generation {
+                metrics(of: query).hits.increment()
+                return copy.value
+            }
+        } catch {
+            Degradation.note("cache")
+            metrics(of: query).off.increment()
+            return try await load()
+        }
+        return try await looked(query, ttl, load)
+    }
+
+    @inline(never)  // Its frame would be part of what every reader holds while it waits.
+    private func looked(
+        _ query: Query,
+        _ ttl: Duration,
+        _ load: @LoopActor () async throws -> [UInt8]
+    ) async throws -> [UInt8] {
+        let metrics = metrics(of: query)
         guard let lookup = await get(query) else {
-            CacheMetrics.count(name, "off")
+            metrics.off.increment()
             return try await load()
         }
         if let value = lookup.value {
-            CacheMetrics.count(name, isHit: true)
+            metrics.hits.increment()
             return value
         }
         // The generation is part of it: who asks after a write never shares a look from before.
         let flight = Flight(query: query, generation: lookup.generation)
         if flights[flight] != nil {
-            CacheMetrics.count(name, "shared")
+            metrics.shared.increment()
             return try await withCheckedContinuation { flights[flight]?.append($0) }.get()
         }
-        CacheMetrics.count(name, isHit: false)
+        metrics.misses.increment()
         flights[flight] = []
         let result: Result<[UInt8], any Error>
         do {

@@ -2,6 +2,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// What came in, for administrators: looked at, and fed in once more.
 @LoopActor
@@ -32,7 +33,7 @@ struct InboundRoutes {
                 )
             ] + Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let page = try Page(request.query)
                 let state = request.query["state"]
                 guard state.map({ State(rawValue: $0) != nil }) ?? true else {
@@ -56,9 +57,9 @@ struct InboundRoutes {
             idempotency: .replayed,
             requestSchema: JSONFields.schema(InboundRoutes.replay),
             responses: [202: RouteResponse("It will be.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let id = try request.id()
-                let (isForced, channel) = try request.fields(InboundRoutes.replay)
+                let (isForced, channel) = try request.readOptional(InboundRoutes.replay)
                 let outcome = try await inbound.replay(
                     try request.caller(),
                     id,

@@ -87,7 +87,7 @@ struct SlackRoutes {
             bodyLimit: SlackRoutes.bodyMax,
             requestContentTypes: ["application/json"],
             responses: [200: RouteResponse("It is kept.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let envelope = try JSON(parsing: request.body, limits: .foreign)
                 if envelope["type"]?.stringValue == "url_verification" {
                     return .json(["challenge": envelope["challenge"] ?? .null])

@@ -6,7 +6,7 @@ internal import PostgresClient
 /// A page of a list: how many, and after which item.
 ///
 /// A cursor names the last item that was seen, so a page costs the same at any depth.
-struct Page: Sendable {
+struct Page: Sendable, Hashable {
     /// How many items a page has when nobody says.
     static let limitDefault = 50
     /// How many it may have.
@@ -39,9 +39,6 @@ struct Page: Sendable {
         else { throw .invalid("/query/cursor", "is not a cursor of this list") }
         after = key
     }
-
-    /// What the page is, for the key of a cache.
-    var params: String { "limit=\(limit)&after=\(after ?? "")" }
 
     /// The key as a sequence number.
     func afterNumber() throws(Problem) -> Int64? {

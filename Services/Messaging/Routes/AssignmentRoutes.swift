@@ -2,6 +2,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// Automatic assignment of messages that are stored already.
 @LoopActor
@@ -25,7 +26,7 @@ struct AssignmentRoutes {
             responses: [
                 200: RouteResponse("Its thread.", schema: Schemas.reference("Assignment"))
             ],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 guard let id = UUID(text: request.parameters["id"]) else {
                     throw AutoAssignMessageUseCase.invalidMessage
                 }
@@ -50,9 +51,9 @@ struct AssignmentRoutes {
             responses: [
                 200: RouteResponse("A result per message.", schema: AssignmentRoutes.answer)
             ],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
-                return try await results(caller, try request.fields(AssignmentRoutes.ids))
+                return try await results(caller, try request.readOptional(AssignmentRoutes.ids))
             }
         )
     }
@@ -115,7 +116,7 @@ struct AssignmentRoutes {
                 writer.raw(assignment)
             } catch {
                 // One result each, whatever happened to it: the others have theirs.
-                let problem = ErrorMapping.problem(error) ?? .internalError
+                let problem = CommonErrors.problem(error) ?? .internalError
                 writer.member("status", problem.status)
                 writer.member("error", AssignmentRoutes.error(problem))
             }

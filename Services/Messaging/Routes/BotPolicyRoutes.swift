@@ -3,6 +3,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// What a tenant decides for all its bots, and how bursts are answered on a channel.
 @LoopActor
@@ -20,7 +21,7 @@ struct BotPolicyRoutes {
             summary: "What the tenant decides for all its bots",
             tag: "Configuration",
             responses: [200: RouteResponse("It.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { [settings] request in
+            handler: { [settings] request in
                 .json(200, try await settings.botPolicy(try request.caller()))
             }
         )
@@ -40,9 +41,9 @@ struct BotPolicyRoutes {
             tag: "Configuration",
             requestSchema: JSONFields.schema(BotPolicyRoutes.policy),
             responses: [200: RouteResponse("It is.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { [settings, configurations] request in
+            handler: { [settings, configurations] request in
                 let caller = try request.caller()
-                let wished = try request.fields(BotPolicyRoutes.policy)
+                let wished = try request.readOptional(BotPolicyRoutes.policy)
                 let policy = try await settings.putBotPolicy(
                     caller,
                     allowsDefault: wished.allowsDefault,
@@ -88,13 +89,13 @@ struct BotPolicyRoutes {
             tag: "Configuration",
             requestSchema: JSONFields.schema(BotPolicyRoutes.burst),
             responses: [200: RouteResponse("They are.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { [settings] request in
+            handler: { [settings] request in
                 let code = request.parameters["code"]
                 guard TextPattern.code.matches(code) else { throw Problem.notFound }
                 let outcome = try await settings.putMailbox(
                     try request.caller(),
                     channel: code,
-                    try request.fields(BotPolicyRoutes.burst)
+                    try request.readOptional(BotPolicyRoutes.burst)
                 )
                 guard outcome.name == "updated" else { throw Problem.notFound }
                 return .json(bytes: outcome.answer)

@@ -2,6 +2,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// The end of a conversation, and how long a message may still open it again.
 @LoopActor
@@ -33,10 +34,10 @@ struct ClosingRoutes {
             responses: [
                 200: RouteResponse("It is closed.", schema: Schemas.reference("Conversation"))
             ],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 let id = try request.id()
-                let reason = try request.fields(ClosingRoutes.reason)
+                let reason = try request.readOptional(ClosingRoutes.reason)
                 let result = try await conversations.close(caller, id, reason: reason)
                 if result.outcome.name == "not_found" { throw Problem.notFound }
                 if let job = result.cancelledJob { await silenced(caller, id, job) }
@@ -57,10 +58,10 @@ struct ClosingRoutes {
             tag: "Configuration",
             requestSchema: JSONFields.schema(ClosingRoutes.seconds),
             responses: [200: RouteResponse("It is set.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let code = request.parameters["code"]
                 guard TextPattern.code.matches(code) else { throw Problem.notFound }
-                let seconds = try request.fields(ClosingRoutes.seconds)
+                let seconds = try request.readOptional(ClosingRoutes.seconds)
                 let outcome = try await settings.putReopenWindow(
                     try request.caller(),
                     channel: code,

@@ -2,6 +2,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// Bots, core AI, platforms, and which bot speaks where.
 @LoopActor
@@ -32,7 +33,7 @@ struct ConfigurationRoutes {
             summary: summary,
             tag: "Configuration",
             responses: [200: RouteResponse("It.", schema: Schemas.reference(schema))],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 guard let item = try await settings.find(caller, kind, try request.id()) else {
                     throw Problem.notFound
@@ -60,7 +61,7 @@ struct ConfigurationRoutes {
                 200: RouteResponse("It was replaced.", schema: Schemas.reference(schema)),
                 201: RouteResponse("It was made.", schema: Schemas.reference(schema)),
             ],
-            handler: ErrorMapping.translating { [configurations] request in
+            handler: { [configurations] request in
                 let response = try await handler(request)
                 // Here it holds at once, in other processes within a minute.
                 configurations.forget(try request.caller())
@@ -98,7 +99,7 @@ struct ConfigurationRoutes {
             JSONFields.schema(ConfigurationRoutes.bot)
         ) { request in
             let id = try ConfigurationRoutes.chosenID(request)
-            let body = try request.fields(ConfigurationRoutes.bot)
+            let body = try request.readOptional(ConfigurationRoutes.bot)
             return try ConfigurationRoutes.response(
                 to: try await settings.put(try request.caller(), .bot, id, body)
             )
@@ -113,7 +114,7 @@ struct ConfigurationRoutes {
             JSONFields.schema(ConfigurationRoutes.coreAI)
         ) { request in
             let id = try ConfigurationRoutes.chosenID(request)
-            let (body, token) = try request.fields(ConfigurationRoutes.coreAI)
+            let (body, token) = try request.readOptional(ConfigurationRoutes.coreAI)
             return try ConfigurationRoutes.response(
                 to: try await settings.putCoreAI(try request.caller(), id, body, token: token)
             )
@@ -128,7 +129,7 @@ struct ConfigurationRoutes {
             JSONFields.schema(ConfigurationRoutes.platform)
         ) { request in
             let id = try ConfigurationRoutes.chosenID(request)
-            let body = try request.fields(ConfigurationRoutes.platform)
+            let body = try request.readOptional(ConfigurationRoutes.platform)
             return try ConfigurationRoutes.response(
                 to: try await settings.put(try request.caller(), .platform, id, body)
             )
@@ -160,7 +161,7 @@ struct ConfigurationRoutes {
     }
 
     private func setBot(_ request: Request, channel: String?) async throws -> Response {
-        let bot = try request.fields(ConfigurationRoutes.fallback)
+        let bot = try request.readOptional(ConfigurationRoutes.fallback)
         switch try await settings.setFallbackBot(try request.caller(), channel: channel, bot: bot) {
         case "updated":
             var answer: JSONObject = ["bot_id": JSON(bot?.text)]

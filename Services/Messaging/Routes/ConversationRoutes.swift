@@ -34,9 +34,9 @@ struct ConversationRoutes {
                 200: RouteResponse("It was there.", schema: Schemas.reference("Conversation")),
                 201: RouteResponse("It was made.", schema: Schemas.reference("Conversation")),
             ],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
-                let new = try request.fields(ConversationRoutes.opening)
+                let new = try request.readOptional(ConversationRoutes.opening)
                 let outcome = try await conversations.open(caller, new)
                 switch outcome.name {
                 case "created": return .json(201, bytes: outcome.answer)
@@ -82,7 +82,7 @@ struct ConversationRoutes {
                 ),
             ] + Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "Conversation"))],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let page = try Page(request.query)
                 if let state = request.query["state"], State(rawValue: state) == nil {
                     throw Problem.invalid("/query/state", "must be open or closed")
@@ -107,7 +107,7 @@ struct ConversationRoutes {
             summary: "A conversation",
             tag: "Conversations",
             responses: [200: RouteResponse("It.", schema: Schemas.reference("Conversation"))],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 guard
                     let item = try await conversations.find(
                         try request.caller(),
@@ -134,35 +134,45 @@ struct ConversationRoutes {
                 )
             ] + Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "Thread"))],
-            handler: ErrorMapping.translating { request in
-                let tenant = try Tenant(request)
-                let id = try request.id()
-                let page = try Page(request.query, limit: 10)
-                let includeArchived = try request.query.bool("include_archived") ?? false
-                let query = QueryCache.Query(
-                    namespace: .threads,
-                    tenant: tenant.code,
-                    room: id,
-                    params: "archived=\(includeArchived)&\(page.params)"
-                )
+            handler: { request in
+                let query = try ConversationRoutes.query(of: request)
                 return .json(
                     bytes: try await cache.value(query, ttl: ConversationRoutes.threadsTTL) {
-                        let caller = try request.caller()
-                        guard try await conversations.contact(caller, id) != nil else {
-                            throw Problem.notFound
-                        }
-                        return try page.response(
-                            try await conversations.threads(
-                                caller,
-                                id,
-                                includeArchived: includeArchived,
-                                page: page
-                            )
-                        ).bytes
+                        try await threads(request, query)
                     }
                 )
             }
         )
+    }
+
+    @inline(never)  // What it uses for a moment would be part of what the request holds.
+    private static func query(of request: Request) throws -> QueryCache.Query {
+        QueryCache.Query(
+            namespace: .threads,
+            tenant: try Tenant(request).code,
+            room: try request.id(),
+            includesArchived: try request.query.bool("include_archived") ?? false,
+            page: try Page(request.query, limit: 10)
+        )
+    }
+
+    @inline(never)  // As above.
+    private func threads(
+        _ request: Request,
+        _ query: QueryCache.Query
+    ) async throws -> [UInt8] {
+        let caller = try request.caller()
+        guard try await conversations.contact(caller, query.room) != nil else {
+            throw Problem.notFound
+        }
+        return try query.page.response(
+            try await conversations.threads(
+                caller,
+                query.room,
+                includeArchived: query.includesArchived,
+                page: query.page
+            )
+        ).bytes
     }
 
     private var handOver: Route {
@@ -179,9 +189,9 @@ struct ConversationRoutes {
                 200: RouteResponse("The session was open.", schema: Schemas.free),
                 201: RouteResponse("A session was opened.", schema: Schemas.free),
             ],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let id = try request.id()
-                let wish = try request.fields { ConversationRoutes.wish(id, &$0) }
+                let wish = try request.readOptional { ConversationRoutes.wish(id, &$0) }
                 return try await handover.execute(try request.caller(), wish, for: request)
             }
         )

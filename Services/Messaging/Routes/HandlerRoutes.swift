@@ -3,6 +3,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// The message handler: a history in, a job out, and its state.
 @LoopActor
@@ -56,7 +57,7 @@ struct HandlerRoutes {
                     schema: Schemas.reference("Handled")
                 )
             ],
-            handler: ErrorMapping.translating { request in try await measured(request) }
+            handler: { request in try await measured(request) }
         )
     }
 
@@ -76,7 +77,7 @@ struct HandlerRoutes {
         guard let mode = History.Mode(rawValue: mode) else {
             throw Problem.invalid("/query/history_mode", "must be strict or lenient")
         }
-        let (history, messages, resources) = try request.fields { fields in
+        let (history, messages, resources) = try request.readOptional { fields in
             let history = fields.optionalString("history", length: 0...bodyMax)
             let messages = fields.optionalArray("messages", count: 1...History.turnsMax) { turn in
                 AITurn(
@@ -125,7 +126,7 @@ struct HandlerRoutes {
             summary: "The message handler's components",
             tag: "AI jobs",
             responses: [200: RouteResponse("Their state.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { _ in .json(200, await status()) }
+            handler: { _ in .json(200, await status()) }
         )
     }
 }

@@ -3,6 +3,7 @@ internal import FaultPoints
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// What the other services tell; a tenant's key is refused.
 @LoopActor
@@ -31,13 +32,13 @@ struct InternalRoutes {
             // Each carries a version, and what is not newer changes nothing: a repeat needs no record.
             requestSchema: Schemas.free,
             responses: [200: RouteResponse("It is noted.", schema: Schemas.free)],
-            handler: ErrorMapping.translating(handler)
+            handler: handler
         )
     }
 
     private var delivery: Route {
         route("/v1/internal/delivery", "What became of a message request") { request in
-            let news = try request.fields { fields in
+            let news = try request.readOptional { fields in
                 // What a sender may tell beyond what is needed here is not a fault.
                 fields.ignoreUnknownMembers()
                 return DeliveryNews(
@@ -59,7 +60,7 @@ struct InternalRoutes {
 
     private var assignment: Route {
         route("/v1/internal/assignment", "A session changed hands") { request in
-            let change = try request.fields { fields in
+            let change = try request.readOptional { fields in
                 fields.ignoreUnknownMembers()
                 return OwnerChange(
                     conversation: fields.conversation(),
@@ -94,7 +95,7 @@ struct InternalRoutes {
     private var channel: Route {
         route("/v1/internal/channels", "A channel was configured") { request in
             let caller = try request.caller()
-            let (code, version, body) = try request.fields { fields in
+            let (code, version, body) = try request.readOptional { fields in
                 fields.ignoreUnknownMembers()
                 let code = fields.code("code")
                 let version = fields.optionalInt("version", in: 0...Int(Int32.max)) ?? 0

@@ -2,6 +2,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// AI jobs, the workers, and the locks of conversations.
 @LoopActor
@@ -24,7 +25,7 @@ struct JobRoutes {
             summary: "An AI job",
             tag: "AI jobs",
             responses: [200: RouteResponse("It.", schema: Schemas.reference("AIJob"))],
-            handler: ErrorMapping.translating { [manager] request in
+            handler: { [manager] request in
                 try await manager.getJobStatus(try request.caller(), try request.id())
             }
         )
@@ -40,7 +41,7 @@ struct JobRoutes {
             tag: "AI jobs",
             idempotency: .replayed,
             responses: [200: RouteResponse("It is.", schema: Schemas.reference("AIJob"))],
-            handler: ErrorMapping.translating { [manager] request in
+            handler: { [manager] request in
                 try await manager.cancelJob(try request.caller(), try request.id())
             }
         )
@@ -55,7 +56,7 @@ struct JobRoutes {
             description: "One that gave no sign of life for the time of a lease is `lost`.",
             tag: "AI jobs",
             responses: [200: RouteResponse("They.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { [manager] _ in
+            handler: { [manager] _ in
                 let workers = try await manager.getWorkerStatus()
                 return .json(200, ["items": .array(workers), "next_cursor": nil])
             }
@@ -70,7 +71,7 @@ struct JobRoutes {
             summary: "Who works on a conversation",
             tag: "AI jobs",
             responses: [200: RouteResponse("The lock.", schema: Schemas.reference("Lock"))],
-            handler: ErrorMapping.translating { [locks] request in
+            handler: { [locks] request in
                 let info = try await locks.getLockInfo(try request.caller(), try request.id())
                 return .json(200, info?.document ?? ["locked": false])
             }
@@ -88,7 +89,7 @@ struct JobRoutes {
             tag: "AI jobs",
             queryParameters: [QueryParameter("reason", "Why; kept in the audit.")],
             responses: [200: RouteResponse("It is free.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { [manager] request in
+            handler: { [manager] request in
                 let reason = request.query["reason"] ?? ""
                 guard reason.unicodeScalars.count <= 500 else {
                     throw Problem.invalid("/query/reason", "must have at most 500 characters")
@@ -115,7 +116,7 @@ struct JobRoutes {
                 + "of a job that is not there; it ends by itself, within five minutes.",
             tag: "AI jobs",
             responses: [200: RouteResponse("They.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { [manager] request in
+            handler: { [manager] request in
                 let items = try await manager.heldLocks(
                     try request.caller(),
                     limit: JobRoutes.locksMax
@@ -135,8 +136,8 @@ struct JobRoutes {
             idempotency: .replayed,
             requestSchema: JSONFields.schema(JobRoutes.age),
             responses: [200: RouteResponse("How many were.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { [manager] request in
-                let hours = try request.fields(JobRoutes.age)
+            handler: { [manager] request in
+                let hours = try request.readOptional(JobRoutes.age)
                 let cleaned = try await manager.cleanupOldLocks(
                     try request.caller(),
                     olderThan: .seconds(hours * 3600)

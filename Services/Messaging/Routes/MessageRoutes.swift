@@ -55,7 +55,7 @@ struct MessageRoutes {
                 201: RouteResponse("It is stored.", schema: Schemas.reference("PostedMessage")),
                 202: RouteResponse("It is stored, and a job made.", schema: Schemas.free),
             ],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 var message = try MessageRoutes.message(of: request)
                 let mode = request.query["mode"] ?? "sync"
@@ -98,7 +98,7 @@ struct MessageRoutes {
     private static func message(of request: Request) throws -> NewMessage {
         let conversation = try request.id()
         let key = RequestKey(request)
-        return try request.fields { fields in
+        return try request.readOptional { fields in
             let sender = MessageRoutes.sender(&fields)
             let given = fields.optionalString("text", length: 1...textMax)
             let files = Attachment.list(&fields)
@@ -145,17 +145,8 @@ struct MessageRoutes {
                 fault["detail"]?.stringValue ?? "is not valid"
             )
         case "closed", "elsewhere": throw Problem.conversationClosed
-        case "reused":
-            throw Problem(
-                status: 422,
-                code: "idempotency_key_reused",
-                detail: "the key was used with another body"
-            )
-        case "in_progress":
-            throw Problem.conflict(
-                "idempotency_in_progress",
-                "the first request with this key has not ended"
-            )
+        case "reused": throw Problem.idempotencyKeyReused
+        case "in_progress": throw Problem.idempotencyInProgress
         default: throw Problem.notFound
         }
     }
@@ -171,37 +162,44 @@ struct MessageRoutes {
                 QueryParameter("thread_id", "Only those of a thread.", schema: Schemas.uuid)
             ] + Page.parameters,
             responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "Message"))],
-            handler: ErrorMapping.translating { request in
-                let tenant = try Tenant(request)
-                let id = try request.id()
-                let page = try Page(request.query)
-                var thread: UUID?
-                if let text = request.query["thread_id"] {
-                    thread = UUID(text: text)
-                    guard thread != nil else {
-                        throw Problem.invalid("/query/thread_id", "must be a UUID")
-                    }
-                }
-                let query = QueryCache.Query(
-                    namespace: .messages,
-                    tenant: tenant.code,
-                    room: id,
-                    params: "thread=\(thread?.text ?? "")&\(page.params)"
-                )
-                let filter = thread
+            handler: { request in
+                let query = try MessageRoutes.query(of: request)
                 return .json(
                     bytes: try await cache.value(query, ttl: messagesTTL) {
-                        let caller = try request.caller()
-                        guard try await conversations.contact(caller, id) != nil else {
-                            throw Problem.notFound
-                        }
-                        return try page.response(
-                            try await messages.list(caller, id, thread: filter, page: page)
-                        ).bytes
+                        try await list(request, query)
                     }
                 )
             }
         )
+    }
+
+    @inline(never)  // What it uses for a moment would be part of what the request holds.
+    private static func query(of request: Request) throws -> QueryCache.Query {
+        var thread: UUID?
+        if let text = request.query["thread_id"] {
+            thread = UUID(text: text)
+            guard thread != nil else {
+                throw Problem.invalid("/query/thread_id", "must be a UUID")
+            }
+        }
+        return QueryCache.Query(
+            namespace: .messages,
+            tenant: try Tenant(request).code,
+            room: try request.id(),
+            thread: thread,
+            page: try Page(request.query)
+        )
+    }
+
+    @inline(never)  // As above.
+    private func list(_ request: Request, _ query: QueryCache.Query) async throws -> [UInt8] {
+        let caller = try request.caller()
+        guard try await conversations.contact(caller, query.room) != nil else {
+            throw Problem.notFound
+        }
+        return try query.page.response(
+            try await messages.list(caller, query.room, thread: query.thread, page: query.page)
+        ).bytes
     }
 
     private var find: Route {
@@ -212,7 +210,7 @@ struct MessageRoutes {
             summary: "A message",
             tag: "Messages",
             responses: [200: RouteResponse("It.", schema: Schemas.reference("Message"))],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 guard
                     let item = try await messages.find(try request.caller(), try request.id())
                 else { throw Problem.notFound }
@@ -239,10 +237,10 @@ struct MessageRoutes {
             responses: [
                 202: RouteResponse("It is stored and will be delivered.", schema: Schemas.free)
             ],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 let conversation = try request.id()
-                let reply = try request.fields { fields in
+                let reply = try request.readOptional { fields in
                     NewReply(
                         conversation: conversation,
                         sender: MessageRoutes.sender(&fields),

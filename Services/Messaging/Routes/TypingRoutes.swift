@@ -31,7 +31,7 @@ struct TypingRoutes {
                         )
                     )
                 ],
-                handler: ErrorMapping.translating { [messages, configuration] request in
+                handler: { [messages, configuration] request in
                     let outcome = try await messages.noteTyping(
                         try request.caller(),
                         try request.id(),

@@ -2,6 +2,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// Messages written anew or deleted.
 @LoopActor
@@ -22,8 +23,8 @@ struct MessageChangeRoutes {
             tag: "Messages",
             requestSchema: JSONFields.schema(MessageChangeRoutes.text),
             responses: [200: RouteResponse("It.", schema: Schemas.reference("Message"))],
-            handler: ErrorMapping.translating { request in
-                let text = try request.fields(MessageChangeRoutes.text)
+            handler: { request in
+                let text = try request.readOptional(MessageChangeRoutes.text)
                 return .json(bytes: try await change(request, text: text))
             }
         )
@@ -42,7 +43,7 @@ struct MessageChangeRoutes {
             description: "Its text is gone; its number is not given to another.",
             tag: "Messages",
             responses: [204: RouteResponse("It is deleted.")],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 _ = try await change(request, text: nil)
                 return .empty()
             }

@@ -2,6 +2,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// Threads corrected by hand.
 @LoopActor
@@ -53,7 +54,7 @@ struct ThreadRoutes {
             idempotency: method == .post ? .replayed : .none,
             requestSchema: body,
             responses: [status: RouteResponse("It is so.", schema: answer)],
-            handler: ErrorMapping.translating(handler)
+            handler: handler
         )
     }
 
@@ -67,7 +68,7 @@ struct ThreadRoutes {
         ) { request in
             let caller = try request.caller()
             let conversation = try request.id()
-            let title = try request.fields(ThreadRoutes.title)
+            let title = try request.readOptional(ThreadRoutes.title)
             let outcome = try await threads.create(caller, in: conversation, title: title)
             let thread = try ThreadCorrection.answer(outcome)
             await committed(caller, conversation)
@@ -82,7 +83,7 @@ struct ThreadRoutes {
             "Give a thread another title",
             body: JSONFields.schema(ThreadRoutes.title)
         ) { request in
-            let title = try request.fields(ThreadRoutes.title)
+            let title = try request.readOptional(ThreadRoutes.title)
             return try await changed(request, title: title)
         }
     }
@@ -136,7 +137,7 @@ struct ThreadRoutes {
         ) { request in
             let caller = try request.caller()
             let thread = try request.id()
-            let reshape = try request.fields { read(thread, &$0) }
+            let reshape = try request.readOptional { read(thread, &$0) }
             let answer = try await correction.execute(caller, reshape)
             let changed = try JSON(parsing: answer, limits: .foreign)["thread"]
             await committed(caller, changed?["conversation_id"]?.uuidValue)

@@ -91,7 +91,7 @@ struct Handover {
                 timeout: Handover.timeout
             )
         } catch {
-            throw ErrorMapping.unreachable("assignment-engine", error)
+            throw Problem.unreachable("assignment-engine", error)
         }
     }
 

@@ -1,4 +1,5 @@
 internal import EventLoop
+internal import Tracing
 
 extension HTTPConnection {
     /// Answers the request that has just become whole; a handler that may wait begins after this.
@@ -33,13 +34,18 @@ extension HTTPConnection {
         // Not `Task.immediate`: a task that was started so pays twice for each call that it makes
         // (the runtime looks for a preferred executor under a lock; Swift 6.3.1).
         task = Task { @LoopActor [self] in
-            let (response, admission) = await server.pipeline.respond(request, entry)
+            let isRecorded = request.context.traceparent.isRecorded
+            let (response, admission) =
+                isRecorded
+                ? await server.pipeline.respondRecorded(request, entry)
+                : await server.pipeline.respond(request, entry)
             server.readings.requestsInFlight -= 1
             finished(exchange, response, admission?.principal)
         }
     }
 
     /// A handler has ended; nobody wants the answer of a request that was given up.
+    @inline(never)  // Its frame would be part of what the task holds while the handler waits.
     private func finished(_ exchange: Int, _ response: Response, _ principal: Principal?) {
         guard machine.isHandling, exchange == self.exchange else {
             switch response.body {

@@ -72,7 +72,7 @@ enum PercentCoding {
     /// The decoded text; nil when it is not UTF-8 or holds a NUL.
     static func decode(_ bytes: ArraySlice<UInt8>) -> String? {
         guard bytes.contains(.percent) else { return text(bytes) }
-        return text(decodedBytes(bytes, plusIsSpace: false))
+        return text(decodedBytes(bytes, plusIsSpace: false)[...])
     }
 
     /// The same for a form, where `+` is a space.
@@ -80,7 +80,7 @@ enum PercentCoding {
         guard bytes.contains(where: { $0 == .percent || $0 == UInt8(ascii: "+") }) else {
             return text(bytes)
         }
-        return text(decodedBytes(bytes, plusIsSpace: true))
+        return text(decodedBytes(bytes, plusIsSpace: true)[...])
     }
 
     /// The decoded bytes; a `%` that no two digits follow stands for itself.
@@ -103,8 +103,10 @@ enum PercentCoding {
         return result
     }
 
-    private static func text(_ bytes: some Collection<UInt8>) -> String? {
-        guard !bytes.contains(0) else { return nil }
-        return String(validating: bytes, as: UTF8.self)
+    /// `String(validating:as:)` looks a generic type up with each call (Swift 6.3.1).
+    private static func text(_ bytes: ArraySlice<UInt8>) -> String? {
+        guard !bytes.contains(0), let text = try? UTF8Span(validating: bytes.span)
+        else { return nil }
+        return String(copying: text)
     }
 }

@@ -13,6 +13,7 @@ final class RequestPipeline {
     private let store: (any IdempotencyStore)?
     private let gate = IdempotencyGate()
     private let idempotencyWait: Duration
+    private let known: HTTPServer.KnownErrors
     private let logger = Logger(label: "http")
 
     /// First and longest pause between two looks at a key that another process holds.
@@ -23,56 +24,80 @@ final class RequestPipeline {
         router: Router,
         authenticator: (any Authenticator)?,
         store: (any IdempotencyStore)?,
-        idempotencyWait: Duration
+        idempotencyWait: Duration,
+        known: @escaping HTTPServer.KnownErrors
     ) {
         self.router = router
         self.authenticator = authenticator
         self.store = store
         self.idempotencyWait = idempotencyWait
+        self.known = known
     }
 
     /// Answers a request; whatever goes wrong becomes a problem.
+    ///
+    /// Each call that may wait costs two switches of the task and a frame of its memory, in which the
+    /// compiler also puts what calls that it made part of this one use for a moment. So what most
+    /// requests need goes from here, and what takes room is a call of its own.
     func respond(
-        _ request: Request,
-        _ entry: RouteEntry
-    ) async -> (Response, Request.Admission?) {
-        let context = request.context
-        guard context.traceparent.isRecorded else { return await answer(request, entry) }
-        return await withSpan(
-            serving: context.traceparent,
-            "\(request.method.name) \(context.route)"
-        ) {
-            let (response, admission) = await answer(request, entry)
-            Span.current?.note(answer: response.status, to: request, admission?.principal)
-            return (response, admission)
-        }
-    }
-
-    /// What has nobody to ask for and no key to look up goes to its handler from here: each call
-    /// that may wait costs a frame of the task's memory.
-    private func answer(
         _ request: Request,
         _ entry: RouteEntry
     ) async -> (Response, Request.Admission?) {
         var request = request
         do {
-            if !entry.isOpen {
-                guard let authenticator = entry.authenticator ?? authenticator else {
-                    throw Problem.unauthorized()
-                }
-                let known = authenticator.recognize(request)
-                let principal =
-                    if let known { known } else { try await authenticator.authenticate(request) }
-                try check(principal, entry.route.access)
-                request.admission = Request.Admission(principal)
+            var way = try way(of: &request, entry)
+            if case .unknown(let authenticator) = way {
+                let principal = try await authenticator.authenticate(request)
+                try admit(principal, to: &request, entry)
+                way = try self.way(of: &request, entry)
             }
-            try RequestChecks.check(request, entry.route)
-            if let value = idempotencyKey(of: request, entry) {
-                return (try await runKeyed(&request, entry, value), request.admission)
+            if case .keyed(let value) = way {
+                return (try await runKeyed(request, entry, value), request.admission)
             }
             return (try await entry.route.handler(request), request.admission)
         } catch {
             return (response(error, request), request.admission)
+        }
+    }
+
+    /// How a request comes to its handler.
+    private enum Way {
+        case straight
+        /// With this idempotency key.
+        case keyed(ArraySlice<UInt8>)
+        /// This one has to find out first who asks.
+        case unknown(any Authenticator)
+    }
+
+    @inline(never)
+    private func way(of request: inout Request, _ entry: RouteEntry) throws -> Way {
+        if !entry.isOpen, request.admission == nil {
+            guard let authenticator = entry.authenticator ?? authenticator else {
+                throw Problem.unauthorized()
+            }
+            guard let principal = authenticator.recognize(request) else {
+                return .unknown(authenticator)
+            }
+            try admit(principal, to: &request, entry)
+        }
+        try RequestChecks.check(request, entry.route)
+        return idempotencyKey(of: request, entry).map(Way.keyed) ?? .straight
+    }
+
+    /// The same within a span of the trace that the request belongs to.
+    @inline(never)
+    func respondRecorded(
+        _ request: Request,
+        _ entry: RouteEntry
+    ) async -> (Response, Request.Admission?) {
+        let context = request.context
+        return await withSpan(
+            serving: context.traceparent,
+            "\(request.method.name) \(context.route)"
+        ) {
+            let (response, admission) = await respond(request, entry)
+            Span.current?.note(answer: response.status, to: request, admission?.principal)
+            return (response, admission)
         }
     }
 
@@ -91,10 +116,11 @@ final class RequestPipeline {
     }
 
     /// The answer to an error.
+    @inline(never)
     func response(_ error: any Error, _ request: Request) -> Response {
         let context = request.context
         var problem = Problem.internalError
-        if let known = Problem(known: error) {
+        if let known = known(error) {
             problem = known
         } else if error is CancellationError {
             problem = .unavailable("the request was given up", code: "cancelled")
@@ -115,8 +141,12 @@ final class RequestPipeline {
 
     // MARK: Who asks
 
-    private func check(_ principal: Principal, _ access: RouteAccess) throws(Problem) {
-        switch access {
+    private func admit(
+        _ principal: Principal,
+        to request: inout Request,
+        _ entry: RouteEntry
+    ) throws(Problem) {
+        switch entry.route.access {
         case .open, .custom: break
         case .role(let role):
             guard !principal.isService else { throw .forbidden("this takes the key of a tenant") }
@@ -126,6 +156,7 @@ final class RequestPipeline {
         case .service:
             guard principal.isService else { throw .forbidden("this is for services") }
         }
+        request.admission = Request.Admission(principal)
     }
 
     private func check(_ principal: Principal, _ role: Role) throws(Problem) {
@@ -141,11 +172,13 @@ final class RequestPipeline {
         return request.fields.valueBytes(of: IdempotencyKey.fieldName)
     }
 
+    @inline(never)
     private func runKeyed(
-        _ request: inout Request,
+        _ request: Request,
         _ entry: RouteEntry,
         _ value: ArraySlice<UInt8>
     ) async throws -> Response {
+        var request = request
         let key = try IdempotencyKey.parse(value)
         request.admission = Request.Admission(
             request.context.principal,
@@ -188,11 +221,12 @@ final class RequestPipeline {
         let response: Response
         do {
             response = try await entry.route.handler(request)
-        } catch let problem as Problem where problem.isFinal {
-            response = self.response(problem, request)
         } catch {
-            await store.abandon(keyed)
-            throw error
+            guard let problem = known(error), problem.isFinal else {
+                await store.abandon(keyed)
+                throw error
+            }
+            response = self.response(problem, request)
         }
         guard case .bytes(let body) = response.body, IdempotencyKey.isFinal(response.status) else {
             await store.abandon(keyed)
@@ -254,13 +288,13 @@ extension Span {
 }
 
 extension Problem {
-    /// The problem that an error stands for; nil for one that says nothing to a client.
-    init?(known error: any Error) {
+    /// The problem that an error of this module or of JSON stands for; nil for any other.
+    public init?(known error: any Error) {
         switch error {
         case let problem as Problem:
             self = problem
         case let error as JSONError:
-            self = .badRequest(error.description, code: "invalid_json")
+            self = .badRequest("the body is not JSON: \(error)", code: "invalid_json")
         case let errors as JSONFieldErrors:
             self = .invalid(errors.faults.map { Fault(pointer: $0.pointer, detail: $0.detail) })
         default:
@@ -268,13 +302,15 @@ extension Problem {
         }
     }
 
-    static let idempotencyKeyReused = Problem(
+    /// The key was used for something else: 422.
+    public static let idempotencyKeyReused = Problem(
         status: 422,
         code: "idempotency_key_reused",
         detail: "the key was used for a request with another body"
     )
 
-    static var idempotencyInProgress: Problem {
+    /// The first request with the key has not ended: 409, to be asked again in a second.
+    public static var idempotencyInProgress: Problem {
         var problem = Problem.conflict(
             "idempotency_in_progress",
             "the first request with this key still runs"

@@ -16,10 +16,16 @@ public enum RedisValue: Sendable, Hashable {
     /// A string in UTF-8, or a status; nil for anything else.
     public var text: String? {
         switch self {
-        case .string(let bytes): String(validating: bytes, as: UTF8.self)
+        case .string(let bytes): RedisValue.text(bytes)
         case .status(let word): word
         case .null, .int, .array, .error: nil
         }
+    }
+
+    /// `String(validating:as:)` looks a generic type up with each call (Swift 6.3.1).
+    private static func text(_ bytes: [UInt8]) -> String? {
+        guard let text = try? UTF8Span(validating: bytes.span) else { return nil }
+        return String(copying: text)
     }
 
     /// The bytes of a string; nil for anything else.

@@ -55,10 +55,10 @@ final class AnalysisCache {
                 let document = try? JSON(parsing: Array(text.utf8), limits: .foreign),
                 let answer = document["text"]?.stringValue
             else {
-                CacheMetrics.count("ai_analysis", isHit: false)
+                CacheMetrics.of("ai_analysis").misses.increment()
                 return nil
             }
-            CacheMetrics.count("ai_analysis", isHit: true)
+            CacheMetrics.of("ai_analysis").hits.increment()
             let took = document["took_ms"]?.intValue ?? 0
             let look = (MonotonicTime.now() - start).milliseconds
             AnalysisCache.saved.observe(Double(max(0, took - look)))

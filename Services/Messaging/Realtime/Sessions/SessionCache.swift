@@ -83,7 +83,8 @@ struct SessionCache {
             case let bytes? where bytes == Array("-".utf8): .gone
             case let bytes?: .found(bytes)
             }
-        CacheMetrics.count("session", isHit: reply?.bytes != nil)
+        let metrics = CacheMetrics.of("session")
+        (reply?.bytes == nil ? metrics.misses : metrics.hits).increment()
         return lookup
     }
 

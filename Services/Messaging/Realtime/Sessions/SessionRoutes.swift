@@ -3,6 +3,7 @@ internal import EventLoop
 internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
+internal import Platform
 
 /// Sessions of sockets, and who is there.
 @LoopActor
@@ -29,10 +30,10 @@ struct SessionRoutes {
                 200: RouteResponse("It goes on.", schema: SessionRoutes.session),
                 201: RouteResponse("It is made.", schema: SessionRoutes.session),
             ],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 let socket = try SessionRoutes.socket(of: request)
-                let (user, conversation) = try request.fields(SessionRoutes.registration)
+                let (user, conversation) = try request.readOptional(SessionRoutes.registration)
                 let outcome = try await sessions.registerUser(
                     caller,
                     socket: socket,
@@ -61,7 +62,7 @@ struct SessionRoutes {
             summary: "The user of a socket",
             tag: "Live",
             responses: [200: RouteResponse("The session.", schema: SessionRoutes.session)],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 guard
                     let document = try await sessions.find(
                         try request.caller(),
@@ -81,7 +82,7 @@ struct SessionRoutes {
             summary: "Leave a conversation, and stay in the others",
             tag: "Live",
             responses: [200: RouteResponse("The session.", schema: SessionRoutes.session)],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 guard
                     let document = try await sessions.leave(
                         try request.caller(),
@@ -107,7 +108,7 @@ struct SessionRoutes {
                 QueryParameter("session_id", "The session that is meant.", schema: Schemas.uuid)
             ],
             responses: [204: RouteResponse("It has ended.")],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 var session: UUID?
                 if let text = request.query["session_id"] {
@@ -139,9 +140,9 @@ struct SessionRoutes {
             tag: "Live",
             requestSchema: JSONFields.schema(SessionRoutes.connection),
             responses: [200: RouteResponse("It is noted.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
-                let connection = try request.fields(SessionRoutes.connection)
+                let connection = try request.readOptional(SessionRoutes.connection)
                 await presence.beat(caller.code, [connection])
                 // Its session lasts as long as its signs of life come; nearly always the cache says
                 // that the row was looked at just now.
@@ -159,7 +160,7 @@ struct SessionRoutes {
             summary: "Who looks at a conversation",
             tag: "Live",
             responses: [200: RouteResponse("Those who are there.", schema: Schemas.free)],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 let conversation = try request.id()
                 let known = try await sessions.sessions(in: conversation, caller)

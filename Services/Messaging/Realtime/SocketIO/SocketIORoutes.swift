@@ -63,7 +63,7 @@ final class SocketIORoutes: Authenticator {
                 200: RouteResponse("Packets.", contentType: "text/plain"),
                 101: RouteResponse("The connection is a WebSocket now."),
             ],
-            handler: ErrorMapping.translating(handler)
+            handler: handler
         )
     }
 

@@ -4,6 +4,7 @@ internal import FoundationEssentials
 internal import HTTPServer
 internal import JSON
 internal import Logging
+internal import Platform
 
 /// How events reach the client of a socket.
 @LoopActor
@@ -54,7 +55,7 @@ final class SocketPeer: LiveClient {
 
     /// The problem that an error is to a client; a fault of ours is noted.
     static func problem(_ error: any Error, _ logger: Logger) -> Problem {
-        if let problem = ErrorMapping.problem(error) { return problem }
+        if let problem = CommonErrors.problem(error) { return problem }
         logger.error("a socket's frame failed", metadata: ["reason": "\(error)"])
         return .internalError
     }

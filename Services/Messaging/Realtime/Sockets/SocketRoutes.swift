@@ -36,7 +36,7 @@ struct SocketRoutes {
                 )
             ] + StreamRoutes.parameters.dropFirst(),
             responses: [101: RouteResponse("The connection is a WebSocket now.")],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 var position = StreamPosition(conversations: [])
                 if request.query["conversation_id"] ?? request.query["room_id"] != nil {

@@ -43,7 +43,7 @@ struct StreamRoutes {
                     contentType: "text/event-stream"
                 )
             ],
-            handler: ErrorMapping.translating { request in
+            handler: { request in
                 let caller = try request.caller()
                 let position = try StreamPosition(request)
                 let client = ServerSentClient(position)
