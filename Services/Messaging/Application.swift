@@ -168,15 +168,17 @@ final class Application {
                 conversations: conversations,
                 services: runtime.services,
                 silenced: { [bot] in await bot.silenced($0, $1, $2) }
-            ),
-            cache: live.cache
+            )
         ).routes
-            + MessageRoutes(
-                post: post,
+            + RoomListRoutes(
                 messages: messages,
                 conversations: conversations,
                 cache: live.cache,
-                messagesTTL: configuration.messageCache,
+                messagesTTL: configuration.messageCache
+            ).routes
+            + MessageRoutes(
+                post: post,
+                messages: messages,
                 assignments: assignments,
                 committed: { [self] in await committed($0, $1, $2) }
             ).routes

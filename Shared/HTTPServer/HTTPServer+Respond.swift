@@ -1,5 +1,4 @@
 internal import EventLoop
-internal import Tracing
 
 extension HTTPServer {
     /// Answers a request that did not come over a socket, as a client would see it.
@@ -43,10 +42,7 @@ extension HTTPServer {
                 instance: progress.head.target
             )
         }
-        guard progress.traceparent.isRecorded else {
-            return await pipeline.respond(request, entry).0
-        }
-        return await pipeline.respondRecorded(request, entry).0
+        return await pipeline.respond(request, entry).0
     }
 }
 

@@ -220,13 +220,17 @@ extension HTTPServer: ListenerDelegate {
             now: wallClock,
             to: &output
         )
-        if let type = response.contentType {
-            output.append(contentsOf: HTTPServer.contentTypeName)
-            output.append(contentsOf: type.utf8)
-            output.append(contentsOf: HTTPServer.lineEnd)
+        if response.fields.isEmpty, response.contentType == "application/json" {
+            output.append(contentsOf: HTTPServer.commonJSON)
+        } else {
+            if let type = response.contentType {
+                output.append(contentsOf: HTTPServer.contentTypeName)
+                output.append(contentsOf: type.utf8)
+                output.append(contentsOf: HTTPServer.lineEnd)
+            }
+            let saysCaching = response.fields.contains("Cache-Control")
+            output.append(contentsOf: saysCaching ? HTTPServer.common : HTTPServer.commonNoStore)
         }
-        let saysCaching = !response.fields.isEmpty && response.fields.contains("Cache-Control")
-        output.append(contentsOf: saysCaching ? HTTPServer.common : HTTPServer.commonNoStore)
         id.append(to: &output)
         output.append(contentsOf: HTTPServer.lineEnd)
         if !response.fields.isEmpty { response.fields.appendLines(to: &output) }
@@ -240,5 +244,7 @@ extension HTTPServer: ListenerDelegate {
     private static let commonNoStore = Array(
         "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Request-Id: ".utf8
     )
+    /// All of it at once, for what most answers are.
+    private static let commonJSON = Array("Content-Type: application/json\r\n".utf8) + commonNoStore
     private static let lineEnd: [UInt8] = [.carriageReturn, .lineFeed]
 }

@@ -28,7 +28,11 @@ extension UUID {
 
     /// Reads 36 characters of either case; `nil` when they are no id.
     public init?(text: String) {
-        let characters = text.utf8.span
+        self.init(characters: text.utf8.span)
+    }
+
+    /// Reads 36 characters of either case; `nil` when they are no id.
+    public init?(characters: Span<UInt8>) {
         guard characters.count == 36 else { return nil }
         var halves: (high: UInt64, low: UInt64) = (0, 0)
         for place in characters.indices {

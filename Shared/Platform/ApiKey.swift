@@ -52,8 +52,12 @@ public struct ApiKey: Sendable {
     }
 }
 
-/// Compares two byte strings in a time that depends on their lengths alone.
 func constantTimeEquals(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+    constantTimeEquals(left.span, right.span)
+}
+
+/// Compares two byte strings in a time that depends on their lengths alone.
+func constantTimeEquals(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
     guard left.count == right.count else { return false }
     var difference: UInt8 = 0
     for index in left.indices { difference |= left[index] ^ right[index] }

@@ -1,5 +1,4 @@
 public import Coordination
-internal import Crypto
 public import EventLoop
 internal import FoundationEssentials
 public import HTTPServer
@@ -42,8 +41,7 @@ public final class KeyAuthenticator: Authenticator {
     private let serviceDigest: [UInt8]
     private let name: String
     private var keys: [String: Known] = [:]
-    /// What a key was found to be, by the whole field in which it came.
-    private var recognized: [SHA256.Digest: Known] = [:]
+    private var recognized = RecognizedFields<Known>()
     private var doubtedAt = MonotonicTime(nanoseconds: 0)
     private var tenants: [String: Tenant] = [:]
 
@@ -71,25 +69,21 @@ public final class KeyAuthenticator: Authenticator {
     }
 
     /// The one whose key came in the very same field a moment ago.
-    ///
-    /// The table is asked by SHA-256 of the field, as the database is by that of the secret: how far
-    /// two fields are alike is not seen in the time that it takes.
     public func recognize(_ request: Request) -> Principal? {
-        guard let field = request.fields.valueBytes(of: "Authorization"),
-            let known = recognized[SHA256.hash(data: field)], isFresh(known)
+        guard let field = request.fieldBytes(of: "Authorization"),
+            let known = recognized.known(field), isFresh(known)
         else { return nil }
         return known.principal
     }
 
     /// The one who sent `request`.
     public func authenticate(_ request: Request) async throws -> Principal {
-        guard let field = request.fields.valueBytes(of: "Authorization"),
+        guard let field = request.fieldBytes(of: "Authorization"),
             let token = KeyAuthenticator.bearer(field)
         else { throw Problem.unauthorized() }
         if let key = ApiKey(parsing: token) {
             let known = try check(key, try await known(key.keyID))
-            if recognized.count >= KeyAuthenticator.cacheLimit { recognized.removeAll() }
-            recognized[SHA256.hash(data: field)] = known
+            recognized.learn(field, known)
             return known.principal
         }
         guard constantTimeEquals(ApiKey.digest(Secret(token)), serviceDigest) else {
@@ -151,7 +145,7 @@ public final class KeyAuthenticator: Authenticator {
             )
             if keys.count >= KeyAuthenticator.cacheLimit {
                 keys.removeAll()
-                recognized.removeAll()
+                recognized = RecognizedFields()
             }
             let fresh = Known(
                 digest: try row.bytes("secret_sha256"),

@@ -9,12 +9,8 @@ internal import Platform
 struct ConversationRoutes {
     let conversations: ConversationRepository
     let handover: Handover
-    let cache: QueryCache
 
-    /// How long a list of threads is kept.
-    static let threadsTTL: Duration = .seconds(300)
-
-    var routes: [Route] { [open, list, find, threads, handOver] }
+    var routes: [Route] { [open, list, find, handOver] }
 
     enum State: String, CaseIterable {
         case open, closed
@@ -117,62 +113,6 @@ struct ConversationRoutes {
                 return .json(bytes: item)
             }
         )
-    }
-
-    private var threads: Route {
-        Route(
-            .get,
-            "/v1/conversations/{id}/threads",
-            access: .roleOrService(.viewer),
-            summary: "The threads of a conversation, those written to last first",
-            tag: "Threads",
-            queryParameters: [
-                QueryParameter(
-                    "include_archived",
-                    "Whether archived ones are listed.",
-                    schema: Schemas.flag
-                )
-            ] + Page.parameters,
-            responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "Thread"))],
-            handler: { request in
-                let query = try ConversationRoutes.query(of: request)
-                return .json(
-                    bytes: try await cache.value(query, ttl: ConversationRoutes.threadsTTL) {
-                        try await threads(request, query)
-                    }
-                )
-            }
-        )
-    }
-
-    @inline(never)  // What it uses for a moment would be part of what the request holds.
-    private static func query(of request: Request) throws -> QueryCache.Query {
-        QueryCache.Query(
-            namespace: .threads,
-            tenant: try Tenant(request).code,
-            room: try request.id(),
-            includesArchived: try request.query.bool("include_archived") ?? false,
-            page: try Page(request.query, limit: 10)
-        )
-    }
-
-    @inline(never)  // As above.
-    private func threads(
-        _ request: Request,
-        _ query: QueryCache.Query
-    ) async throws -> [UInt8] {
-        let caller = try request.caller()
-        guard try await conversations.contact(caller, query.room) != nil else {
-            throw Problem.notFound
-        }
-        return try query.page.response(
-            try await conversations.threads(
-                caller,
-                query.room,
-                includeArchived: query.includesArchived,
-                page: query.page
-            )
-        ).bytes
     }
 
     private var handOver: Route {

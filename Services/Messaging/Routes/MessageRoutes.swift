@@ -14,15 +14,11 @@ struct MessageRoutes {
 
     let post: PostMessage
     let messages: MessageRepository
-    let conversations: ConversationRepository
-    let cache: QueryCache
-    /// How long a list of messages is kept.
-    let messagesTTL: Duration
     let assignments: AssignmentQueue
     /// Called after a commit that left something to do.
     let committed: @LoopActor (Caller, UUID, _ bot: [UInt8]?) async -> Void
 
-    var routes: [Route] { [write, list, find, reply] }
+    var routes: [Route] { [write, find, reply] }
 
     private var write: Route {
         Route(
@@ -149,57 +145,6 @@ struct MessageRoutes {
         case "in_progress": throw Problem.idempotencyInProgress
         default: throw Problem.notFound
         }
-    }
-
-    private var list: Route {
-        Route(
-            .get,
-            "/v1/conversations/{id}/messages",
-            access: .roleOrService(.viewer),
-            summary: "The messages of a conversation, newest first",
-            tag: "Messages",
-            queryParameters: [
-                QueryParameter("thread_id", "Only those of a thread.", schema: Schemas.uuid)
-            ] + Page.parameters,
-            responses: [200: RouteResponse("A page.", schema: Schemas.list(of: "Message"))],
-            handler: { request in
-                let query = try MessageRoutes.query(of: request)
-                return .json(
-                    bytes: try await cache.value(query, ttl: messagesTTL) {
-                        try await list(request, query)
-                    }
-                )
-            }
-        )
-    }
-
-    @inline(never)  // What it uses for a moment would be part of what the request holds.
-    private static func query(of request: Request) throws -> QueryCache.Query {
-        var thread: UUID?
-        if let text = request.query["thread_id"] {
-            thread = UUID(text: text)
-            guard thread != nil else {
-                throw Problem.invalid("/query/thread_id", "must be a UUID")
-            }
-        }
-        return QueryCache.Query(
-            namespace: .messages,
-            tenant: try Tenant(request).code,
-            room: try request.id(),
-            thread: thread,
-            page: try Page(request.query)
-        )
-    }
-
-    @inline(never)  // As above.
-    private func list(_ request: Request, _ query: QueryCache.Query) async throws -> [UInt8] {
-        let caller = try request.caller()
-        guard try await conversations.contact(caller, query.room) != nil else {
-            throw Problem.notFound
-        }
-        return try query.page.response(
-            try await messages.list(caller, query.room, thread: query.thread, page: query.page)
-        ).bytes
     }
 
     private var find: Route {

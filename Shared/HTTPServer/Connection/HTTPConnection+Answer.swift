@@ -1,5 +1,4 @@
 internal import EventLoop
-internal import Tracing
 
 extension HTTPConnection {
     /// Answers the request that has just become whole; a handler that may wait begins after this.
@@ -34,11 +33,7 @@ extension HTTPConnection {
         // Not `Task.immediate`: a task that was started so pays twice for each call that it makes
         // (the runtime looks for a preferred executor under a lock; Swift 6.3.1).
         task = Task { @LoopActor [self] in
-            let isRecorded = request.context.traceparent.isRecorded
-            let (response, admission) =
-                isRecorded
-                ? await server.pipeline.respondRecorded(request, entry)
-                : await server.pipeline.respond(request, entry)
+            let (response, admission) = await server.pipeline.respond(request, entry)
             server.readings.requestsInFlight -= 1
             finished(exchange, response, admission?.principal)
         }

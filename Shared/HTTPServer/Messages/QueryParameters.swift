@@ -69,13 +69,14 @@ public struct QueryParameters: Sendable {
 
 /// Percent-coding (RFC 3986 section 2.1).
 enum PercentCoding {
-    /// The decoded text; nil when it is not UTF-8 or holds a NUL.
-    static func decode(_ bytes: ArraySlice<UInt8>) -> String? {
-        guard bytes.contains(.percent) else { return text(bytes) }
-        return text(decodedBytes(bytes, plusIsSpace: false)[...])
+    /// The decoded bytes; nil when they are not UTF-8 or hold a NUL.
+    static func decode(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+        let isEncoded = bytes.contains(.percent)
+        let decoded = isEncoded ? decodedBytes(bytes, plusIsSpace: false)[...] : bytes
+        return isText(decoded.span) ? decoded : nil
     }
 
-    /// The same for a form, where `+` is a space.
+    /// The decoded text of a form, where `+` is a space.
     static func decodeForm(_ bytes: ArraySlice<UInt8>) -> String? {
         guard bytes.contains(where: { $0 == .percent || $0 == UInt8(ascii: "+") }) else {
             return text(bytes)
@@ -105,8 +106,11 @@ enum PercentCoding {
 
     /// `String(validating:as:)` looks a generic type up with each call (Swift 6.3.1).
     private static func text(_ bytes: ArraySlice<UInt8>) -> String? {
-        guard !bytes.contains(0), let text = try? UTF8Span(validating: bytes.span)
-        else { return nil }
-        return String(copying: text)
+        isText(bytes.span) ? String(decoding: bytes, as: UTF8.self) : nil
+    }
+
+    private static func isText(_ bytes: Span<UInt8>) -> Bool {
+        for index in bytes.indices where bytes[index] == 0 { return false }
+        return (try? UTF8Span(validating: bytes)) != nil
     }
 }

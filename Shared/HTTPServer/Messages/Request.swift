@@ -70,6 +70,10 @@ public struct Request: Sendable {
     public var query: QueryParameters { message.query }
     /// The fields.
     public var fields: HTTPFields { message.head.fields }
+    /// The bytes of the first field of this name, as they were sent.
+    public func fieldBytes(of name: String) -> ArraySlice<UInt8>? {
+        message.head.fields.valueBytes(of: name)
+    }
     /// The body; empty when there is none.
     public var body: [UInt8] { message.body }
     /// The address of the other end, as text.
@@ -116,10 +120,15 @@ public struct RequestContext: Sendable {
 /// The values of a pattern's parameters, percent-decoded.
 public struct PathParameters: Sendable, Hashable {
     let names: [String]
-    let values: [String]
+    /// In UTF-8: of the path itself where nothing had to be decoded.
+    let values: [ArraySlice<UInt8>]
 
     /// The value of the parameter `name`, which the route's pattern must have.
     public subscript(name: String) -> String {
+        String(decoding: bytes(of: name), as: UTF8.self)
+    }
+
+    func bytes(of name: String) -> ArraySlice<UInt8> {
         guard let index = names.firstIndex(of: name) else {
             preconditionFailure("the route's pattern has no parameter {\(name)}")
         }
@@ -132,7 +141,7 @@ extension Request {
     ///
     /// - Throws: 404 when it is no UUID: nothing has such an id.
     public func id(_ name: String = "id") throws(Problem) -> UUID {
-        guard let id = UUID(text: parameters[name]) else {
+        guard let id = UUID(characters: parameters.bytes(of: name).span) else {
             throw Problem(status: 404, detail: "nothing has this id: ids are UUIDs")
         }
         return id

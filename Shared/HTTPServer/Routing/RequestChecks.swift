@@ -1,13 +1,15 @@
 /// What is checked of every request before its handler sees it, by what its route declares.
 enum RequestChecks {
-    static func check(_ request: Request, _ route: Route) throws(Problem) {
-        try checkLength(request, route)
-        try checkContentType(request, route)
-        if !request.query.items.isEmpty || route.requiresQuery { try checkQuery(request, route) }
+    static func check(_ request: Request, _ entry: RouteEntry) throws(Problem) {
+        if entry.requiresBody { try checkLength(request) }
+        try checkContentType(request, entry.route)
+        if !request.query.items.isEmpty || entry.requiresQuery {
+            try checkQuery(request, entry.route)
+        }
     }
 
-    private static func checkLength(_ request: Request, _ route: Route) throws(Problem) {
-        guard route.requiresBody, request.body.isEmpty, request.message.head.framing == .none,
+    private static func checkLength(_ request: Request) throws(Problem) {
+        guard request.body.isEmpty, request.message.head.framing == .none,
             !request.fields.contains("Content-Length")
         else { return }
         throw Problem(status: 411, detail: "the request must say how long its body is")
@@ -72,5 +74,4 @@ enum RequestChecks {
 
 extension Route {
     var checksContentType: Bool { requestSchema != nil || !requestContentTypes.isEmpty }
-    var requiresQuery: Bool { queryParameters.contains(where: \.isRequired) }
 }

@@ -45,11 +45,55 @@ final class RequestPipeline {
     ) async -> (Response, Request.Admission?) {
         var request = request
         do {
-            var way = try way(of: &request, entry)
+            let way = try way(of: &request, entry)
+            guard case .straight = way else { return await respondAtLength(request, entry, way) }
+            return (try await entry.route.handler(request), request.admission)
+        } catch {
+            return (response(error, request), request.admission)
+        }
+    }
+
+    /// How a request comes to its handler.
+    private enum Way {
+        case straight
+        /// Within a span of the trace that it belongs to.
+        case recorded
+        /// This one has to find out first who asks.
+        case unknown(any Authenticator)
+        /// With this idempotency key.
+        case keyed(ArraySlice<UInt8>)
+    }
+
+    @inline(never)
+    private func respondAtLength(
+        _ request: Request,
+        _ entry: RouteEntry,
+        _ way: Way
+    ) async -> (Response, Request.Admission?) {
+        guard case .recorded = way else { return await answer(request, entry, way) }
+        let context = request.context
+        return await withSpan(
+            serving: context.traceparent,
+            "\(request.method.name) \(context.route)"
+        ) {
+            let (response, admission) = await answer(request, entry, .recorded)
+            Span.current?.note(answer: response.status, to: request, admission?.principal)
+            return (response, admission)
+        }
+    }
+
+    private func answer(
+        _ request: Request,
+        _ entry: RouteEntry,
+        _ way: Way
+    ) async -> (Response, Request.Admission?) {
+        var (request, way) = (request, way)
+        do {
+            if case .recorded = way { way = try self.way(of: &request, entry, isRecorded: true) }
             if case .unknown(let authenticator) = way {
                 let principal = try await authenticator.authenticate(request)
                 try admit(principal, to: &request, entry)
-                way = try self.way(of: &request, entry)
+                way = try self.way(of: &request, entry, isRecorded: true)
             }
             if case .keyed(let value) = way {
                 return (try await runKeyed(request, entry, value), request.admission)
@@ -60,17 +104,14 @@ final class RequestPipeline {
         }
     }
 
-    /// How a request comes to its handler.
-    private enum Way {
-        case straight
-        /// With this idempotency key.
-        case keyed(ArraySlice<UInt8>)
-        /// This one has to find out first who asks.
-        case unknown(any Authenticator)
-    }
-
+    /// - Parameter isRecorded: whether what the request does is within its span already, if it has one.
     @inline(never)
-    private func way(of request: inout Request, _ entry: RouteEntry) throws -> Way {
+    private func way(
+        of request: inout Request,
+        _ entry: RouteEntry,
+        isRecorded: Bool = false
+    ) throws -> Way {
+        if !isRecorded, request.message.traceparent.isRecorded { return .recorded }
         if !entry.isOpen, request.admission == nil {
             guard let authenticator = entry.authenticator ?? authenticator else {
                 throw Problem.unauthorized()
@@ -80,25 +121,8 @@ final class RequestPipeline {
             }
             try admit(principal, to: &request, entry)
         }
-        try RequestChecks.check(request, entry.route)
+        try RequestChecks.check(request, entry)
         return idempotencyKey(of: request, entry).map(Way.keyed) ?? .straight
-    }
-
-    /// The same within a span of the trace that the request belongs to.
-    @inline(never)
-    func respondRecorded(
-        _ request: Request,
-        _ entry: RouteEntry
-    ) async -> (Response, Request.Admission?) {
-        let context = request.context
-        return await withSpan(
-            serving: context.traceparent,
-            "\(request.method.name) \(context.route)"
-        ) {
-            let (response, admission) = await respond(request, entry)
-            Span.current?.note(answer: response.status, to: request, admission?.principal)
-            return (response, admission)
-        }
     }
 
     /// Answers a request of an open route that does not wait.
@@ -108,7 +132,7 @@ final class RequestPipeline {
         at once: Route.ImmediateHandler
     ) -> Response {
         do {
-            try RequestChecks.check(request, entry.route)
+            try RequestChecks.check(request, entry)
             return try once(request)
         } catch {
             return response(error, request)

@@ -94,9 +94,13 @@ struct RouteTrie: Sendable {
         _ match: inout Match
     ) -> Bool {
         var end = place
-        while end < path.count, path[end] != .slash { end += 1 }
+        var isEncoded = false
+        while end < path.count, path[end] != .slash {
+            if path[end] == .percent { isEncoded = true }
+            end += 1
+        }
         let segment = place..<end
-        if let literal = literal(of: node, path, segment),
+        if let literal = literal(of: node, path, segment, isEncoded: isEncoded),
             step(literal, path, to: end, method, &match)
         {
             return true
@@ -127,8 +131,13 @@ struct RouteTrie: Sendable {
         return false
     }
 
-    private func literal(of node: Int, _ path: Span<UInt8>, _ segment: Range<Int>) -> Int? {
-        if segment.contains(where: { path[$0] == .percent }) {
+    private func literal(
+        of node: Int,
+        _ path: Span<UInt8>,
+        _ segment: Range<Int>,
+        isEncoded: Bool
+    ) -> Int? {
+        if isEncoded {
             let encoded = segment.map { path[$0] }
             let decoded = PercentCoding.decodedBytes(encoded[...], plusIsSpace: false)
             return nodes[node].literals.first { $0.bytes == decoded }?.node

@@ -79,7 +79,7 @@ public final class Router: Sendable {
         guard !entry.parameterNames.isEmpty else {
             return .route(entry, PathParameters(names: [], values: []))
         }
-        var values: [String] = []
+        var values: [ArraySlice<UInt8>] = []
         values.reserveCapacity(entry.parameterNames.count)
         for range in match.captures {
             guard let value = PercentCoding.decode(path[range]) else { return .malformed }
@@ -114,6 +114,10 @@ final class RouteEntry: Sendable {
     let isOpen: Bool
     /// Who finds out who asks, where that is not the server's own.
     let authenticator: (any Authenticator)?
+    /// Whether a request must say how long its body is.
+    let requiresBody: Bool
+    /// Whether there is a parameter of the query that must be there.
+    let requiresQuery: Bool
 
     init(_ route: Route, index: Int) {
         self.route = route
@@ -121,5 +125,7 @@ final class RouteEntry: Sendable {
         if case .custom(let own) = route.access { authenticator = own } else { authenticator = nil }
         self.index = index
         parameterNames = route.parameterNames
+        requiresBody = route.requiresBody
+        requiresQuery = route.queryParameters.contains(where: \.isRequired)
     }
 }
