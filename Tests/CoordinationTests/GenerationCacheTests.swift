@@ -23,9 +23,7 @@ struct GenerationCacheTests {
         #expect(try await cache.get(group, "a").value == bytes("one"))
         #expect(try await cache.get(group, "b").value == bytes(""))
         #expect(try await cache.get(group, "c").value == nil)
-        // What a process has read itself it may know that much longer.
-        let known: Duration = kind == .redis ? LocalCopies.lifetime : .zero
-        try await EventLoop.shared.sleep(for: .milliseconds(200) + known)
+        try await EventLoop.shared.sleep(for: .milliseconds(200))
         #expect(try await cache.get(group, "a").value == nil)
         #expect(try await cache.get(group, "b").value != nil)
     }
@@ -121,57 +119,14 @@ struct GenerationCacheTests {
         #expect((86_390...86_400).contains(ttl.integer ?? 0))
     }
 
-    @LoopActor
-    private final class Clock {
-        var time = MonotonicTime(nanoseconds: 0)
-    }
-
-    @Test(
-        "a value that was read a moment ago is not carried again, and no longer than that",
-        .enabled(if: TestRedis.url != nil)
-    )
-    func copies() async throws {
-        let redis = try await TestRedis.client()
-        let clock = Clock()
-        let cache = RedisGenerationCache(redis) { clock.time }
-        let group = "{\(TestRedis.tenant())}:messages:r1"
-        try await cache.set(group, "k", bytes("v"), generation: 0, ttl: .seconds(300))
-        #expect(try await cache.get(group, "k").value == bytes("v"))
-        // Behind its back: only a copy can answer now.
-        let key = "qc:\(group):0:13fbd79c3d390e5d6585a21e11ff5ec1970cff0c"
-        #expect(try await redis.send(["DEL", .string(key)]) == .int(1))
-        clock.time = clock.time + (LocalCopies.lifetime - .milliseconds(1))
-        #expect(try await cache.get(group, "k").value == bytes("v"))
-        #expect(try await cache.get(group, "other").value == nil)
-        clock.time = clock.time + .milliseconds(1)
-        #expect(try await cache.get(group, "k").value == nil)
-    }
-
-    @Test(
-        "a copy is not served after another instance's change, 300 times",
-        .enabled(if: TestRedis.url != nil)
-    )
-    func copiesAndChanges() async throws {
-        let redis = try await TestRedis.client()
-        let (mine, other) = (RedisGenerationCache(redis), RedisGenerationCache(redis))
-        let group = "{\(TestRedis.tenant())}:messages:r1"
-        var stale = 0
-        for written in 0..<300 {
-            let lookup = try await mine.get(group, "list")
-            if lookup.value != nil { stale += 1 }
-            try await mine.set(
-                group,
-                "list",
-                bytes("\(written)"),
-                generation: lookup.generation,
-                ttl: .seconds(60)
-            )
-            for _ in 0..<2 {
-                #expect(try await mine.get(group, "list").value == bytes("\(written)"))
-            }
-            try await other.invalidate([group])
+    @Test("a group's generation is counted up with each change", arguments: Kind.available)
+    func generations(kind: Kind) async throws {
+        let cache = try await kind.cache()
+        let group = "{\(TestRedis.tenant())}:threads:r1"
+        for generation in Int64(0)..<3 {
+            #expect(try await cache.generation(of: group) == generation)
+            try await cache.invalidate([group])
         }
-        #expect(stale == 0)
     }
 
     @Test(
@@ -182,54 +137,21 @@ struct GenerationCacheTests {
         let (redis, other) = (try await TestRedis.client(), try await TestRedis.client())
         let cache = RedisGenerationCache(redis)
         let group = "{\(TestRedis.tenant())}:messages:r1"
-        try await cache.set(group, "k", bytes("v"), generation: 0, ttl: .seconds(300))
-        #expect(try await cache.get(group, "k").value == bytes("v"))
+        try await cache.invalidate([group])
         var before = redis.readings.commands
-        try await withThrowingTaskGroup(of: CacheLookup.self) { tasks in
-            for _ in 0..<20 { tasks.addTask { try await cache.get(group, "k") } }
-            for try await lookup in tasks { #expect(lookup.value == bytes("v")) }
+        try await withThrowingTaskGroup(of: Int64.self) { tasks in
+            for _ in 0..<20 { tasks.addTask { try await cache.generation(of: group) } }
+            for try await generation in tasks { #expect(generation == 1) }
         }
         #expect(redis.readings.commands - before == 1)
         // The answer to a question that has left may be from before what the next one must see.
         _ = try await other.send(["CLIENT", "PAUSE", 60, "ALL"])
         before = redis.readings.commands
-        async let first = cache.get(group, "k")
+        async let first = cache.generation(of: group)
         try await EventLoop.shared.sleep(for: .milliseconds(10))
-        async let second = cache.get(group, "k")
-        let values = try await [first.value, second.value]
-        #expect(values == [bytes("v"), bytes("v")])
+        async let second = cache.generation(of: group)
+        let generations = try await [first, second]
+        #expect(generations == [1, 1])
         #expect(redis.readings.commands - before == 2)
-    }
-
-    @Test("what is remembered of values is bounded in bytes")
-    func copiesAreBounded() {
-        let copies = LocalCopies()
-        let now = MonotonicTime(nanoseconds: 0)
-        let value = [UInt8](repeating: 1, count: 1024 * 1024)
-        let fitting = LocalCopies.bytesMax / value.count
-        for number in 0..<fitting {
-            copies.learn(
-                "g\(number % 3)",
-                "\(number)",
-                CacheLookup(generation: 1, value: value),
-                now
-            )
-            // The same again takes no more.
-            copies.learn(
-                "g\(number % 3)",
-                "\(number)",
-                CacheLookup(generation: 1, value: value),
-                now
-            )
-        }
-        #expect(copies.group("g0")?.value(of: "0", now) != nil)
-        // A new generation gives back what the one before took.
-        copies.learn("g0", "0", CacheLookup(generation: 2, value: nil), now)
-        copies.learn("g1", "new", CacheLookup(generation: 1, value: value), now)
-        #expect(copies.group("g1")?.value(of: "1", now) != nil)
-        for number in 0..<fitting {
-            copies.learn("g4", "\(number)", CacheLookup(generation: 1, value: value), now)
-        }
-        #expect(copies.group("g1")?.value(of: "1", now) == nil)
     }
 }

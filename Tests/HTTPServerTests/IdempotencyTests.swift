@@ -80,9 +80,13 @@ struct IdempotencyTests {
             configuration: configuration,
             router: Router(routes: routes),
             authenticator: TestAuthenticator(),
-            idempotency: store
+            idempotency: store,
+            known: { $0 is Refusal ? Problem.conflict("refused", "\($0)") : Problem(known: $0) }
         )
     }
+
+    /// What a lower layer throws; only the server's owner knows what it is to callers.
+    private struct Refusal: Error {}
 
     private func post(
         _ server: HTTPServer,
@@ -113,6 +117,22 @@ struct IdempotencyTests {
         #expect(second.fields["Idempotency-Replayed"] == "true")
         #expect(calls.count == 1)
         #expect(store.log == ["begin k", "finish k", "begin k"])
+    }
+
+    @Test("a lower layer's error is the problem that its owner says, and is kept as one")
+    func knownErrors() async throws {
+        let calls = calls
+        let server = server(.replayed) { _ in
+            calls.count += 1
+            throw Refusal()
+        }
+        for _ in 0..<2 {
+            let response = await post(server)
+            #expect(response.status == 409)
+            #expect(try JSON(parsing: response.bytes)["code"] == "refused")
+        }
+        #expect(calls.count == 1)
+        #expect(await post(server, key: nil).status == 409)
     }
 
     @Test("another body under the same key is refused")

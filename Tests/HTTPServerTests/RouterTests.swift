@@ -93,7 +93,7 @@ struct RouterTests {
     private static func describe(_ match: Router.Match) -> String {
         switch match {
         case .route(let entry, let parameters):
-            let values = zip(parameters.names, parameters.values).map { " \($0)=\($1)" }
+            let values = parameters.names.map { " \($0)=\(parameters[$0])" }
             return "\(entry.route.method) \(entry.route.pattern)" + values.joined()
         case .otherMethods(let allow): return "405 \(allow)"
         case .options(let allow): return "options \(allow)"

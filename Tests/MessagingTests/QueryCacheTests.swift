@@ -1,6 +1,8 @@
 import Coordination
 import EventLoop
 import Foundation
+import HTTPServer
+import JSON
 import Testing
 
 @testable import messaging
@@ -12,8 +14,30 @@ struct QueryCacheTests {
 
     private let room = UUID()
 
-    private func query(_ params: String = "limit=10") -> QueryCache.Query {
-        QueryCache.Query(namespace: .threads, tenant: "t", room: room, params: params)
+    private func query(limit: Int = 10) throws -> QueryCache.Query {
+        QueryCache.Query(
+            namespace: .threads,
+            tenant: "t",
+            room: room,
+            page: try Page(QueryParameters([("limit", "\(limit)")]))
+        )
+    }
+
+    private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+    @Test("what a value depends on has a fixed form")
+    func params() throws {
+        #expect(try query().params == "archived=false&limit=10&after=")
+        let cursor = [("cursor", "NDE=")]
+        let messages = QueryCache.Query(
+            namespace: .messages,
+            tenant: "t",
+            room: room,
+            thread: room,
+            page: try Page(QueryParameters(cursor))
+        )
+        #expect(messages.params == "thread=\(room.text)&limit=50&after=41")
+        #expect(messages.group == "{t}:messages:room:\(room.text)")
     }
 
     /// A look at the database that the test lets end.
@@ -45,8 +69,8 @@ struct QueryCacheTests {
     func once() async throws {
         let cache = QueryCache(store: MemoryGenerationCache())
         var looks = 0
-        for params in ["limit=10", "limit=10", "limit=20"] {
-            _ = try await cache.value(query(params), ttl: .seconds(300)) {
+        for limit in [10, 10, 20] {
+            _ = try await cache.value(query(limit: limit), ttl: .seconds(300)) {
                 looks += 1
                 return [1]
             }
@@ -114,5 +138,120 @@ struct QueryCacheTests {
             }
         }
         #expect(looks == 4)
+    }
+
+    // MARK: What was read a moment ago
+
+    /// Counts what a store is asked, and can be away.
+    @LoopActor
+    private final class Counting: GenerationCache {
+        let store = MemoryGenerationCache()
+        var values = 0
+        var generations = 0
+        var isAway = false
+
+        private func reach() throws(CoordinationError) {
+            if isAway { throw CoordinationError(operation: "cache", message: "away") }
+        }
+
+        func get(_ group: String, _ key: String) async throws(CoordinationError) -> CacheLookup {
+            try reach()
+            values += 1
+            return try await store.get(group, key)
+        }
+
+        func generation(of group: String) async throws(CoordinationError) -> Int64 {
+            try reach()
+            generations += 1
+            return try await store.generation(of: group)
+        }
+
+        func set(
+            _ group: String,
+            _ key: String,
+            _ value: [UInt8],
+            generation: Int64,
+            ttl: Duration
+        ) async throws(CoordinationError) {
+            try reach()
+            try await store.set(group, key, value, generation: generation, ttl: ttl)
+        }
+
+        func invalidate(_ groups: [String]) async throws(CoordinationError) {
+            try reach()
+            try await store.invalidate(groups)
+        }
+    }
+
+    @LoopActor
+    private final class Clock {
+        var time = MonotonicTime(nanoseconds: 0)
+    }
+
+    private func value(
+        _ cache: QueryCache,
+        _ load: @LoopActor () async throws -> [UInt8]
+    ) async throws -> [UInt8] {
+        try await cache.value(query(), ttl: .seconds(300), load)
+    }
+
+    @Test("a list that was read a moment ago is not carried again, and no longer than that")
+    func recent() async throws {
+        let (store, clock) = (Counting(), Clock())
+        let cache = QueryCache(store: store, now: { clock.time })
+        for _ in 0..<2 { _ = try await value(cache) { bytes("v") } }
+        #expect((store.values, store.generations) == (2, 0))
+        clock.time = clock.time + (RecentLists.lifetime - .milliseconds(1))
+        #expect(try await value(cache) { bytes("other") } == bytes("v"))
+        #expect((store.values, store.generations) == (2, 1))
+        clock.time = clock.time + .milliseconds(1)
+        #expect(try await value(cache) { bytes("other") } == bytes("v"))
+        #expect((store.values, store.generations) == (3, 1))
+    }
+
+    @Test("a copy is not served after another instance's change, 300 times")
+    func recentAndChanges() async throws {
+        let store = MemoryGenerationCache()
+        let (mine, other) = (QueryCache(store: store), QueryCache(store: store))
+        var stale = 0
+        for written in 0..<300 {
+            let wanted = bytes("\(written)")
+            for _ in 0..<3 {
+                let found = try await value(mine) { wanted }
+                if found != wanted { stale += 1 }
+            }
+            await other.invalidate("t", [room])
+        }
+        #expect(stale == 0)
+    }
+
+    @Test("while the store is away a copy is not served: nobody knows whether it holds")
+    func recentAndAway() async throws {
+        let store = Counting()
+        let cache = QueryCache(store: store)
+        for _ in 0..<2 { _ = try await value(cache) { bytes("old") } }
+        store.isAway = true
+        #expect(try await value(cache) { bytes("new") } == bytes("new"))
+    }
+
+    @Test("what is remembered of lists is bounded in bytes")
+    func recentIsBounded() throws {
+        let recent = RecentLists()
+        let now = MonotonicTime(nanoseconds: 0)
+        let value = [UInt8](repeating: 1, count: 1024 * 1024)
+        let fitting = RecentLists.bytesMax / value.count
+        let queries = try (1...fitting + 1).map { try query(limit: $0) }
+        func learn(_ index: Int) {
+            recent.learn(queries[index], value, group: "g", generation: 1, now)
+        }
+        for index in 0..<fitting {
+            learn(index)
+            // The same again takes no more.
+            learn(index)
+        }
+        #expect(recent.copy(queries[0], now) != nil)
+        learn(fitting)
+        #expect(recent.copy(queries[0], now) == nil)
+        #expect(recent.copy(queries[fitting], now) != nil)
     }
 }

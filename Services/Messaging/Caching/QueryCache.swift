@@ -72,7 +72,8 @@ final class QueryCache {
         self.admits = admits
         self.now = now
         metrics = (
-            CacheMetrics.of(Namespace.threads.rawValue), CacheMetrics.of(Namespace.messages.rawValue)
+            CacheMetrics.of(Namespace.threads.rawValue),
+            CacheMetrics.of(Namespace.messages.rawValue)
         )
     }
 

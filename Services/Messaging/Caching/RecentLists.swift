@@ -19,7 +19,12 @@ final class RecentLists {
         let generation: Int64
         fileprivate let until: MonotonicTime
 
-        fileprivate init(_ value: [UInt8], _ group: String, _ generation: Int64, _ now: MonotonicTime) {
+        fileprivate init(
+            _ value: [UInt8],
+            _ group: String,
+            _ generation: Int64,
+            _ now: MonotonicTime
+        ) {
             self.value = value
             self.group = group
             self.generation = generation
