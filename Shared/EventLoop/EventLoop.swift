@@ -174,14 +174,17 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     @LoopActor private func runFlushes() {
+        var due: [any Flushable] = []
         while !flushes.isEmpty {
-            let due = flushes
-            flushes.removeAll(keepingCapacity: true)
+            swap(&flushes, &due)
             for flushable in due {
                 flushable.isFlushScheduled = false
                 flushable.flush()
             }
+            due.removeAll(keepingCapacity: true)
         }
+        // As in ``runReadyJobs()``.
+        swap(&flushes, &due)
     }
 
     @LoopActor private func waitMilliseconds() -> Int32 {
