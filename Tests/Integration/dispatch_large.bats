@@ -37,9 +37,10 @@ takes_effect() {
     takes_effect is_in_a_bucket
     named 0
     local n ids=()
-    for n in {1..40}; do sends "large $TAG $n" && ids+=("$ID"); done
+    # So many that no bucket stays empty by chance.
+    for n in {1..96}; do sends "large $TAG $n" && ids+=("$ID"); done
     for ID in "${ids[@]}"; do becomes sent 100; done
-    for n in 1 17 40; do [[ $(outbox "$LOCAL" | grep -cx "large $TAG $n") == 1 ]]; done
+    for n in 1 17 96; do [[ $(outbox "$LOCAL" | grep -cx "large $TAG $n") == 1 ]]; done
     for n in {0..7}; do
         (($(keys "mr:projection:{$SWITCHBOARD_TENANT#$n}:*") > 0))
         (($(keys "mr:dispatch:{$SWITCHBOARD_TENANT#$n}:*") > 0))
