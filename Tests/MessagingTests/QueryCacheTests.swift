@@ -254,4 +254,26 @@ struct QueryCacheTests {
         #expect(recent.copy(queries[0], now) == nil)
         #expect(recent.copy(queries[fitting], now) != nil)
     }
+
+    @Test("what is remembered of lists is bounded in number: small ones take room as well")
+    func recentIsBoundedInNumber() throws {
+        let recent = RecentLists()
+        let now = MonotonicTime(nanoseconds: 0)
+        func query(_ number: Int) throws -> QueryCache.Query {
+            QueryCache.Query(
+                namespace: .threads,
+                tenant: "t\(number)",
+                room: room,
+                page: try Page(QueryParameters())
+            )
+        }
+        for number in 0..<RecentLists.copiesMax {
+            recent.learn(try query(number), [], group: "g", generation: 1, now)
+        }
+        #expect(recent.copy(try query(0), now) != nil)
+        let next = try query(RecentLists.copiesMax)
+        recent.learn(next, [], group: "g", generation: 1, now)
+        #expect(recent.copy(try query(0), now) == nil)
+        #expect(recent.copy(next, now) != nil)
+    }
 }

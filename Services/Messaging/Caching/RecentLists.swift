@@ -11,6 +11,8 @@ final class RecentLists {
     nonisolated static let lifetime: Duration = .seconds(1)
     /// Values that together take more than this are all thrown out.
     nonisolated static let bytesMax = 8 * 1024 * 1024
+    /// More lists than these are all thrown out: an empty one takes more than its bytes.
+    nonisolated static let copiesMax = 10_000
 
     /// What a list was, and in which generation of its group.
     final class Copy {
@@ -50,7 +52,8 @@ final class RecentLists {
         _ now: MonotonicTime
     ) {
         bytes -= copies.removeValue(forKey: query)?.value.count ?? 0
-        if bytes + value.count > RecentLists.bytesMax {
+        let isFull = copies.count >= RecentLists.copiesMax
+        if isFull || bytes + value.count > RecentLists.bytesMax {
             copies = [:]
             bytes = 0
         }
