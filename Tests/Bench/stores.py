@@ -36,11 +36,14 @@ vacuum analyze bench.items, messaging.contacts, messaging.conversations, messagi
 # What messaging sends, with the choice made already. The key is new for every message, as there.
 POST = """
 \\set n random(1, :conversations)
-select * from messaging.post_message(:tenant, 'demo', md5('conversation ' || :n)::uuid,
-  platform.uuid_v7(), 'contact', 'bench', :text, null, null, null, 'similar',
-  md5('thread ' || :n)::uuid, 0.8, 0, true, 'Where is my refund', 'lexical-v1', decode(:terms, 'hex'),
-  '{}', null, null, '1500 ms', '10000 ms', 10, gen_random_uuid()::text, 'POST', '/bench', '\\x00',
-  'bench');
+select * from messaging.post_batch('lexical-v1', '1500 ms', '10000 ms', 10, jsonb_build_array(
+  jsonb_build_object('tenant', (:tenant)::text, 'code', 'demo',
+    'conversation', md5('conversation ' || :n)::uuid, 'seen', 0, 'force', true,
+    'items', jsonb_build_array(jsonb_build_object('id', platform.uuid_v7(),
+      'sender_kind', 'contact', 'sender_id', 'bench', 'text', (:text)::text, 'choice', 'similar',
+      'choice_thread', md5('thread ' || :n)::uuid, 'score', 0.8, 'title', 'Where is my refund',
+      'terms', (:terms)::text, 'mentions', '[]'::jsonb, 'key', gen_random_uuid(), 'method', 'POST',
+      'path', '/bench', 'body_hash', '00', 'actor', 'bench')))), true);
 """
 
 # What a relay has still to deliver.

@@ -3,6 +3,8 @@
 # `compose/local run`.
 # shellcheck disable=SC2030,SC2031 # each test has a conversation of its own
 
+bats_require_minimum_version 1.5.0
+
 setup_file() {
     CHANNEL=batches-$RANDOM$RANDOM
     export CHANNEL
@@ -131,10 +133,11 @@ largest_batch() {
     local number other
     other=$(new_conversation)
     # The same external id, uncommitted in another conversation: the batch learns of it too late.
-    db "begin; select outcome from platform.tenants t, messaging.post_message(t.id, t.code, '$other',
-          platform.uuid_v7(), 'contact', 'bob', 'early', 'race-$other', null, null, 'new_thread',
-          null, 0, 0, true, 'early', 'lexical-v1', '', '{}', null, null, '1 s', '1 s', 10, null,
-          null, null, null, 'bats')
+    db "begin; select outcome from platform.tenants t, messaging.post_messages(t.id, t.code, '$other', 0,
+          true, 'lexical-v1', '1 s', '1 s', 10, jsonb_build_array(jsonb_build_object(
+            'id', platform.uuid_v7(), 'sender_kind', 'contact', 'sender_id', 'bob', 'text', 'early',
+            'external_id', 'race-$other', 'choice', 'new_thread', 'title', 'early', 'terms', '',
+            'mentions', '[]'::jsonb, 'actor', 'bats')))
         where t.code = '$SWITCHBOARD_TENANT';
         select pg_sleep(1.4); commit" >/dev/null &
     STARTED+=($!)
@@ -180,4 +183,12 @@ largest_batch() {
         "$MESSAGING_URL/v1/conversations/$CONVERSATION/messages") == 404 ]]
     wait "$posting"
     [[ $(count_of 201) == 5 ]]
+}
+
+@test "what is written together is what would be written one by one" {
+    # Lists of messages that answer, repeat or close one another, in conversations of each owner.
+    run -0 --separate-stderr python3 "$BATS_TEST_DIRNAME/posts_together.py" "$CHANNEL" 40
+    for outcome in created duplicate replayed reused invalid closed elsewhere; do
+        [[ $(jq ".$outcome" <<<"$output") -gt 0 ]] || { echo "$output" >&2 && false; }
+    done
 }
