@@ -149,11 +149,13 @@ largest_batch() {
     local number other
     other=$(new_conversation)
     # The same external id, uncommitted in another conversation: the batch learns of it too late.
-    db "begin; select outcome from platform.tenants t, messaging.post_messages(t.id, t.code, '$other', 0,
-          true, 'lexical-v1', '1 s', '1 s', 10, jsonb_build_array(jsonb_build_object(
-            'id', platform.uuid_v7(), 'sender_kind', 'contact', 'sender_id', 'bob', 'text', 'early',
-            'external_id', 'race-$other', 'choice', 'new_thread', 'title', 'early', 'terms', '',
-            'mentions', '[]'::jsonb, 'actor', 'bats')))
+    db "begin; select outcome from platform.tenants t, messaging.post_batch('lexical-v1', '1 s', '1 s',
+          10, jsonb_build_array(jsonb_build_object('tenant', t.id, 'code', t.code,
+            'conversation', '$other', 'seen', 0, 'force', true,
+            'items', jsonb_build_array(jsonb_build_object('id', platform.uuid_v7(),
+              'sender_kind', 'contact', 'sender_id', 'bob', 'text', 'early',
+              'external_id', 'race-$other', 'choice', 'new_thread', 'title', 'early', 'terms', '',
+              'mentions', '[]'::jsonb, 'actor', 'bats')))), true)
         where t.code = '$SWITCHBOARD_TENANT';
         select pg_sleep(1.4); commit" >/dev/null &
     STARTED+=($!)

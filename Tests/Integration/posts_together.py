@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Messages written together leave what they leave when they are written one after the other.
 
-Random lists of messages, with whatever one may have to do with another, go into two conversations
-alike: into one in a single call, into the other one by one. All that is in one transaction that is
-taken back, so that nobody answers them meanwhile. Arguments: a channel, how many lists. Needs the
+Random lists of messages, with whatever one may have to do with another, go into conversations of each
+owner: into some in a single call, into others alike one by one. All that is in one transaction that is
+taken back, so that nobody answers them meanwhile. Arguments: a channel, how many times. Needs the
 environment of `compose/local run`.
 """
 
@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 
-CHANNEL, LISTS = sys.argv[1], int(sys.argv[2])
+CHANNEL, TIMES = sys.argv[1], int(sys.argv[2])
 SEED = int(os.environ.get("SEED", random.randrange(10**9)))
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|\+00(:00)?)")
@@ -40,9 +40,10 @@ insert into messaging.threads (tenant_id, id, conversation_id, title, archived_a
 """
 
 POST = """
-select coalesce(jsonb_agg(to_jsonb(p)), '[]') from platform.tenants t, messaging.post_messages(
-  t.id, t.code, :'conversation', 0, true, 'lexical-v1', '1 hour', '2 hours', 3, :'items') p
- where t.code = :'tenant';
+select coalesce(jsonb_agg(to_jsonb(p) - 'place'), '[]') from messaging.post_batch(
+  'lexical-v1', '1 hour', '2 hours', 3, (select jsonb_agg(g.value || jsonb_build_object(
+    'tenant', t.id, 'code', t.code)) from platform.tenants t, jsonb_array_elements(:'groups') g
+    where t.code = :'tenant'), true) p;
 """
 
 # What is left behind, but for clocks, and for versions: what is written together is one change.
@@ -93,36 +94,39 @@ def psql(statements):
 
 
 class Half:
-    """One of two conversations alike: the same number stands for an id of its own in each."""
+    """Some of the conversations: the same name stands for an id of its own in each half."""
 
-    def __init__(self, owner):
-        self.owner = owner
+    def __init__(self, owners):
+        self.owners = owners
         self.ids = {}
-
-    @property
-    def conversation(self):
-        return self.id("conversation")
 
     def id(self, *name):
         return self.ids.setdefault(name, str(random_uuid()))
 
-    def document(self, item):
-        """The message with this half's ids."""
+    def document(self, group):
+        """A group of messages with this half's ids."""
+        number, items = group
+        return {"conversation": self.id("conversation", number), "seen": 0, "force": True,
+                "items": [self.item(number, item) for item in items]}
+
+    def item(self, number, item):
         own = {name: self.id(*value) if isinstance(value, tuple) else value
                for name, value in item.items()}
         if own.get("external_id"):
-            own["external_id"] += "-" + self.conversation
-        return {**own, "path": self.conversation}
+            own["external_id"] += "-" + self.id("contact")
+        return {**own, "path": self.id("conversation", number)}
 
     def statements(self, calls):
-        """What makes the conversation, then the calls, each a list of messages, then looks at it."""
-        threads = " ".join(self.id("thread", number) for number in range(3))
-        yield f"\\set conversation {self.conversation}\n\\set threads '{threads}'"
-        yield f"\\set owner '{self.owner}'\n\\set name {self.id('contact')}\n{MAKE}"
+        """What makes the conversations, then the calls, each of some groups, then looks at them."""
+        for number, owner in enumerate(self.owners):
+            threads = " ".join(self.id("thread", number, thread) for thread in range(3))
+            yield f"\\set conversation {self.id('conversation', number)}\n\\set threads '{threads}'"
+            yield f"\\set owner '{owner}'\n\\set name {self.id('contact', number)}\n{MAKE}"
         for call in calls:
-            items = json.dumps([self.document(item) for item in call])
-            yield f"\\set items '{items}'\n{POST}"
-        yield LEFT
+            groups = json.dumps([self.document(group) for group in call])
+            yield f"\\set groups '{groups}'\n{POST}"
+        for number in range(len(self.owners)):
+            yield f"\\set conversation {self.id('conversation', number)}\n{LEFT}"
 
     def common(self, value):
         """The same for both halves: ids are numbered as they come, instants are gone."""
@@ -140,7 +144,7 @@ def random_uuid():
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
-def message(number):
+def message(number, conversation):
     """A message, often with something to do with one before it."""
     kind = chance.choice(["contact", "contact", "contact", "agent", "bot"])
     item = {
@@ -163,39 +167,47 @@ def message(number):
         item["control"] = chance.choice(["stop", "agent"])
     place = chance.random()
     if place < 0.2:
-        item["thread"] = ("thread", chance.randrange(4))
+        item["thread"] = ("thread", conversation, chance.randrange(4))
     elif place < 0.3:
         item["deferred"] = "1 hour"
     elif place < 0.4:
         item.update(deferred="1 hour", choice="async")
     elif place < 0.6:
-        item.update(choice="new_thread", choice_thread=("thread", 10 + number))
+        item.update(choice="new_thread", choice_thread=("thread", conversation, 10 + number))
     else:
         item.update(
             choice="similar",
-            choice_thread=("thread", chance.choice([0, 1, 2, 10 + chance.randrange(number + 1)])),
+            choice_thread=("thread", conversation,
+                           chance.choice([0, 1, 2, 10 + chance.randrange(number + 1)])),
             explanation={"words": 0.5},
         )
     return item
 
 
-def compare(owner):
-    items = [message(number) for number in range(chance.randrange(1, 16))]
-    together, alone = Half(owner), Half(owner)
-    rows = psql([*together.statements([items]), *alone.statements([[item] for item in items])])
-    one_by_one = [answer for row in rows[2:-1] for answer in row]
-    seen = [together.common(rows[:2]), alone.common([one_by_one, rows[-1]])]
+def compare():
+    owners = chance.choices(OWNERS, k=chance.randrange(1, 5))
+    groups = [(conversation, []) for conversation in range(len(owners))]
+    for number in range(chance.randrange(1, 20)):
+        conversation, items = chance.choice(groups)
+        items.append(message(number, conversation))
+    groups = [group for group in groups if group[1]]
+    calls = [[(conversation, [item])] for conversation, items in groups for item in items]
+    together, alone = Half(owners), Half(owners)
+    rows = psql([*together.statements([groups]), *alone.statements(calls)])
+    first, second = rows[:1 + len(owners)], rows[1 + len(owners):]
+    one_by_one = [answer for row in second[:len(calls)] for answer in row]
+    seen = [together.common(first), alone.common([one_by_one, *second[len(calls):]])]
     if seen[0] != seen[1]:
         print("\n".join(difflib.unified_diff(
             seen[1].splitlines(), seen[0].splitlines(), "alone", "together", lineterm="", n=4)))
-        raise SystemExit(f"seed {SEED}, a conversation of '{owner}': {json.dumps(items)}")
+        raise SystemExit(f"seed {SEED}, conversations {owners}: {json.dumps(groups)}")
     return [row["outcome"] for row in one_by_one]
 
 
 def main():
     outcomes = {}
-    for number in range(LISTS):
-        for outcome in compare(OWNERS[number % len(OWNERS)]):
+    for _ in range(TIMES):
+        for outcome in compare():
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
     print(json.dumps(outcomes))
 

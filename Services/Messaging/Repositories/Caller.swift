@@ -57,7 +57,7 @@ struct Outcome: Sendable {
         answer = try row.optionalUTF8("answer") ?? Array("null".utf8)
     }
 
-    /// The same with the column `bot` of `post_messages`.
+    /// The same with the column `bot` of `post_batch`.
     init(posted row: PostgresRow) throws(PostgresError) {
         try self.init(row)
         bot = try row.optionalUTF8("bot")

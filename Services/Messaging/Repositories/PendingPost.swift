@@ -14,7 +14,7 @@ struct PendingPost: Sendable {
     /// Whether its thread is chosen by what the threads are about.
     var needsChoice: Bool { message.thread == nil && delay == nil }
 
-    /// What `messaging.post_messages` is told of the choice.
+    /// What `messaging.post_batch` is told of the choice.
     func name(of choice: ThreadChoice?) -> String? {
         message.laterAfter == nil ? choice?.method.rawValue : "async"
     }

@@ -126,7 +126,7 @@ struct MessageRoutes {
         }
     }
 
-    /// The answer that an outcome of `post_messages` or `store_reply` calls for.
+    /// The answer that an outcome of `post_batch` or `store_reply` calls for.
     static func response(to outcome: Outcome) throws -> Response {
         switch outcome.name {
         case "created": return .json(201, bytes: outcome.answer)
