@@ -2,11 +2,11 @@
 # The proof of dispatch_proof.bats through three instances of each service, in a stack of its own.
 # bats file_tags=local
 
-setup() {
-    cd "$BATS_TEST_DIRNAME/../.." || return
+setup_file() {
     export BATS_TEST_TIMEOUT=900
     [[ -z ${SWITCHBOARD_LONG:-} ]] || export BATS_TEST_TIMEOUT=2100
 }
+setup() { cd "$BATS_TEST_DIRNAME/../.." || return; }
 
 @test "through three instances every message is with Slack once, whatever breaks" {
     run timeout $((BATS_TEST_TIMEOUT - 60)) compose/local run --replicas 3 -- \

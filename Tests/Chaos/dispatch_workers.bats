@@ -3,12 +3,12 @@
 # starts itself; leases are at a twentieth of their length.
 # bats file_tags=local
 
-setup() {
-    cd "$BATS_TEST_DIRNAME/../.." || return
+setup_file() {
     COUNT=300 NEMESIS=40
     [[ -z ${SWITCHBOARD_LONG:-} ]] || COUNT=1000 NEMESIS=120
-    export BATS_TEST_TIMEOUT=$((NEMESIS * 2 + 300))
+    export COUNT NEMESIS BATS_TEST_TIMEOUT=$((NEMESIS * 2 + 300))
 }
+setup() { cd "$BATS_TEST_DIRNAME/../.." || return; }
 
 @test "four workers, killed and stopped at random, send each message once" {
     SEND_LEASE_MS=3000 run timeout $((NEMESIS * 2 + 280)) compose/local run --replicas 4 -- \

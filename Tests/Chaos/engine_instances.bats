@@ -2,10 +2,8 @@
 # Several instances of assignment-engine, and what may go wrong around them.
 # bats file_tags=local
 
-setup() {
-    cd "$BATS_TEST_DIRNAME/../.." || return
-    export BATS_TEST_TIMEOUT=300
-}
+setup_file() { export BATS_TEST_TIMEOUT=300; }
+setup() { cd "$BATS_TEST_DIRNAME/../.." || return; }
 
 # instances COUNT WHAT SECONDS
 instances() {

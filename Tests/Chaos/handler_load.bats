@@ -2,10 +2,8 @@
 # The message handler under load: an AI that is slow, and three processes that share the jobs.
 # bats file_tags=local
 
-setup() {
-    cd "$BATS_TEST_DIRNAME/../.." || return
-    export BATS_TEST_TIMEOUT=400
-}
+setup_file() { export BATS_TEST_TIMEOUT=400; }
+setup() { cd "$BATS_TEST_DIRNAME/../.." || return; }
 
 @test "an AI that takes five seconds does not slow the chat" {
     run timeout 300 compose/local run -- python3 Tests/Bench/handler.py --quick accept

@@ -2,10 +2,8 @@
 # Three instances of messaging, one killed and one paused past its lock during a minute of load.
 # bats file_tags=local
 
-setup() {
-    cd "$BATS_TEST_DIRNAME/../.." || return
-    export BATS_TEST_TIMEOUT=700
-}
+setup_file() { export BATS_TEST_TIMEOUT=700; }
+setup() { cd "$BATS_TEST_DIRNAME/../.." || return; }
 
 # Usage: three WINDOW_MS SECONDS
 three() {

@@ -42,6 +42,11 @@ let rules: [Rule] =
             #"(^|[\s"'=:(`])/(home|Users|root|work)/\w"#,
             reason: "the project knows no machine"
         ),
+        .text(
+            "time limits of tests",
+            #"^(setup|setup_suite)\(\) \{[^}]*\bBATS_TEST_TIMEOUT="#,
+            reason: "a test's time is counted before setup runs: set its limit in setup_file"
+        ),
         .code(
             "unchecked sendability",
             #"@unchecked\b"#,

@@ -41,6 +41,11 @@ struct Sample: Sendable, CustomTestStringConvertible {
         Sample("unfinished work", "-- a Placeholder", at: "compose/migrations/0001_a.sql"),
         Sample("paths of one machine", "cd /home/ben/switchboard", at: "compose/local"),
         Sample("paths of one machine", "let a = \"/root/x\""),
+        Sample(
+            "time limits of tests",
+            "setup() {\n    cd a || return\n    export BATS_TEST_TIMEOUT=9\n}",
+            at: "Tests/A/a.bats"
+        ),
         Sample("unchecked sendability", "final class A: @unchecked Sendable {}"),
         Sample("unchecked sendability", "struct A: @unchecked Sendable {}", at: "Tests/A/A.swift"),
         Sample("unsafe code", "nonisolated(unsafe) var a = 1"),
@@ -84,6 +89,11 @@ struct Sample: Sendable, CustomTestStringConvertible {
         ),
         Sample("imports of services", "import Domain"),
         Sample("imports of the queue", "public import JSON", at: "Shared/JobQueue/A.swift"),
+        Sample(
+            "time limits of tests",
+            "setup_file() { export BATS_TEST_TIMEOUT=9; }\nsetup() { cd a; }",
+            at: "Tests/A/a.bats"
+        ),
         Sample("unfinished work", "let stack = mktemp(\"XXXXXX\"); todos = []; forNow()"),
         Sample("paths of one machine", "GET /workspaces/a and v1/work/b; /home"),
         Sample("unchecked sendability", "// never @unchecked Sendable"),
