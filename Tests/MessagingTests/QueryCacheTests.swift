@@ -148,7 +148,11 @@ struct QueryCacheTests {
         let store = MemoryGenerationCache()
         var values = 0
         var generations = 0
+        var invalidated: [[String]] = []
         var isAway = false
+        var isSlow = false
+        /// Where throwing out waits when the store is slow.
+        let gate = Look()
 
         private func reach() throws(CoordinationError) {
             if isAway { throw CoordinationError(operation: "cache", message: "away") }
@@ -178,6 +182,8 @@ struct QueryCacheTests {
         }
 
         func invalidate(_ groups: [String]) async throws(CoordinationError) {
+            invalidated.append(groups)
+            if isSlow { _ = await gate.load("") }
             try reach()
             try await store.invalidate(groups)
         }
@@ -232,6 +238,61 @@ struct QueryCacheTests {
         for _ in 0..<2 { _ = try await value(cache) { bytes("old") } }
         store.isAway = true
         #expect(try await value(cache) { bytes("new") } == bytes("new"))
+    }
+
+    @Test("what is thrown out at one moment is thrown out in one call, and each waits for its own")
+    func invalidatedTogether() async throws {
+        let store = Counting()
+        store.isSlow = true
+        let cache = QueryCache(store: store)
+        let rooms = (0..<10).map { _ in UUID() }
+        var done = 0
+        let told =
+            rooms.map { room in
+                Task {
+                    await cache.invalidate("t", [room])
+                    done += 1
+                }
+            } + [
+                Task { await cache.invalidate("u", rooms) },
+                Task { await cache.invalidate("t", rooms) },
+            ]
+        try await until { store.invalidated.count == 1 }
+        #expect(done == 0)
+        while store.invalidated.count < 2 {
+            store.gate.end()
+            try await EventLoop.shared.sleep(for: .milliseconds(1))
+        }
+        store.isSlow = false
+        store.gate.end()
+        for one in told { await one.value }
+        // One call for each tenant, with each room of it once.
+        #expect(store.invalidated.map(\.count) == [20, 20])
+        for tenant in ["t", "u"] {
+            for room in rooms {
+                let group = QueryCache.Namespace.threads.group(tenant, room.text)
+                #expect(try await store.generation(of: group) == 1)
+            }
+        }
+    }
+
+    @Test("a change while others are told of is told of after them, never with them")
+    func invalidatedLater() async throws {
+        let store = Counting()
+        store.isSlow = true
+        let cache = QueryCache(store: store)
+        let first = [Task { await cache.invalidate("t", [room]) }]
+        try await until { store.invalidated.count == 1 }
+        let group = QueryCache.Namespace.threads.group("t", room.text)
+        let later = Task {
+            await cache.invalidate("t", [room])
+            return try await store.generation(of: group)
+        }
+        try await until { store.invalidated.count == 2 }
+        store.isSlow = false
+        store.gate.end()
+        for one in first { await one.value }
+        #expect(try await later.value == 2)
     }
 
     @Test("what is remembered of lists is bounded in bytes")

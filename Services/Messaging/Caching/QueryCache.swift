@@ -52,7 +52,17 @@ final class QueryCache {
         let generation: Int64
     }
 
+    /// Lists of a tenant's rooms that hold no longer.
+    private struct Stale: Sendable {
+        let tenant: String
+        let rooms: [UUID]
+    }
+
+    /// Calls under way at once that throw lists out; what comes meanwhile goes in the next one.
+    private static let callsAtOnce = 2
+
     private let store: (any GenerationCache)?
+    private let invalidations: SharedTrips<Stale, Void>?
     private let recent = RecentLists()
     private let metrics: (threads: CacheMetrics, messages: CacheMetrics)
     private let now: @LoopActor () -> MonotonicTime
@@ -69,6 +79,13 @@ final class QueryCache {
         now: @escaping @LoopActor () -> MonotonicTime = MonotonicTime.now
     ) {
         self.store = store
+        invalidations = store.map { store in
+            // None is refused: a list that is not thrown out is wrong.
+            SharedTrips(.init(trips: QueryCache.callsAtOnce, waitingMax: .max)) { stale in
+                await QueryCache.invalidate(stale, store)
+                return stale.map { _ in .success(()) }
+            }
+        }
         self.admits = admits
         self.now = now
         metrics = (
@@ -118,17 +135,26 @@ final class QueryCache {
     }
 
     /// Throws out everything that was kept of a tenant's rooms.
+    ///
+    /// Messages that were written together are told of together, in one call to Redis.
     func invalidate(_ tenant: String, _ rooms: [UUID]) async {
-        guard let store else { return }
-        do {
-            try await store.invalidate(QueryCache.groups(tenant, rooms))
-        } catch {
-            // What is kept stays until its time is up.
-            Degradation.note("cache")
+        try? await invalidations?.go(Stale(tenant: tenant, rooms: rooms), items: rooms.count)
+    }
+
+    private static func invalidate(_ stale: [Stale], _ store: any GenerationCache) async {
+        var rooms: [String: Set<UUID>] = [:]
+        for one in stale { rooms[one.tenant, default: []].formUnion(one.rooms) }
+        for (tenant, rooms) in rooms {
+            do {
+                try await store.invalidate(QueryCache.groups(tenant, rooms))
+            } catch {
+                // What is kept stays until its time is up.
+                Degradation.note("cache")
+            }
         }
     }
 
-    private nonisolated static func groups(_ tenant: String, _ rooms: [UUID]) -> [String] {
+    private nonisolated static func groups(_ tenant: String, _ rooms: Set<UUID>) -> [String] {
         rooms.flatMap { room in
             let room = room.text
             return Namespace.allCases.map { $0.group(tenant, room) }
