@@ -118,7 +118,31 @@ begin
       case when p.placed_by in ('similar', 'new_thread') then p.explanation end,
       coalesce(p.new_thread, false), coalesce(p.choice = 'async', false), p.actor
       from unnest(p_posts) p where p.outcome = 'created'
-    returning messages.*)
+    returning messages.*),
+  timed as (
+    insert into platform.timers (owner, tenant_id, tenant, kind, ref_id, ref_seq, due_at, data)
+    select 'messaging', (p.c).tenant_id, p.code, 'rate_deferred', p.id, 0, now() + p.deferred,
+      jsonb_build_object('conversation_id', (p.c).id)
+      from unnest(p_posts) p where p.outcome = 'created' and p.thread_id is null),
+  told as (
+    insert into platform.outbox (source, tenant_id, tenant, kind, target, key, key_version, payload)
+    select 'messaging', m.tenant_id, p.code, 'event', e.name, m.conversation_id::text,
+      (p.c).version + 1, e.said
+      from unnest(p_posts) with ordinality p
+           join stored m on m.id = p.id and m.tenant_id = (p.c).tenant_id
+           cross join lateral (values
+             (1, 'message.created', jsonb_build_object('message_id', m.id, 'seq', m.seq,
+               'conversation_id', m.conversation_id, 'sender_kind', m.sender_kind,
+               'sender_id', m.sender_id, 'direction', m.direction)),
+             (2, 'message.' || m.thread_state, jsonb_build_object('message_id', m.id,
+               'conversation_id', m.conversation_id, 'thread_id', m.thread_id, 'method', m.method))
+           ) e (n, name, said)
+     where e.n = 1 or m.thread_state <> 'pending'
+     order by p.ordinality, e.n),
+  noted as (
+    insert into platform.audit (tenant_id, actor, action, subject, after)
+    select m.tenant_id, m.created_by, 'message.post', m.id::text, jsonb_build_object(
+      'conversation_id', m.conversation_id, 'thread_id', m.thread_id) from stored m)
   select array_agg(s) into fresh from stored s;
   perform messaging.touch_thread(g.tenant_id, g.thread_id, g.terms, g.authors, array(
       select u.name from unnest(p_posts) q cross join unnest(q.mentions) u (name)
@@ -127,22 +151,6 @@ begin
                   array_agg(decode(p.terms, 'hex') order by p.seq) as terms,
                   array_agg(p.sender_id order by p.seq) as authors
              from unnest(p_posts) p where p.thread_id is not null group by 1, 2) g;
-  perform platform.set_timer('messaging', (p.c).tenant_id, p.code, 'rate_deferred', p.id, 0,
-      now() + p.deferred, jsonb_build_object('conversation_id', (p.c).id))
-     from unnest(p_posts) p where p.outcome = 'created' and p.thread_id is null;
-  insert into platform.outbox (source, tenant_id, tenant, kind, target, key, key_version, payload)
-  select 'messaging', (p.c).tenant_id, p.code, 'event', e.name, (p.c).id::text, (p.c).version + 1, e.said
-    from unnest(p_posts) with ordinality p join unnest(fresh) m on m.id = p.id
-         and m.tenant_id = (p.c).tenant_id
-         cross join lateral (values
-           (1, 'message.created', jsonb_build_object('message_id', m.id, 'seq', m.seq,
-             'conversation_id', m.conversation_id, 'sender_kind', m.sender_kind,
-             'sender_id', m.sender_id, 'direction', m.direction)),
-           (2, 'message.' || m.thread_state, jsonb_build_object('message_id', m.id,
-             'conversation_id', m.conversation_id, 'thread_id', m.thread_id, 'method', m.method))
-         ) e (n, name, said)
-   where e.n = 1 or m.thread_state <> 'pending'
-   order by p.ordinality, e.n;
   update messaging.conversations c set next_seq = w.next_seq, version = c.version + 1,
          updated_at = now(), last_user_seq = coalesce(w.said, c.last_user_seq),
          answered_seq = coalesce(w.unheard, c.answered_seq),
@@ -155,9 +163,6 @@ begin
                  count(p.thread_id) as assigned
             from unnest(p_posts) p where p.outcome = 'created' group by 1, 2) w
    where c.tenant_id = w.tenant_id and c.id = w.id;
-  perform platform.note_audit(m.tenant_id, m.created_by, 'message.post', m.id::text, null,
-      jsonb_build_object('conversation_id', m.conversation_id, 'thread_id', m.thread_id), null, null)
-     from unnest(fresh) m;
   for i in
     select p.*, m.id is not null as is_fresh, messaging.message_json(m) as message,
            messaging.assignment_json(m, false) as assignment
