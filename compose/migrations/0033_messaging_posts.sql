@@ -1,5 +1,6 @@
--- Messages are written together: in as many statements for all of a batch as for one, and each row of a
--- conversation once, however many messages it gets.
+-- Messages are written together: in as many statements for all of a batch as for one, but for keys and
+-- threads, which are each one's own; and a conversation's row as often as for one message, however many
+-- it gets.
 
 -- A message as post_batch takes it, and what was settled of it: its conversation, how it ends
 -- ('created': it is to be written), its number, its thread and how that was found, whether a bot is to

@@ -136,7 +136,7 @@ final class QueryCache {
 
     /// Throws out everything that was kept of a tenant's rooms.
     ///
-    /// Messages that were written together are told of together, in one call to Redis.
+    /// Messages that were written together are told of together: one call to Redis for each tenant.
     func invalidate(_ tenant: String, _ rooms: [UUID]) async {
         try? await invalidations?.go(Stale(tenant: tenant, rooms: rooms), items: rooms.count)
     }
