@@ -6,6 +6,8 @@ internal import EventLoop
 /// Not `Sendable`: it stays with the client that made it. Freed with the object.
 final class CurlEasy {
     let handle: UnsafeMutableRawPointer
+    private let idleLifetime: Duration
+    private let onceLifetime: Duration
     private let errorText: UnsafeMutablePointer<CChar>
     private var fields: UnsafeMutablePointer<curl_slist>?
     private var names: UnsafeMutablePointer<curl_slist>?
@@ -15,6 +17,8 @@ final class CurlEasy {
     init(_ configuration: HTTPClientConfiguration, sockets: UnsafeMutableRawPointer) {
         guard let handle = curl_easy_init() else { preconditionFailure("curl has no memory") }
         self.handle = handle
+        idleLifetime = configuration.idleConnectionLifetime
+        onceLifetime = configuration.onceConnectionLifetime
         errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
         errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
         set(CURLOPT_ERRORBUFFER, pointer: UnsafeMutableRawPointer(errorText))
@@ -39,8 +43,6 @@ final class CurlEasy {
         // and with it the whole loop. The thread of the look-up then ends by itself.
         set(CURLOPT_QUICK_EXIT, 1)
         set(CURLOPT_TCP_NODELAY, 1)
-        let lifetime = configuration.idleConnectionLifetime.milliseconds / 1000
-        set(CURLOPT_MAXAGE_CONN, Int(max(1, lifetime)))
         // The empty string also switches off the environment's proxies.
         set(CURLOPT_PROXY, "")
         set(CURLOPT_NOPROXY, "*")
@@ -80,11 +82,7 @@ final class CurlEasy {
         errorText[0] = 0
         set(CURLOPT_URL, url.text)
         set(CURLOPT_CONNECTTIMEOUT_MS, Int(max(1, request.connectTimeout.milliseconds)))
-        let isOnce = request.delivery == .once ? 1 : 0
-        // Curl sends a request again when a reused connection closes before the answer's first
-        // byte. On a connection that was never used before it does not.
-        set(CURLOPT_FRESH_CONNECT, isOnce)
-        set(CURLOPT_FORBID_REUSE, isOnce)
+        setReuse(request.delivery)
         setMethod(request)
         var list: UnsafeMutablePointer<curl_slist>?
         for line in lines { list = curl_slist_append(list, line) }
@@ -97,6 +95,19 @@ final class CurlEasy {
         ] {
             set(option, pointer: transfer)
         }
+    }
+
+    /// Says which connections the request may use.
+    ///
+    /// Curl sends a request again when a reused one closes before the answer's first byte, unless
+    /// ``Transfer/mayUse(peer:)`` forbids it; on one that was never used before it does not.
+    private func setReuse(_ delivery: OutgoingRequest.Delivery) {
+        let isAlone = delivery == .onceAlone ? 1 : 0
+        set(CURLOPT_FRESH_CONNECT, isAlone)
+        set(CURLOPT_FORBID_REUSE, isAlone)
+        let lifetime = delivery == .repeatable ? idleLifetime : onceLifetime
+        // In whole seconds, and of a connection that has rested for less than one second more.
+        set(CURLOPT_MAXAGE_CONN, Int(max(1, lifetime.milliseconds / 1000)))
     }
 
     private func setMethod(_ request: OutgoingRequest) {

@@ -23,6 +23,12 @@ public struct HTTPClientConfiguration: Sendable {
     /// it, so that a request seldom meets the close.
     public var idleConnectionLifetime: Duration = .seconds(20)
 
+    /// How long an unused connection may be reused by what must not be sent twice.
+    ///
+    /// Common servers keep one for 5 s or longer (the defaults of Apache and Node), and what meets the
+    /// close may have been sent.
+    public var onceConnectionLifetime: Duration = .seconds(3)
+
     /// How many unused curl handles are kept.
     public var idleHandlesLimit = 64
 

@@ -21,8 +21,14 @@ public struct OutgoingRequest: Sendable {
         /// A connection may be reused; when the peer closes it before its first byte of answer, the
         /// request is sent again. For what is safe to repeat: reads, or an idempotency key.
         case repeatable
-        /// At most once: a connection of its own, which nothing is ever sent on again.
+        /// At most once, on a connection that others may have used before. When the peer closes it before
+        /// its first byte of answer that is an error, and the request may have been sent. For peers that
+        /// keep unused connections for longer than ``HTTPClientConfiguration/onceConnectionLifetime``,
+        /// and can be asked what they got.
         case once
+        /// At most once, on a connection of its own, which nothing is ever sent on again. For peers of
+        /// which neither is known.
+        case onceAlone
     }
 
     /// Who chose the destination.

@@ -25,6 +25,8 @@ final class Transfer {
     ///
     /// Until then the handle's counters are those of the transfer before.
     private var hasConnection = false
+    /// Whether curl was kept from sending the request again.
+    private var wasRepeatRefused = false
 
     init(
         _ id: UInt64,
@@ -66,10 +68,15 @@ final class Transfer {
         return true
     }
 
-    /// Also asked for a connection that another request had opened, perhaps an unguarded one.
+    /// Also asked for a connection that another request had opened, perhaps an unguarded one; and once
+    /// more when curl is about to send the request again on another connection.
     func mayUse(peer: IPAddress?) -> Bool {
         if isGuarded && peer?.isPublic != true {
             refusedAddresses += 1
+            return false
+        }
+        if request.delivery != .repeatable && mayHaveBeenSent {
+            wasRepeatRefused = true
             return false
         }
         hasConnection = true
@@ -97,6 +104,7 @@ final class Transfer {
     private func code(for result: CURLcode) -> HTTPClientError.Code {
         if collector.excess != nil { return .tooLarge }
         switch result {
+        case CURLE_ABORTED_BY_CALLBACK where wasRepeatRefused: return .reset
         case CURLE_ABORTED_BY_CALLBACK where refusedAddresses > 0: return .refusedAddress
         case CURLE_COULDNT_CONNECT where refusedAddresses > 0 && openedSockets == 0:
             return .refusedAddress
@@ -125,6 +133,7 @@ final class Transfer {
         case .head: "\(url.host): the head of the answer is too large"
         case .body: "\(url.host): the answer is over \(request.responseLimit) bytes"
         case nil where code == .refusedAddress: "\(url.host) is not at a public address"
+        case nil where wasRepeatRefused: "\(url.host): closed before the answer"
         case nil where result == CURLE_OK: "\(url.host): closed within the head of the answer"
         case nil: "\(url.host): \(easy.message(for: result))"
         }

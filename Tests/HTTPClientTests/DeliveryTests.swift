@@ -26,27 +26,65 @@ import Testing
         #expect(error?.mayHaveBeenSent == true)
     }
 
-    @Test("once: exactly one request is seen, and it may have been sent")
-    func once() async throws {
-        let server = closingServer()
+    @Test("once: exactly one request is seen, and it may have been sent", arguments: [true, false])
+    func once(isAlone: Bool) async throws {
+        let second = Guarded<[Int]>([])
+        let server = StubServer { connection in
+            while let request = connection.readRequest() {
+                guard request.line.contains("/first") else {
+                    return second.withLock { $0.append(connection.index) }
+                }
+                connection.send(answer())
+            }
+        }
         let client = HTTPClient()
-        // Leaves an idle connection that a reckless client would take.
+        // Leaves an idle connection.
         _ = try await client.send(OutgoingRequest(.get, server.url + "/first"))
         var request = OutgoingRequest(.post, server.url + "/second", body: [1])
-        request.delivery = .once
+        request.delivery = isAlone ? .onceAlone : .once
         let error = await failure(client, request)
-        #expect(server.requests.filter { $0.line.contains("/second") }.count == 1)
+        #expect(second.withLock { $0 } == [isAlone ? 2 : 1])
         #expect(error?.code == .reset)
         #expect(error?.mayHaveBeenSent == true)
-        #expect(server.connections == 2)
     }
 
-    @Test("once: its connection is closed afterwards and never used again")
-    func onceIsNotReused() async throws {
-        let server = StubServer.answering { _ in answer() }
+    @Test("once: a connection that closed before it was used is no reason to fail")
+    func onceAfterClose() async throws {
+        let server = StubServer { connection in
+            _ = connection.readRequest()
+            connection.send(answer())
+        }
         let client = HTTPClient()
         var request = OutgoingRequest(.post, server.url, body: [1])
         request.delivery = .once
+        for _ in 0..<3 {
+            _ = try await client.send(request)
+            try await eventually { server.openConnections == 0 }
+        }
+        #expect(server.requests.count == 3)
+    }
+
+    @Test("once: what has rested for long is not used")
+    func onceAfterRest() async throws {
+        let server = StubServer.answering { _ in answer() }
+        var configuration = HTTPClientConfiguration()
+        configuration.onceConnectionLifetime = .seconds(1)
+        let client = HTTPClient(configuration)
+        var request = OutgoingRequest(.post, server.url, body: [1])
+        request.delivery = .once
+        for _ in 0..<3 { _ = try await client.send(request) }
+        #expect(server.connections == 1)
+        try await EventLoop.shared.sleep(for: .milliseconds(2_100))
+        _ = try await client.send(request)
+        #expect(server.connections == 2)
+    }
+
+    @Test("once alone: its connection is closed afterwards and never used again")
+    func onceAloneIsNotReused() async throws {
+        let server = StubServer.answering { _ in answer() }
+        let client = HTTPClient()
+        var request = OutgoingRequest(.post, server.url, body: [1])
+        request.delivery = .onceAlone
         for _ in 0..<3 { _ = try await client.send(request) }
         #expect(server.connections == 3)
         try await eventually { server.openConnections == 0 }

@@ -14,7 +14,7 @@ import Testing
         server.stop()
         let client = HTTPClient()
         try await eventually { isClosed(server.port) }
-        for delivery in [OutgoingRequest.Delivery.repeatable, .once] {
+        for delivery in [OutgoingRequest.Delivery.repeatable, .once, .onceAlone] {
             var request = OutgoingRequest(.post, url, body: [1])
             request.delivery = delivery
             let error = await failure(client, request)

@@ -38,7 +38,7 @@ import Testing
         // First something with everything set, so that a leftover would show.
         var first = OutgoingRequest(.post, server.url + "/first", body: Array("leftover".utf8))
         first.fields = [("Content-Type", "text/plain"), ("X-Left", "over")]
-        first.delivery = .once
+        first.delivery = .onceAlone
         _ = try await client.send(first)
         let bytes = body.map { Array($0.utf8) }
         _ = try await client.send(OutgoingRequest(method, server.url + "/x", body: bytes))

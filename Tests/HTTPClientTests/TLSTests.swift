@@ -16,7 +16,7 @@ private let openssl = "/usr/bin/openssl"
     func unknownIssuer() async throws {
         let server = try await TLSServer()
         defer { server.stop() }
-        for delivery in [OutgoingRequest.Delivery.repeatable, .once] {
+        for delivery in [OutgoingRequest.Delivery.repeatable, .once, .onceAlone] {
             var request = OutgoingRequest(.post, server.url(host: "localhost"), body: [1])
             request.delivery = delivery
             let error = await failure(HTTPClient(), request)
@@ -32,7 +32,7 @@ private let openssl = "/usr/bin/openssl"
         var configuration = HTTPClientConfiguration()
         configuration.certificateAuthorities = .file(server.certificate)
         let client = HTTPClient(configuration)
-        for delivery in [OutgoingRequest.Delivery.repeatable, .once] {
+        for delivery in [OutgoingRequest.Delivery.repeatable, .once, .onceAlone] {
             var request = OutgoingRequest(.get, server.url(host: "localhost"))
             request.delivery = delivery
             #expect(try await client.send(request).status == 200)

@@ -374,6 +374,19 @@ ROWS
     [[ $(field .provider_ts) != null && $(delivered "cut $TAG") == 1 ]]
 }
 
+@test "slack: closed on a used connection after it was taken, a message is not sent again by itself" {
+    slack
+    stand_in '{"fault": "second_request"}'
+    # One of the two goes where a message went before.
+    local name unknown=0
+    for name in first second; do
+        sends "$name on a connection $TAG" "$SLACK" && becomes sent 150
+        [[ $(delivered "$name on a connection $TAG") == 1 ]]
+        unknown=$((unknown + $(field '[.attempts[] | select(.status == "unknown")] | length')))
+    done
+    ((unknown == 1))
+}
+
 @test "slack: a limited look comes again when it may, and is no reason to give up" {
     slack
     stand_in '{"fault": "ratelimited", "method": "conversations.history", "retry_after": 3}'

@@ -13,7 +13,7 @@ struct StandInFault {
         case cut = "cut_json"
         case rateLimited = "ratelimited"
         case error
-        /// Takes the second request of a connection, then closes without an answer.
+        /// Takes a request of a connection that had one before, then closes without an answer.
         case secondRequest = "second_request"
     }
 
@@ -78,7 +78,7 @@ final class StandInWorkspace {
         let fault =
             take {
                 $0.method == method && $0.kind != .resetBeforeReading
-                    && ($0.kind != .secondRequest || request.numberOnConnection == 2)
+                    && ($0.kind != .secondRequest || request.numberOnConnection > 1)
             } ?? (method == "chat.postMessage" ? chaos?.fault() : nil)
         guard let fault else { return .answer(call(method, request)) }
         return react(fault, method, request)

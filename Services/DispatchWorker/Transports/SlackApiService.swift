@@ -37,7 +37,7 @@ final class SlackApiService: ChannelTransport {
         self.allowedHosts = allowedHosts
     }
 
-    /// Posts the message on a connection of its own; it is never sent again by the client.
+    /// Posts the message; the client never sends it again by itself.
     func send(_ message: ResolvedMessage, token: Secret?) async -> SendReport {
         guard let token else {
             return SendReport(outcome: .workspaceRefused(reason: "no_token"))

@@ -41,7 +41,8 @@ final class WebhookTransport: ChannelTransport {
         if let step = Span.current {
             request.fields.append(("traceparent", step.place.description))
         }
-        request.delivery = .once
+        // Nobody can ask an endpoint what it got.
+        request.delivery = .onceAlone
         request.totalTimeout = sendTimeout
         request.destination = .guarded(allowHosts: allowedHosts)
         do {
