@@ -20,11 +20,13 @@ struct SlackHistoryTests {
             generation: 2,
             channelCode: "general"
         )
-        channel = try #require(
-            ChannelConfiguration([
-                "workspace_code": "w", "provider": "slack", "provider_channel_id": "C1",
-                "unknown_policy": "verify", "rate_per_second": 0.5, "rate_burst": 3,
-            ])
+        channel = ChannelConfiguration(
+            workspaceCode: "w",
+            provider: .slack,
+            providerChannelID: "C1",
+            policy: .verify,
+            perSecond: 0.5,
+            burst: 3
         )
     }
 

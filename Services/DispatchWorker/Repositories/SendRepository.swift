@@ -23,18 +23,16 @@ struct SendRepository {
     /// The request and how its channel is configured now; nil when there is no such request.
     ///
     /// - Parameter content: whether what it says is wanted too.
-    func resolve(_ tenant: UUID, _ id: UUID, content: Bool) async throws -> JSON? {
-        try await statements.resolving.call(.init(tenant: tenant, id: id, content: content)).present
+    func resolve(_ tenant: UUID, _ id: UUID, content: Bool) async throws -> RequestState? {
+        try await statements.resolving.call(.init(tenant: tenant, id: id, content: content))
     }
 
-    /// An unknown request, with where its attempt went as its channel; nil when it is not unknown.
-    func unknown(_ tenant: UUID, _ id: UUID) async throws -> JSON? {
-        try JSON(
-            stored: try await postgres.read(
-                "select dispatch.unknown_request($1, $2) as answer",
-                [.uuid(tenant), .uuid(id)]
-            ).one()
-        ).present
+    /// An unknown request; nil when it is not unknown.
+    func unknown(_ tenant: UUID, _ id: UUID) async throws -> UnknownRequest? {
+        try await postgres.read(
+            "select * from dispatch.unknown_request($1, $2)",
+            [.uuid(tenant), .uuid(id)]
+        ).first.flatMap { try UnknownRequest($0) }
     }
 
     /// Notes why only a person can settle an unknown request.

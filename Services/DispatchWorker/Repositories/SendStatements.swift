@@ -62,7 +62,7 @@ final class SendStatements {
         }
     }
 
-    let resolving: GroupedStatement<Lookup, JSON>
+    let resolving: GroupedStatement<Lookup, RequestState?>
     /// Beginnings and ends together: the disk is waited for once.
     let stepping: GroupedStatement<Step, JSON>
     /// Answers for how long; nil when the request is not waiting any more.
@@ -71,12 +71,12 @@ final class SendStatements {
     init(_ postgres: PostgresClient, lease: Duration) {
         resolving = GroupedStatement { lookups in
             try await postgres.read(
-                "select answer from dispatch.resolve_many($1::uuid[], $2::uuid[], $3::bool[])",
+                "select * from dispatch.resolve_many($1::uuid[], $2::uuid[], $3::bool[])",
                 [
                     .uuids(lookups.map(\.tenant)), .uuids(lookups.map(\.id)),
                     .array(lookups.map { .bool($0.content) }),
                 ]
-            ).map { try JSON(stored: $0) }
+            ).enumerated().map { try RequestState($1, hasContent: lookups[$0].content) }
         }
         stepping = GroupedStatement { steps in
             try await postgres.query(

@@ -47,24 +47,22 @@ struct MessageResolver {
         generation: Int?
     ) async throws -> Resolution {
         async let projection = projected(job)
-        let state = try await repository.resolve(tenantID, job.messageRequestID, content: false)
-        guard var document = state else { return .nowhere }
-        let current = Int(document["generation"]?.intValue ?? 1)
+        guard
+            var state = try await repository.resolve(tenantID, job.messageRequestID, content: false)
+        else { return .nowhere }
         let reference = MessageReference(
             tenantID: tenantID,
             tenant: job.tenant,
             messageRequestID: job.messageRequestID,
-            generation: current,
-            channelCode: document["channel_code"]?.stringValue ?? ""
+            generation: state.generation,
+            channelCode: state.channelCode
         )
-        if let unready = MessageResolver.unready(reference, document, generation) {
-            return unready
-        }
-        let shown = await projection
-        var content = shown?.content
-        if shown?.generation != current {
+        if let unready = MessageResolver.unready(reference, state, generation) { return unready }
+        var content: MessageContent?
+        if let shown = await projection, shown.generation == state.generation {
+            content = shown.content
+        } else {
             // The projection is behind, or gone; it is only a copy.
-            content = nil
             guard
                 let whole = try await repository.resolve(
                     tenantID,
@@ -72,40 +70,36 @@ struct MessageResolver {
                     content: true
                 )
             else { return .nowhere }
-            document = whole
+            state = whole
+            content = whole.content
         }
-        guard
-            let channel = document["configuration"]?.present.flatMap(ChannelConfiguration.init)
-        else {
+        guard let channel = state.channel, let content else {
             return .notYet(reference, wait: MessageResolver.configurationWait, reason: .channel)
         }
         let message = ResolvedMessage(
             job: reference,
-            content: content ?? MessageContent(document),
+            content: content,
             channel: channel,
-            hasThread: document["has_thread"] == true,
-            trace: document["traceparent"]?.stringValue.flatMap { TraceParent(text: $0) },
-            due: .now() + .milliseconds(min(0, document["due_ms"]?.intValue ?? 0))
+            hasThread: state.hasThread,
+            trace: state.trace,
+            due: .now() + min(.zero, state.due)
         )
         return .message(message)
     }
 
     private static func unready(
         _ reference: MessageReference,
-        _ document: JSON,
+        _ state: RequestState,
         _ generation: Int?
     ) -> Resolution? {
-        let status = document["status"]?.stringValue ?? ""
-        guard ["accepted", "dispatched", "retry_wait", "sending"].contains(status),
+        guard ["accepted", "dispatched", "retry_wait", "sending"].contains(state.status),
             generation ?? reference.generation == reference.generation
-        else { return .settled(reference, status: status) }
+        else { return .settled(reference, status: state.status) }
         // A lease that is held is met by the send lock and by the commit before the first byte.
-        guard status != "sending" else { return nil }
-        if let early = document["due_ms"]?.intValue, early > 0 {
-            return .notYet(reference, wait: .milliseconds(early), reason: .early)
-        }
-        if let wait = document["thread_ms"]?.intValue, wait > 0 {
-            return .notYet(reference, wait: .milliseconds(wait), reason: .thread)
+        guard state.status != "sending" else { return nil }
+        if state.due > .zero { return .notYet(reference, wait: state.due, reason: .early) }
+        if state.threadWait > .zero {
+            return .notYet(reference, wait: state.threadWait, reason: .thread)
         }
         return nil
     }
@@ -118,13 +112,6 @@ struct MessageResolver {
         } catch {
             Degradation.note("projection")
             return nil
-        }
-    }
-
-    /// The message in what `dispatch.unknown_request` answered.
-    static func message(_ job: MessageReference, _ document: JSON) -> ResolvedMessage? {
-        document["configuration"].flatMap(ChannelConfiguration.init).map {
-            ResolvedMessage(job: job, content: MessageContent(document), channel: $0)
         }
     }
 

@@ -51,60 +51,46 @@ final class UnknownVerifier {
     /// Acts for a timer; safe to repeat.
     func handle(_ timer: DueTimer) async throws {
         guard timer.kind == UnknownVerifier.first || timer.kind == UnknownVerifier.second,
-            let document = try await parts.repository.unknown(timer.tenantID, timer.refID),
-            document["generation"]?.intValue == timer.refSeq,
-            let policy = document["unknown_policy"]?.stringValue
-                .flatMap(UnknownPolicy.init(rawValue:))
+            let request = try await parts.repository.unknown(timer.tenantID, timer.refID),
+            Int64(request.generation) == timer.refSeq
         else { return }
         let job = MessageReference(
             tenantID: timer.tenantID,
             tenant: timer.tenant,
             messageRequestID: timer.refID,
-            generation: Int(timer.refSeq),
-            channelCode: document["channel_code"]?.stringValue ?? ""
+            generation: request.generation,
+            channelCode: request.channelCode
         )
-        let fence = document["attempt_token"]?.stringValue.flatMap(UUID.init(text:))
-        if let decision = UnknownDecision.before(policy) {
+        let fence = request.attemptToken
+        if let decision = UnknownDecision.before(request.policy) {
             return try await follow(decision, job, fence)
         }
-        let gone = document["gone"]?.stringValue
-        guard gone == nil, let message = MessageResolver.message(job, document) else {
-            return try await follow(.park(reason: gone ?? "no_target"), job, fence)
+        guard request.gone == nil, let message = ResolvedMessage(job, request) else {
+            return try await follow(.park(reason: request.gone ?? "no_target"), job, fence)
         }
-        let facts = Facts(
-            since: document["begun_s"]?.intValue ?? 0,
-            unknownFor: .milliseconds(document["unknown_ms"]?.intValue ?? 0)
-        )
-        guard let finding = try await finding(message, timer, facts) else { return }
-        let isSettled = facts.unknownFor >= .milliseconds(UnknownVerifier.settledMilliseconds)
+        guard let finding = try await finding(message, timer, request) else { return }
+        let isSettled = request.unknownFor >= .milliseconds(UnknownVerifier.settledMilliseconds)
         let decision = UnknownDecision.after(
             finding,
             isSecond: timer.kind == UnknownVerifier.second && isSettled,
-            unknownFor: facts.unknownFor
+            unknownFor: request.unknownFor
         )
         try await follow(decision, job, fence)
-    }
-
-    /// When a message's attempt was.
-    private struct Facts {
-        /// Seconds since 1970 before which it cannot have been sent.
-        let since: Int64
-        let unknownFor: Duration
     }
 
     /// What an earlier look says, or a new one; nil when its turn comes later.
     private func finding(
         _ message: ResolvedMessage,
         _ timer: DueTimer,
-        _ facts: Facts
+        _ request: UnknownRequest
     ) async throws -> Finding? {
         let key = UnknownVerifier.key(message)
         let isSecond = timer.kind == UnknownVerifier.second
         let remembered = memory.finding(
             of: message.job,
             in: key,
-            since: facts.since,
-            unknownFor: facts.unknownFor,
+            since: request.begun,
+            unknownFor: request.unknownFor,
             needs: isSecond
                 ? .milliseconds(UnknownVerifier.settledMilliseconds)
                 : .milliseconds(UnknownVerifier.firstMilliseconds),
@@ -117,7 +103,7 @@ final class UnknownVerifier {
             try await set(timer.kind, message.job, after: wait)
             return nil
         }
-        let since = facts.since - LookMemory.reachSeconds
+        let since = request.begun - LookMemory.reachSeconds
         let sightings = try await look(message, since: since)
         switch sightings {
         case .seen(let marks):
