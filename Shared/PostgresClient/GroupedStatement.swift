@@ -70,7 +70,7 @@ public final class GroupedStatement<Item: Sendable, Answer: Sendable>: Flushable
             await tickEnd()
         }
         let others = company(of: item)
-        let results = await answers(to: [item] + others.map(\.item))
+        let results = await answers(to: [item] + others.map { $0.item })
         for (call, result) in zip(others, results.dropFirst()) {
             call.continuation.resume(returning: .answer(result))
         }
