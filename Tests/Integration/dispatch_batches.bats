@@ -240,3 +240,20 @@ attention() {
     stand_in '{"reset": true}'
     admin DELETE "/v1/pauses/$pause"
 }
+
+@test "to look a message up costs the same, however many workspaces its tenant has" {
+    local read
+    sends "looked up $TAG" "$LOCAL" && becomes sent
+    read=$(sql "begin;
+        insert into dispatch.workspaces (tenant_id, code, provider)
+          select id, '$TAG-' || n, 'local' from platform.tenants, generate_series(1, 500) n
+           where code = '$SWITCHBOARD_TENANT';
+        select count(f.status) from platform.tenants t
+          cross join dispatch.resolve_many(array[t.id], array['$ID'::uuid], array[true]) f
+         where t.code = '$SWITCHBOARD_TENANT';
+        select idx_tup_fetch + seq_tup_read from pg_stat_xact_user_tables
+         where relid = 'dispatch.workspaces'::regclass;
+        rollback")
+    # It was found, and one workspace was read for it.
+    [[ $read == 1$'\n'1 ]]
+}
