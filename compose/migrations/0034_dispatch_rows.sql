@@ -1,15 +1,15 @@
 -- What a message costs the database on its way out.
 
--- Led by the id, which is unique alone: led by the tenant it was taken, by plans made while the table
--- was small, for looks by (tenant_id, code), and went through all workspaces of the tenant each time.
+-- Led by the id, which is unique alone. Led by the tenant it was taken, by plans made while the table
+-- was small, for looks by (tenant_id, code), and all workspaces of the tenant were read each time.
 drop index dispatch.workspaces_id;
 create unique index workspaces_id on dispatch.workspaces (id, tenant_id);
 
 drop function dispatch.resolve_many(uuid[], uuid[], boolean[]);
 
--- As in 0025, in columns: to put a document together for each message cost more than the five looks
--- that it needs. `workspace_code` and what follows is null when there is no such channel, `text` and
--- what follows when the content was not asked for, everything when there is no such request.
+-- As in 0025, in columns: to put a document together for each message cost more than the looks that
+-- it needs. `workspace_code` and what follows is null when there is no such channel, `text` and what
+-- follows when the content was not asked for, everything when there is no such request.
 create function dispatch.resolve_many(p_tenants uuid[], p_ids uuid[], p_contents boolean[])
 returns table (generation int, status text, channel_code text, due_ms bigint, thread_ms bigint,
                has_thread boolean, traceparent text, workspace_code text, provider text,
@@ -46,8 +46,8 @@ $$;
 
 drop function dispatch.unknown_request(uuid, uuid);
 
--- As in 0025, in columns: where its attempt went under the names of `resolve_many`. `provider` is null
--- when that is not known; no row when the request is not unknown.
+-- As in 0025, in columns: where its attempt went, under the names of `resolve_many`. `provider` is
+-- null when that is not known; no row when the request is not unknown.
 create function dispatch.unknown_request(p_tenant uuid, p_id uuid)
 returns table (generation int, channel_code text, attempt_token uuid, begun_s bigint,
                unknown_ms bigint, gone text, workspace_code text, provider text, api_base_url text,
@@ -61,7 +61,7 @@ declare
   c dispatch.channels;
   w dispatch.workspaces;
   target jsonb;
-  gone text;
+  reason text;
 begin
   select * into m from dispatch.message_requests
    where tenant_id = p_tenant and id = p_id and status = 'unknown';
@@ -79,7 +79,7 @@ begin
   end if;
   select * into w from dispatch.workspaces
    where tenant_id = p_tenant and code = target->>'workspace_code';
-  gone := case
+  reason := case
     when target is null then 'not_noted_where_it_went'
     -- The outbox is here, whatever became of its workspace.
     when target->>'provider' = 'local' then null
@@ -89,7 +89,7 @@ begin
     when w.api_base_url is distinct from target->>'api_base_url' then 'address_changed' end;
   return query select m.generation, m.channel_code, m.attempt_token,
       date_part('epoch', m.begun_at)::bigint,
-      (date_part('epoch', now() - m.unknown_since) * 1000)::bigint, gone,
+      (date_part('epoch', now() - m.unknown_since) * 1000)::bigint, reason,
       target->>'workspace_code', target->>'provider', target->>'api_base_url',
       target->>'team_id', target->>'provider_channel_id', coalesce(c.unknown_policy, 'verify'),
       c.rate_per_second, c.rate_burst, null::bigint, null::text, null::text, s.key_id, s.sealed,
