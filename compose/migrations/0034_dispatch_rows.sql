@@ -8,8 +8,8 @@ create unique index workspaces_id on dispatch.workspaces (id, tenant_id);
 drop function dispatch.resolve_many(uuid[], uuid[], boolean[]);
 
 -- As in 0025, in columns: to put a document together for each message cost more than the looks
--- that it needs. `workspace_code` and what follows is null when there is no such channel, `text` and
--- what follows when the content was not asked for, everything when there is no such request.
+-- that it needs. `workspace_code` and what follows is null when there is no such channel, `text`
+-- and what follows when the content was not asked for, everything when there is no such request.
 create function dispatch.resolve_many(p_tenants uuid[], p_ids uuid[], p_contents boolean[])
 returns table (generation int, status text, channel_code text, due_ms bigint, thread_ms bigint,
                has_thread boolean, traceparent text, workspace_code text, provider text,
