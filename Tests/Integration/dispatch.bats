@@ -377,14 +377,14 @@ ROWS
 @test "slack: closed on a used connection after it was taken, a message is not sent again by itself" {
     slack
     stand_in '{"fault": "second_request"}'
-    # One of the two goes where a message went before.
-    local name unknown=0
-    for name in first second; do
-        sends "$name on a connection $TAG" "$SLACK" && becomes sent 150
-        [[ $(delivered "$name on a connection $TAG") == 1 ]]
-        unknown=$((unknown + $(field '[.attempts[] | select(.status == "unknown")] | length')))
+    # One of the first two goes where a message went before, unless the machine is very slow.
+    local n=0 unknown=0
+    until ((unknown == 1)); do
+        ((++n <= 5))
+        sends "$n on a connection $TAG" "$SLACK" && becomes sent 150
+        [[ $(delivered "$n on a connection $TAG") == 1 ]]
+        unknown=$(field '[.attempts[] | select(.status == "unknown")] | length')
     done
-    ((unknown == 1))
 }
 
 @test "slack: a limited look comes again when it may, and is no reason to give up" {

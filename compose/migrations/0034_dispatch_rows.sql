@@ -1,7 +1,7 @@
 -- What a message costs the database on its way out.
 
 -- Led by the id, which is unique alone. Led by the tenant it was taken, by plans made while the
--- table was small, for looks by (tenant_id, code), and all workspaces of the tenant were read.
+-- table was small, for looks by (tenant_id, code), which went through the tenant's workspaces.
 drop index dispatch.workspaces_id;
 create unique index workspaces_id on dispatch.workspaces (id, tenant_id);
 
